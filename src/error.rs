@@ -1,0 +1,29 @@
+//! One error type for the whole library. Every message names the culprit.
+
+use std::path::PathBuf;
+
+/// What went wrong, in one sentence that names the culprit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// A model file is malformed or inconsistent.
+    #[error("model: {0}")]
+    Model(String),
+    /// A structure (or a structure file, with its line) is malformed.
+    #[error("structure: {0}")]
+    Structure(String),
+    /// A neighbour graph is inconsistent or cannot be built.
+    #[error("graph: {0}")]
+    Graph(String),
+    /// An argument has the wrong shape or value.
+    #[error("argument: {0}")]
+    Argument(String),
+    /// The device cannot do what was asked.
+    #[error("device: {0}")]
+    Device(String),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,7 @@
+//! ACERust: site models of the atomic cluster expansion at hardware speed.
+pub mod error;
+pub mod graph;
+pub mod model;
+pub mod structure;
+
+pub use error::{Error, Result};

@@ -1,0 +1,2 @@
+//! The model file.
+pub mod spec;
