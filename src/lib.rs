@@ -2,6 +2,7 @@
 pub mod error;
 pub mod graph;
 pub mod model;
+pub mod simd;
 pub mod structure;
 
 pub use error::{Error, Result};

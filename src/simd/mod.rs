@@ -1,0 +1,195 @@
+//! Vector registers: one trait, one implementation per instruction set.
+//!
+//! A kernel is written once, generic over [`Lanes`], and entered through
+//! [`Lanes::vectorize`], which switches the instruction set on; everything
+//! below the entry is `#[inline(always)]` so that it is compiled with it.
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub use x86::{F32x8, F32x16, F64x4, F64x8};
+
+use std::ops::{Add, Mul, Neg, Sub};
+
+/// A working precision: `f64` or `f32`.
+pub trait Real:
+    Copy
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + std::fmt::Debug
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Neg<Output = Self>
+    + std::ops::AddAssign
+    + 'static
+{
+    fn of(x: f64) -> Self;
+    fn to_f64(self) -> f64;
+}
+
+impl Real for f64 {
+    #[inline(always)]
+    fn of(x: f64) -> f64 {
+        x
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+}
+
+impl Real for f32 {
+    #[inline(always)]
+    fn of(x: f64) -> f32 {
+        x as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self as f64
+    }
+}
+
+/// The widest vector of any instruction set, in lanes.
+pub const MAX_LANES: usize = 16;
+
+/// `N` numbers that are computed with at once.
+///
+/// Implementations for an instruction set that the processor lacks must never be
+/// reached: [`Isa::detect`] is the only door to them.
+pub trait Lanes:
+    Copy + Send + Sync + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Neg<Output = Self> + 'static
+{
+    type Real: Real;
+    const N: usize;
+
+    fn splat(x: Self::Real) -> Self;
+    /// The first `N` entries of `x`.
+    fn load(x: &[Self::Real]) -> Self;
+    /// Overwrites the first `N` entries of `x`.
+    fn store(self, x: &mut [Self::Real]);
+    fn div(self, other: Self) -> Self;
+    fn sqrt(self) -> Self;
+    /// `self · b + c`
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// Transposes the `N × N` matrix with these rows.
+    fn transpose(rows: &mut [Self]);
+    /// Runs `f` with the instruction set of this type switched on.
+    fn vectorize<R>(f: impl FnOnce() -> R) -> R;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::splat(Self::Real::default())
+    }
+    #[inline(always)]
+    fn from_fn(f: impl FnMut(usize) -> Self::Real) -> Self {
+        let x: [Self::Real; MAX_LANES] = {
+            let mut f = f;
+            std::array::from_fn(|k| if k < Self::N { f(k) } else { Self::Real::default() })
+        };
+        Self::load(&x)
+    }
+    #[inline(always)]
+    fn to_array(self) -> [Self::Real; MAX_LANES] {
+        let mut x = [Self::Real::default(); MAX_LANES];
+        self.store(&mut x);
+        x
+    }
+}
+
+/// A slice of vectors as the numbers in them.
+#[inline(always)]
+pub fn as_reals<V: Lanes>(x: &[V]) -> &[V::Real] {
+    // SAFETY: every `Lanes` type is `N` packed numbers of its `Real`, without padding.
+    unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len() * V::N) }
+}
+
+/// A slice of vectors as the numbers in them.
+#[inline(always)]
+pub fn as_reals_mut<V: Lanes>(x: &mut [V]) -> &mut [V::Real] {
+    // SAFETY: as in `as_reals`.
+    unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr().cast(), x.len() * V::N) }
+}
+
+/// An instruction set the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// Whatever the target has in its baseline (NEON on 64-bit Arm).
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+impl Isa {
+    /// The instruction sets of this processor, best last.
+    pub fn available() -> Vec<Isa> {
+        #[allow(unused_mut)]
+        let mut isas = vec![Isa::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                isas.push(Isa::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                isas.push(Isa::Avx512);
+            }
+        }
+        isas
+    }
+
+    /// The best instruction set of this processor.
+    pub fn detect() -> Isa {
+        Isa::available().pop().unwrap_or(Isa::Portable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn battery<V: Lanes>() {
+        let x: Vec<V::Real> = (0..V::N * V::N).map(|k| V::Real::of(k as f64 + 1.0)).collect();
+        let mut rows: Vec<V> = x.chunks(V::N).map(V::load).collect();
+        let r = V::vectorize(|| rows[0].mul_add(rows[1], V::splat(V::Real::of(2.0))) - rows[0]);
+        for k in 0..V::N {
+            let (a, b) = (k as f64 + 1.0, (V::N + k) as f64 + 1.0);
+            assert_eq!(r.to_array()[k].to_f64(), a * b + 2.0 - a);
+        }
+        let q = V::vectorize(|| (rows[0] * rows[0]).sqrt().div(-rows[0]));
+        assert!((0..V::N).all(|k| q.to_array()[k].to_f64() == -1.0));
+        V::vectorize(|| V::transpose(&mut rows));
+        for i in 0..V::N {
+            for j in 0..V::N {
+                assert_eq!(rows[i].to_array()[j].to_f64(), (j * V::N + i) as f64 + 1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_computes_alike() {
+        battery::<Portable<f64, 4>>();
+        battery::<Portable<f32, 8>>();
+        #[cfg(target_arch = "x86_64")]
+        for isa in Isa::available() {
+            match isa {
+                Isa::Portable => {}
+                Isa::Avx2 => {
+                    battery::<F64x4>();
+                    battery::<F32x8>();
+                }
+                Isa::Avx512 => {
+                    battery::<F64x8>();
+                    battery::<F32x16>();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Plain arrays, left to the compiler: NEON on 64-bit Arm, SSE2 on x86-64.
+
+use super::{Lanes, Real};
+use std::ops::{Add, Mul, Neg, Sub};
+
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub struct Portable<T, const N: usize>([T; N]);
+
+impl<T: Real, const N: usize> Portable<T, N> {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(T, T) -> T) -> Self {
+        Portable(std::array::from_fn(|k| f(self.0[k], other.0[k])))
+    }
+}
+
+impl<T: Real, const N: usize> Add for Portable<T, N> {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+}
+
+impl<T: Real, const N: usize> Sub for Portable<T, N> {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+}
+
+impl<T: Real, const N: usize> Mul for Portable<T, N> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+}
+
+impl<T: Real, const N: usize> Neg for Portable<T, N> {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Portable(self.0.map(|a| -a))
+    }
+}
+
+macro_rules! portable {
+    ($T:ty, $N:literal) => {
+        impl Lanes for Portable<$T, $N> {
+            type Real = $T;
+            const N: usize = $N;
+            #[inline(always)]
+            fn splat(x: $T) -> Self {
+                Portable([x; $N])
+            }
+            #[inline(always)]
+            fn load(x: &[$T]) -> Self {
+                Portable(std::array::from_fn(|k| x[k]))
+            }
+            #[inline(always)]
+            fn store(self, x: &mut [$T]) {
+                x[..$N].copy_from_slice(&self.0);
+            }
+            #[inline(always)]
+            fn div(self, other: Self) -> Self {
+                self.zip(other, |a, b| a / b)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                Portable(self.0.map(<$T>::sqrt))
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                // Without the instruction, a fused product is a slow library call.
+                if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+                    Portable(std::array::from_fn(|k| self.0[k].mul_add(b.0[k], c.0[k])))
+                } else {
+                    self * b + c
+                }
+            }
+            #[inline(always)]
+            fn transpose(rows: &mut [Self]) {
+                for i in 0..$N {
+                    for j in 0..i {
+                        (rows[i].0[j], rows[j].0[i]) = (rows[j].0[i], rows[i].0[j]);
+                    }
+                }
+            }
+            #[inline(always)]
+            fn vectorize<R>(f: impl FnOnce() -> R) -> R {
+                f()
+            }
+        }
+    };
+}
+
+portable!(f64, 4);
+portable!(f32, 8);

@@ -1,0 +1,243 @@
+//! AVX2 with FMA, and AVX-512.
+
+use super::Lanes;
+use std::arch::x86_64::*;
+use std::ops::{Add, Mul, Neg, Sub};
+
+macro_rules! register {
+    ($Name:ident, $Reg:ty, $T:ty, $N:literal, $features:literal,
+     $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident,
+     $fma:ident, $transpose:ident) => {
+        #[derive(Clone, Copy)]
+        #[repr(transparent)]
+        pub struct $Name($Reg);
+
+        // SAFETY (of every intrinsic here): values of this type are made only after `Isa::available`
+        // has listed the instruction set.
+        impl Add for $Name {
+            type Output = Self;
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                unsafe { $Name($add(self.0, other.0)) }
+            }
+        }
+        impl Sub for $Name {
+            type Output = Self;
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                unsafe { $Name($sub(self.0, other.0)) }
+            }
+        }
+        impl Mul for $Name {
+            type Output = Self;
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                unsafe { $Name($mul(self.0, other.0)) }
+            }
+        }
+        impl Neg for $Name {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                unsafe { $Name($sub($splat(0.0), self.0)) }
+            }
+        }
+        impl Lanes for $Name {
+            type Real = $T;
+            const N: usize = $N;
+            #[inline(always)]
+            fn splat(x: $T) -> Self {
+                unsafe { $Name($splat(x)) }
+            }
+            #[inline(always)]
+            fn load(x: &[$T]) -> Self {
+                let x = &x[..$N];
+                unsafe { $Name($load(x.as_ptr())) }
+            }
+            #[inline(always)]
+            fn store(self, x: &mut [$T]) {
+                let x = &mut x[..$N];
+                unsafe { $store(x.as_mut_ptr(), self.0) }
+            }
+            #[inline(always)]
+            fn div(self, other: Self) -> Self {
+                unsafe { $Name($div(self.0, other.0)) }
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                unsafe { $Name($sqrt(self.0)) }
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                unsafe { $Name($fma(self.0, b.0, c.0)) }
+            }
+            #[inline(always)]
+            fn transpose(rows: &mut [Self]) {
+                let rows: &mut [Self; $N] = (&mut rows[..$N]).try_into().expect("N rows");
+                // SAFETY: the wrapper is transparent.
+                unsafe { $transpose(&mut *std::ptr::from_mut(rows).cast()) }
+            }
+            #[inline(always)]
+            fn vectorize<R>(f: impl FnOnce() -> R) -> R {
+                #[target_feature(enable = $features)]
+                fn inner<R>(f: impl FnOnce() -> R) -> R {
+                    f()
+                }
+                unsafe { inner(f) }
+            }
+        }
+    };
+}
+
+register!(
+    F64x4,
+    __m256d,
+    f64,
+    4,
+    "avx2,fma",
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_add_pd,
+    _mm256_sub_pd,
+    _mm256_mul_pd,
+    _mm256_div_pd,
+    _mm256_sqrt_pd,
+    _mm256_fmadd_pd,
+    transpose_f64x4
+);
+register!(
+    F32x8,
+    __m256,
+    f32,
+    8,
+    "avx2,fma",
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_add_ps,
+    _mm256_sub_ps,
+    _mm256_mul_ps,
+    _mm256_div_ps,
+    _mm256_sqrt_ps,
+    _mm256_fmadd_ps,
+    transpose_f32x8
+);
+register!(
+    F64x8,
+    __m512d,
+    f64,
+    8,
+    "avx512f,avx512dq,avx512vl",
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_add_pd,
+    _mm512_sub_pd,
+    _mm512_mul_pd,
+    _mm512_div_pd,
+    _mm512_sqrt_pd,
+    _mm512_fmadd_pd,
+    transpose_f64x8
+);
+register!(
+    F32x16,
+    __m512,
+    f32,
+    16,
+    "avx512f,avx512dq,avx512vl",
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_add_ps,
+    _mm512_sub_ps,
+    _mm512_mul_ps,
+    _mm512_div_ps,
+    _mm512_sqrt_ps,
+    _mm512_fmadd_ps,
+    transpose_f32x16
+);
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn transpose_f64x4(r: &mut [__m256d; 4]) {
+    let (a, b) = (_mm256_unpacklo_pd(r[0], r[1]), _mm256_unpackhi_pd(r[0], r[1]));
+    let (c, d) = (_mm256_unpacklo_pd(r[2], r[3]), _mm256_unpackhi_pd(r[2], r[3]));
+    r[0] = _mm256_permute2f128_pd::<0x20>(a, c);
+    r[1] = _mm256_permute2f128_pd::<0x20>(b, d);
+    r[2] = _mm256_permute2f128_pd::<0x31>(a, c);
+    r[3] = _mm256_permute2f128_pd::<0x31>(b, d);
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn transpose_f32x8(r: &mut [__m256; 8]) {
+    let mut t = *r;
+    for k in 0..4 {
+        t[2 * k] = _mm256_unpacklo_ps(r[2 * k], r[2 * k + 1]);
+        t[2 * k + 1] = _mm256_unpackhi_ps(r[2 * k], r[2 * k + 1]);
+    }
+    let mut u = t;
+    for h in 0..2 {
+        let t = &t[4 * h..4 * h + 4];
+        u[4 * h] = _mm256_shuffle_ps::<0x44>(t[0], t[2]);
+        u[4 * h + 1] = _mm256_shuffle_ps::<0xee>(t[0], t[2]);
+        u[4 * h + 2] = _mm256_shuffle_ps::<0x44>(t[1], t[3]);
+        u[4 * h + 3] = _mm256_shuffle_ps::<0xee>(t[1], t[3]);
+    }
+    for k in 0..4 {
+        r[k] = _mm256_permute2f128_ps::<0x20>(u[k], u[k + 4]);
+        r[k + 4] = _mm256_permute2f128_ps::<0x31>(u[k], u[k + 4]);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+fn transpose_f64x8(r: &mut [__m512d; 8]) {
+    let mut t = *r;
+    for k in 0..4 {
+        t[2 * k] = _mm512_unpacklo_pd(r[2 * k], r[2 * k + 1]);
+        t[2 * k + 1] = _mm512_unpackhi_pd(r[2 * k], r[2 * k + 1]);
+    }
+    for h in 0..2 {
+        // Columns 2b + h of the 2×2 blocks: 4×4 transposition of 128-bit blocks after these shuffles.
+        let (a, b, c, d) = (t[h], t[2 + h], t[4 + h], t[6 + h]);
+        let ab_lo = _mm512_shuffle_f64x2::<0x88>(a, b);
+        let ab_hi = _mm512_shuffle_f64x2::<0xdd>(a, b);
+        let cd_lo = _mm512_shuffle_f64x2::<0x88>(c, d);
+        let cd_hi = _mm512_shuffle_f64x2::<0xdd>(c, d);
+        r[h] = _mm512_shuffle_f64x2::<0x88>(ab_lo, cd_lo);
+        r[4 + h] = _mm512_shuffle_f64x2::<0xdd>(ab_lo, cd_lo);
+        r[2 + h] = _mm512_shuffle_f64x2::<0x88>(ab_hi, cd_hi);
+        r[6 + h] = _mm512_shuffle_f64x2::<0xdd>(ab_hi, cd_hi);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+fn transpose_f32x16(r: &mut [__m512; 16]) {
+    let mut t = *r;
+    for k in 0..8 {
+        t[2 * k] = _mm512_unpacklo_ps(r[2 * k], r[2 * k + 1]);
+        t[2 * k + 1] = _mm512_unpackhi_ps(r[2 * k], r[2 * k + 1]);
+    }
+    let mut u = t;
+    for h in 0..4 {
+        let t = &t[4 * h..4 * h + 4];
+        u[4 * h] = _mm512_shuffle_ps::<0x44>(t[0], t[2]);
+        u[4 * h + 1] = _mm512_shuffle_ps::<0xee>(t[0], t[2]);
+        u[4 * h + 2] = _mm512_shuffle_ps::<0x44>(t[1], t[3]);
+        u[4 * h + 3] = _mm512_shuffle_ps::<0xee>(t[1], t[3]);
+    }
+    for h in 0..4 {
+        let (a, b, c, d) = (u[h], u[4 + h], u[8 + h], u[12 + h]);
+        let ab_lo = _mm512_shuffle_f32x4::<0x88>(a, b);
+        let ab_hi = _mm512_shuffle_f32x4::<0xdd>(a, b);
+        let cd_lo = _mm512_shuffle_f32x4::<0x88>(c, d);
+        let cd_hi = _mm512_shuffle_f32x4::<0xdd>(c, d);
+        r[h] = _mm512_shuffle_f32x4::<0x88>(ab_lo, cd_lo);
+        r[8 + h] = _mm512_shuffle_f32x4::<0xdd>(ab_lo, cd_lo);
+        r[4 + h] = _mm512_shuffle_f32x4::<0x88>(ab_hi, cd_hi);
+        r[12 + h] = _mm512_shuffle_f32x4::<0xdd>(ab_hi, cd_hi);
+    }
+}
