@@ -1,2 +1,131 @@
-//! The model file.
+//! The model file: plain data ([`spec`]), its validation, and the [`Model`] that only a valid file becomes.
+//!
+//! Nothing is evaluated here. A model is small and cheap to clone; what is derived from it for speed belongs to the plan.
+mod file;
+mod reference;
 pub mod spec;
+mod summary;
+mod validate;
+
+use crate::{Error, Result};
+pub use spec::{ModelSpec, PartSpec};
+
+/// The largest model file that is read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// A validated model: every array length, index and number in its spec has been checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    spec: ModelSpec,
+}
+
+impl Model {
+    /// Brings the spec to its canonical form (the factors of each product in ascending order) and validates it.
+    ///
+    /// # Errors
+    /// The first fault, with its path in the file: `model: parts[2].ace.A[17]: radial index 99 is not below 24`.
+    pub fn new(mut spec: ModelSpec) -> Result<Self> {
+        for part in &mut spec.parts {
+            if let PartSpec::Ace(ace) = part {
+                ace.aa.iter_mut().for_each(|factors| factors.sort_unstable());
+            }
+        }
+        validate::model(&spec).map_err(Error::Model)?;
+        Ok(Self { spec })
+    }
+
+    /// The plain data of the model.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// The plain data of the model, to be changed and validated again.
+    pub fn into_spec(self) -> ModelSpec {
+        self.spec
+    }
+
+    /// Atomic numbers, (n_species); their order is the species index everywhere.
+    pub fn species(&self) -> &[u8] {
+        &self.spec.species
+    }
+
+    /// The species index of an atomic number, if the model knows the element.
+    pub fn species_index(&self, number: u8) -> Option<usize> {
+        self.spec.species.iter().position(|&z| z == number)
+    }
+
+    /// The largest cutoff of the parts, Å; 0 where no part has neighbours.
+    pub fn rcut(&self) -> f64 {
+        self.spec.parts.iter().map(PartSpec::rcut).fold(0.0, f64::max)
+    }
+
+    /// The number of linear parameters: `Σ n_species · n_basis` over the parts.
+    pub fn length_basis(&self) -> usize {
+        let n_basis: usize = self.spec.parts.iter().map(PartSpec::n_basis).sum();
+        self.spec.species.len() * n_basis
+    }
+
+    /// The readout weights, (length_basis), eV: species-major within a part, the parts one after another.
+    pub fn linear_parameters(&self) -> Vec<f64> {
+        self.spec.parts.iter().flat_map(PartSpec::weights).flatten().copied().collect()
+    }
+
+    /// Replaces the readout weights; the order is that of [`Model::linear_parameters`].
+    ///
+    /// # Errors
+    /// A length other than [`Model::length_basis`], or a parameter that is not finite; the model is then unchanged.
+    pub fn set_linear_parameters(&mut self, parameters: &[f64]) -> Result<()> {
+        let n = self.length_basis();
+        if parameters.len() != n {
+            return Err(Error::Argument(format!("linear parameters: expected {n}, got {}", parameters.len())));
+        }
+        if let Some(p) = parameters.iter().position(|x| !x.is_finite()) {
+            return Err(Error::Argument(format!("linear parameters[{p}]: {} is not finite", parameters[p])));
+        }
+        let weights = self.spec.parts.iter_mut().flat_map(PartSpec::weights_mut).flatten();
+        weights.zip(parameters).for_each(|(w, &p)| *w = p);
+        Ok(())
+    }
+}
+
+impl PartSpec {
+    /// The name of the part's kind, as in the file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::OneBody(_) => "onebody",
+            Self::Pair(_) => "pair",
+            Self::Ace(_) => "ace",
+        }
+    }
+
+    /// Å; 0 for a part without neighbours.
+    pub fn rcut(&self) -> f64 {
+        match self {
+            Self::OneBody(_) => 0.0,
+            Self::Pair(pair) => pair.rcut,
+            Self::Ace(ace) => ace.rcut,
+        }
+    }
+
+    /// Basis functions per species.
+    pub fn n_basis(&self) -> usize {
+        self.weights().first().map_or(0, Vec::len)
+    }
+
+    /// Readout weights, (n_species, n_basis), eV; empty for a part without linear parameters.
+    pub fn weights(&self) -> &[Vec<f64>] {
+        match self {
+            Self::OneBody(_) => &[],
+            Self::Pair(pair) => &pair.weights,
+            Self::Ace(ace) => &ace.weights,
+        }
+    }
+
+    fn weights_mut(&mut self) -> &mut [Vec<f64>] {
+        match self {
+            Self::OneBody(_) => &mut [],
+            Self::Pair(pair) => &mut pair.weights,
+            Self::Ace(ace) => &mut ace.weights,
+        }
+    }
+}

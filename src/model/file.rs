@@ -1,0 +1,98 @@
+//! Reading and writing model files.
+
+use super::{MAX_FILE_BYTES, Model, ModelSpec, spec::FORMAT};
+use crate::{Error, Result};
+use serde::{Deserialize, de::DeserializeOwned};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+impl Model {
+    /// Reads and validates a model file's text.
+    ///
+    /// # Errors
+    /// Text that is too long, is not JSON, has unknown, missing or repeated fields, or describes no valid model.
+    pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self> {
+        Self::new(parse::<ModelSpec>(json.as_ref(), FORMAT)?)
+    }
+
+    /// The model file's text; [`Model::from_json`] returns the same model, bit by bit.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self.spec()).expect("plain data with string keys always serialises")
+    }
+
+    /// Reads and validates a model file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and whatever [`Model::from_json`] refuses, with the file's name.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut json = Vec::new();
+        // One byte beyond the limit tells a file that is too long, whatever its metadata say.
+        File::open(path)
+            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut json))
+            .map_err(|source| io(path, source))?;
+        Self::from_json(json).map_err(|error| match error {
+            Error::Model(message) => Error::Model(format!("{}: {message}", path.display())),
+            other => other,
+        })
+    }
+
+    /// Writes the model file. A file of that name is replaced as a whole or not at all.
+    ///
+    /// # Errors
+    /// A path that cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let beside = beside(path).ok_or_else(|| io(path, std::io::ErrorKind::InvalidFilename.into()))?;
+        let written = File::create_new(&beside).and_then(|mut file| {
+            file.write_all(self.to_json().as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        });
+        written.and_then(|()| std::fs::rename(&beside, path)).map_err(|source| {
+            let _ = std::fs::remove_file(&beside); // the error to report is the first one
+            io(path, source)
+        })
+    }
+}
+
+/// A name in the same directory that no other writer of this or another process uses.
+fn beside(path: &Path) -> Option<PathBuf> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name()?);
+    name.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    Some(path.with_file_name(name))
+}
+
+fn io(path: &Path, source: std::io::Error) -> Error {
+    Error::Io { path: path.to_owned(), source }
+}
+
+/// Parses a JSON file whose `format` field must be the given one.
+pub(super) fn parse<T: DeserializeOwned>(json: &[u8], format: &str) -> Result<T> {
+    if json.len() as u64 > MAX_FILE_BYTES {
+        return Err(Error::Model(format!("the file is longer than {} MiB", MAX_FILE_BYTES >> 20)));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| error.to_string());
+    let parsed = parsed.and_then(|value| reader.end().map(|()| value).map_err(|error| error.to_string()));
+    // A file of another format fails with fields that mean nothing to its reader: its format is the news.
+    check_format(json, format)?;
+    parsed.map_err(Error::Model)
+}
+
+fn check_format(json: &[u8], format: &str) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Header {
+        format: String,
+    }
+    match serde_json::from_slice::<Header>(json) {
+        Ok(header) if header.format != format => {
+            Err(Error::Model(format!("format: '{}' is unknown; this version reads '{format}'", header.format)))
+        }
+        _ => Ok(()),
+    }
+}

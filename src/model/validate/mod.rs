@@ -1,0 +1,114 @@
+//! Every array length, index and number of a model file is checked here, once; nothing after it has to.
+//!
+//! A check returns its fault with a path relative to itself; its caller puts its own path in front.
+mod ace;
+mod radial;
+
+use super::spec::*;
+
+type Check = Result<(), String>;
+
+const MAX_CUTOFF: f64 = 100.0;
+const LAST_ELEMENT: u8 = 118;
+
+/// Checks the whole file.
+pub(super) fn model(spec: &ModelSpec) -> Check {
+    if spec.format != FORMAT {
+        return Err(format!("format: '{}' is unknown; this version reads '{FORMAT}'", spec.format));
+    }
+    species(&spec.species)?;
+    if spec.parts.is_empty() {
+        return Err("parts: a model has at least one".into());
+    }
+    for (p, part) in spec.parts.iter().enumerate() {
+        self::part(part, spec.species.len()).at(|| format!("parts[{p}].{}.", part.kind()))?;
+    }
+    Ok(())
+}
+
+fn species(species: &[u8]) -> Check {
+    if species.is_empty() {
+        return Err("species: a model has at least one".into());
+    }
+    for (i, z) in species.iter().enumerate() {
+        if !(1..=LAST_ELEMENT).contains(z) {
+            return Err(format!("species[{i}]: {z} is not an atomic number in 1 … {LAST_ELEMENT}"));
+        }
+        if let Some(first) = species[..i].iter().position(|other| other == z) {
+            return Err(format!("species[{i}]: repeats species[{first}], atomic number {z}"));
+        }
+    }
+    Ok(())
+}
+
+fn part(part: &PartSpec, n_species: usize) -> Check {
+    match part {
+        PartSpec::OneBody(one) => vector(&one.e0, n_species).at(|| "E0".into()),
+        PartSpec::Pair(pair) => {
+            cutoff(pair.rcut).at(|| "rcut: ".into())?;
+            let n_basis = weights(&pair.weights, n_species)?;
+            if !pair.radial.spec.is_empty() {
+                return Err("radial.spec: a pair part has none".into());
+            }
+            radial::radial(&pair.radial, n_species, n_basis, pair.rcut).at(|| "radial.".into())
+        }
+        PartSpec::Ace(ace) => {
+            cutoff(ace.rcut).at(|| "rcut: ".into())?;
+            let n_basis = weights(&ace.weights, n_species)?;
+            radial::radial(&ace.radial, n_species, ace.radial.spec.len(), ace.rcut).at(|| "radial.".into())?;
+            ace::ace(ace, n_basis)
+        }
+    }
+}
+
+fn cutoff(rcut: f64) -> Check {
+    if rcut > 0.0 && rcut <= MAX_CUTOFF {
+        return Ok(());
+    }
+    Err(format!("{rcut} Å is not above 0 and at most {MAX_CUTOFF}"))
+}
+
+/// Readout weights, (n_species, n_basis); returns n_basis.
+fn weights(weights: &[Vec<f64>], n_species: usize) -> Result<usize, String> {
+    let n_basis = weights.first().map_or(0, Vec::len);
+    matrix(weights, n_species, n_basis).at(|| "weights".into())?;
+    if n_basis == 0 {
+        return Err("weights[0]: a part has at least one basis function".into());
+    }
+    Ok(n_basis)
+}
+
+/// A matrix of finite numbers.
+fn matrix(rows: &[Vec<f64>], n_rows: usize, n_columns: usize) -> Check {
+    length(rows.len(), n_rows)?;
+    rows.iter().enumerate().try_for_each(|(i, row)| vector(row, n_columns).at(|| format!("[{i}]")))
+}
+
+/// A vector of finite numbers.
+fn vector(values: &[f64], n: usize) -> Check {
+    length(values.len(), n)?;
+    values.iter().enumerate().try_for_each(|(i, &value)| finite(value).at(|| format!("[{i}]: ")))
+}
+
+fn length(found: usize, expected: usize) -> Check {
+    if found == expected { Ok(()) } else { Err(format!(": expected {expected} entries, got {found}")) }
+}
+
+fn finite(value: f64) -> Check {
+    if value.is_finite() { Ok(()) } else { Err(format!("{value} is not finite")) }
+}
+
+fn index(what: &str, index: u32, n: usize) -> Check {
+    if (index as usize) < n { Ok(()) } else { Err(format!("{what} {index} is not below {n}")) }
+}
+
+/// Puts the path of the caller in front of a fault.
+trait At {
+    fn at(self, path: impl FnOnce() -> String) -> Self;
+}
+
+impl<T> At for Result<T, String> {
+    fn at(self, path: impl FnOnce() -> String) -> Self {
+        self.map_err(|fault| path() + &fault)
+    }
+}

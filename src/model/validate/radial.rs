@@ -1,0 +1,141 @@
+//! Checks of transforms, envelopes and radial functions.
+
+use super::super::spec::*;
+use super::{At, Check, cutoff, finite, length, matrix, vector};
+
+const MAX_POWER: u32 = 64;
+const MAX_POLYNOMIALS: usize = 512;
+/// How near to its bound `y(rcut)` has to be for an envelope in `y` to vanish there.
+const BOUND_TOLERANCE: f64 = 1e-8;
+
+/// The radial basis of a part with `n_functions` radial functions and cutoff `rcut`.
+pub(super) fn radial(radial: &RadialSpec, n_species: usize, n_functions: usize, rcut: f64) -> Check {
+    let n_pairs = n_species * (n_species + 1) / 2;
+    length(radial.transforms.len(), n_pairs).at(|| "transforms".into())?;
+    length(radial.envelopes.len(), n_pairs).at(|| "envelopes".into())?;
+    for (i, t) in radial.transforms.iter().enumerate() {
+        transform(t, rcut).at(|| format!("transforms[{i}]."))?;
+    }
+    for (i, (e, t)) in radial.envelopes.iter().zip(&radial.transforms).enumerate() {
+        envelope(e, y(t, rcut), rcut).at(|| format!("envelopes[{i}]."))?;
+    }
+    functions(&radial.functions, n_species * n_species, n_functions).at(|| "functions.".into())
+}
+
+fn transform(t: &TransformSpec, rcut: f64) -> Check {
+    for (name, value) in [("rin", t.rin), ("req", t.req), ("a", t.a), ("b0", t.b0), ("b1", t.b1)] {
+        finite(value).at(|| format!("{name}: "))?;
+    }
+    if t.rin < 0.0 {
+        return Err(format!("rin: {} Å is negative", t.rin));
+    }
+    if t.req <= t.rin {
+        return Err(format!("req: {} Å is not above rin, {} Å", t.req, t.rin));
+    }
+    power("pin", t.pin)?;
+    power("pcut", t.pcut)?;
+    if t.pcut > t.pin {
+        return Err(format!("pcut: {} is above pin, {}", t.pcut, t.pin));
+    }
+    // With a > 0 the denominator of x never vanishes.
+    if t.a <= 0.0 {
+        return Err(format!("a: {} is not positive", t.a));
+    }
+    if t.b1 == 0.0 {
+        return Err("b1: 0 takes all distances to one y".into());
+    }
+    // An overflow in s^pin would make every distance beyond it meaningless.
+    if !y(t, rcut).is_finite() {
+        return Err(format!("req: y is not finite at the cutoff, {rcut} Å"));
+    }
+    Ok(())
+}
+
+/// The transformed distance before it is clamped to [−1, 1].
+fn y(t: &TransformSpec, r: f64) -> f64 {
+    let s = (r - t.rin) / (t.req - t.rin);
+    let x =
+        if s <= 0.0 { 1.0 } else { 1.0 / (1.0 + t.a * s.powi(t.pin as i32) / (1.0 + s.powi((t.pin - t.pcut) as i32))) };
+    t.b1 * x + t.b0
+}
+
+/// Radial functions have to vanish at the cutoff of their part: an energy that jumps where an edge appears has no forces.
+fn envelope(envelope: &EnvelopeSpec, y_cut: f64, part_rcut: f64) -> Check {
+    let within = |rcut: f64| {
+        cutoff(rcut).at(|| "rcut: ".into())?;
+        if rcut > part_rcut {
+            return Err(format!("rcut: {rcut} Å is above the cutoff of the part, {part_rcut} Å"));
+        }
+        Ok(())
+    };
+    match *envelope {
+        EnvelopeSpec::Poly1sr { rcut, p } => {
+            within(rcut)?;
+            power("p", p)
+        }
+        EnvelopeSpec::Ace1Poly1sr { rcut, r0, p } => {
+            within(rcut)?;
+            power("p", p)?;
+            cutoff(r0).at(|| "r0: ".into())
+        }
+        EnvelopeSpec::Poly2sx { x1, x2, p1, p2, s } => {
+            for (name, value) in [("x1", x1), ("x2", x2), ("s", s)] {
+                finite(value).at(|| format!("{name}: "))?;
+            }
+            if x2 <= x1 {
+                return Err(format!("x2: {x2} is not above x1, {x1}"));
+            }
+            power("p1", p1)?;
+            power("p2", p2)?;
+            let y = y_cut.clamp(-1.0, 1.0);
+            if y - x1 > BOUND_TOLERANCE && x2 - y > BOUND_TOLERANCE {
+                return Err(format!(
+                    "x2: the envelope is not zero at the cutoff, where y = {y} lies between {x1} and {x2}"
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn functions(functions: &FunctionsSpec, n_ordered: usize, n_functions: usize) -> Check {
+    match functions {
+        FunctionsSpec::Polynomial { a, b, c, w } => {
+            if !(1..=MAX_POLYNOMIALS).contains(&a.len()) {
+                return Err(format!("A: {} polynomials are not in 1 … {MAX_POLYNOMIALS}", a.len()));
+            }
+            for (name, coefficients) in [("A", a), ("B", b), ("C", c)] {
+                vector(coefficients, a.len()).at(|| name.into())?;
+            }
+            length(w.len(), n_ordered).at(|| "W".into())?;
+            w.iter()
+                .enumerate()
+                .try_for_each(|(i, matrix_)| matrix(matrix_, n_functions, a.len()).at(|| format!("W[{i}]")))
+        }
+        FunctionsSpec::Spline { tables } => {
+            length(tables.len(), n_ordered).at(|| "tables".into())?;
+            tables
+                .iter()
+                .enumerate()
+                .try_for_each(|(i, table)| spline(table, n_functions).at(|| format!("tables[{i}].")))
+        }
+    }
+}
+
+fn spline(spline: &SplineSpec, n_functions: usize) -> Check {
+    finite(spline.x0).at(|| "x0: ".into())?;
+    finite(spline.x1).at(|| "x1: ".into())?;
+    if spline.x0 > -1.0 || spline.x1 < 1.0 {
+        return Err(format!("x0: the grid from {} to {} does not cover y from -1 to 1", spline.x0, spline.x1));
+    }
+    let n_nodes = spline.values.len();
+    if n_nodes < 2 {
+        return Err(format!("values: a spline has at least 2 nodes, got {n_nodes}"));
+    }
+    matrix(&spline.values, n_nodes, n_functions).at(|| "values".into())?;
+    matrix(&spline.slopes, n_nodes, n_functions).at(|| "slopes".into())
+}
+
+fn power(name: &str, power: u32) -> Check {
+    if (1..=MAX_POWER).contains(&power) { Ok(()) } else { Err(format!("{name}: {power} is not in 1 … {MAX_POWER}")) }
+}
