@@ -166,9 +166,9 @@ mod tests {
         let q = V::vectorize(|| (rows[0] * rows[0]).sqrt().div(-rows[0]));
         assert!((0..V::N).all(|k| q.to_array()[k].to_f64() == -1.0));
         V::vectorize(|| V::transpose(&mut rows));
-        for i in 0..V::N {
+        for (i, row) in rows.iter().enumerate() {
             for j in 0..V::N {
-                assert_eq!(rows[i].to_array()[j].to_f64(), (j * V::N + i) as f64 + 1.0);
+                assert_eq!(row.to_array()[j].to_f64(), (j * V::N + i) as f64 + 1.0);
             }
         }
     }
