@@ -1,4 +1,5 @@
 //! ACERust: site models of the atomic cluster expansion at hardware speed.
+pub mod element;
 pub mod error;
 pub mod graph;
 pub mod model;
