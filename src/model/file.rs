@@ -1,6 +1,6 @@
 //! Reading and writing model files.
 
-use super::{MAX_FILE_BYTES, Model, ModelSpec, spec::FORMAT};
+use super::{MAX_FILE_BYTES, Model, ModelSpec, spec::FORMAT, validate};
 use crate::{Error, Result};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::fs::File;
@@ -79,20 +79,14 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8], format: &str) -> Result<T>
     let mut reader = serde_json::Deserializer::from_slice(json);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| error.to_string());
     let parsed = parsed.and_then(|value| reader.end().map(|()| value).map_err(|error| error.to_string()));
-    // A file of another format fails with fields that mean nothing to its reader: its format is the news.
-    check_format(json, format)?;
+    // In a file of another format all else is noise: the format comes first.
+    if let Ok(header) = serde_json::from_slice::<Header>(json) {
+        validate::format(&header.format, format).map_err(Error::Model)?;
+    }
     parsed.map_err(Error::Model)
 }
 
-fn check_format(json: &[u8], format: &str) -> Result<()> {
-    #[derive(Deserialize)]
-    struct Header {
-        format: String,
-    }
-    match serde_json::from_slice::<Header>(json) {
-        Ok(header) if header.format != format => {
-            Err(Error::Model(format!("format: '{}' is unknown; this version reads '{format}'", header.format)))
-        }
-        _ => Ok(()),
-    }
+#[derive(Deserialize)]
+struct Header {
+    format: String,
 }

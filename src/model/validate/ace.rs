@@ -3,6 +3,7 @@
 use super::super::spec::*;
 use super::{At, Check, index, length, vector};
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::hash::Hash;
 
 const MAX_L: u32 = 32;
@@ -69,11 +70,11 @@ fn c(c: &SparseSpec, n_basis: usize, n_aa: usize) -> Check {
     unique(&entries).at(|| "rows".into())
 }
 
-fn unique<T: Hash + Eq>(entries: &[T]) -> Check {
+fn unique<T: Hash + Eq + Debug>(entries: &[T]) -> Check {
     let mut seen = HashMap::with_capacity(entries.len());
     for (i, entry) in entries.iter().enumerate() {
         if let Some(first) = seen.insert(entry, i) {
-            return Err(format!("[{i}]: repeats entry {first}"));
+            return Err(format!("[{i}]: {entry:?} repeats entry {first}"));
         }
     }
     Ok(())

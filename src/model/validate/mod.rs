@@ -1,5 +1,6 @@
 //! Every array length, index and number of a model file is checked here, once; nothing after it has to.
 //!
+//! No count needs a limit for its own sake: all are those of arrays that the file spells out, and the file's length has one.
 //! A check returns its fault with a path relative to itself; its caller puts its own path in front.
 mod ace;
 mod radial;
@@ -13,9 +14,7 @@ const LAST_ELEMENT: u8 = 118;
 
 /// Checks the whole file.
 pub(super) fn model(spec: &ModelSpec) -> Check {
-    if spec.format != FORMAT {
-        return Err(format!("format: '{}' is unknown; this version reads '{FORMAT}'", spec.format));
-    }
+    format(&spec.format, FORMAT)?;
     species(&spec.species)?;
     if spec.parts.is_empty() {
         return Err("parts: a model has at least one".into());
@@ -24,6 +23,15 @@ pub(super) fn model(spec: &ModelSpec) -> Check {
         self::part(part, spec.species.len()).at(|| format!("parts[{p}].{}.", part.kind()))?;
     }
     Ok(())
+}
+
+/// Checks the version of a file.
+pub(super) fn format(found: &str, readable: &str) -> Check {
+    if found == readable {
+        Ok(())
+    } else {
+        Err(format!("format: '{found}' is unknown; this version reads '{readable}'"))
+    }
 }
 
 fn species(species: &[u8]) -> Check {
