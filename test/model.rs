@@ -123,7 +123,7 @@ fn species_and_summary() {
     let model = golden("tial_o3");
     assert_eq!([22, 13, 14].map(|z| model.species_index(z)), [Some(0), Some(1), None]);
     let summary = model.summary();
-    assert!(summary.starts_with("tial_o3: species [22, 13], cutoff 6 Å, 124 linear parameters\n"), "{summary}");
+    assert!(summary.starts_with("tial_o3: Ti Al, cutoff 6 Å, 124 linear parameters\n"), "{summary}");
     let ace = "2 ace: cutoff 6 Å, 12 polynomials, spherical harmonics, lmax 3, order 3, n_R 13 of 22, n_A 25, n_AA 84, n_B 54";
     assert!(summary.contains(ace), "{summary}");
     // 2 E0, then 36 coefficients of polynomials and 4 matrices of n_t × 12 in each part, 124 weights; 25 A; 84 AA; 84 entries of C.

@@ -2,6 +2,7 @@
 
 use super::spec::*;
 use super::{Model, PartSpec};
+use crate::element;
 use std::fmt::{self, Display, Formatter};
 
 impl Model {
@@ -20,7 +21,8 @@ impl Display for Model {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let ModelSpec { name, species, parts, .. } = self.spec();
         let parameters = self.length_basis();
-        writeln!(f, "{name}: species {species:?}, cutoff {} Å, {parameters} linear parameters", self.rcut())?;
+        let species: Vec<_> = species.iter().map(|&z| element::name(z)).collect();
+        writeln!(f, "{name}: {}, cutoff {} Å, {parameters} linear parameters", species.join(" "), self.rcut())?;
         for (p, part) in parts.iter().enumerate() {
             writeln!(f, "  {p} {part}")?;
         }

@@ -22,7 +22,7 @@ fn the_file() {
     check("/species", json!([]), "species: a model has at least one");
     check("/species", json!([14, 0]), "species[1]: 0 is not an atomic number in 1 … 118");
     check("/species", json!([119, 8]), "species[0]: 119 is not an atomic number in 1 … 118");
-    check("/species", json!([14, 14]), "species[1]: repeats species[0], atomic number 14");
+    check("/species", json!([14, 14]), "species[1]: Si repeats species[0]");
     check("/parts", json!([]), "parts: a model has at least one");
 }
 

@@ -6,11 +6,11 @@ mod ace;
 mod radial;
 
 use super::spec::*;
+use crate::element;
 
 type Check = Result<(), String>;
 
 const MAX_CUTOFF: f64 = 100.0;
-const LAST_ELEMENT: u8 = 118;
 
 /// Checks the whole file.
 pub(super) fn model(spec: &ModelSpec) -> Check {
@@ -39,11 +39,11 @@ fn species(species: &[u8]) -> Check {
         return Err("species: a model has at least one".into());
     }
     for (i, z) in species.iter().enumerate() {
-        if !(1..=LAST_ELEMENT).contains(z) {
-            return Err(format!("species[{i}]: {z} is not an atomic number in 1 … {LAST_ELEMENT}"));
+        if element::symbol(*z).is_none() {
+            return Err(format!("species[{i}]: {z} is not an atomic number in 1 … {}", element::MAX));
         }
         if let Some(first) = species[..i].iter().position(|other| other == z) {
-            return Err(format!("species[{i}]: repeats species[{first}], atomic number {z}"));
+            return Err(format!("species[{i}]: {} repeats species[{first}]", element::name(*z)));
         }
     }
     Ok(())
