@@ -5,6 +5,7 @@ mod file;
 mod reference;
 pub mod spec;
 mod summary;
+mod tagged;
 mod validate;
 
 use crate::{Error, Result};

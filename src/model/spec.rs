@@ -1,5 +1,6 @@
 //! The model as it stands in the file: plain data, nothing derived.
 
+use super::tagged::{AnyFunctions, AnyPart};
 use serde::{Deserialize, Serialize};
 
 /// The version of the model file that this library writes.
@@ -20,7 +21,7 @@ pub struct ModelSpec {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "lowercase", try_from = "AnyPart")]
 pub enum PartSpec {
     OneBody(OneBodySpec),
     Pair(PairSpec),
@@ -109,7 +110,7 @@ pub enum EnvelopeSpec {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "lowercase", try_from = "AnyFunctions")]
 pub enum FunctionsSpec {
     /// `Σ_q W[z_i·n_z + z_j][t][q] P_q(y)`.
     Polynomial {

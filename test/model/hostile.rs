@@ -90,22 +90,52 @@ fn repeated_keys_are_refused_at_every_level() {
 }
 
 #[test]
-fn errors_of_the_syntax_say_where() {
-    let mut file = small::model();
-    file["parts"][3]["A"][2] = json!([-1, 2]);
-    let message = small::refusal(&file.to_string());
-    assert!(message.starts_with("model: parts[3]") && message.contains("-1"), "{message}");
-    let mut file = small::model();
-    file["parts"][1]["type"] = json!("mace");
-    let message = small::refusal(&file.to_string());
-    assert!(message.starts_with("model: parts[1]") && message.contains("unknown variant `mace`"), "{message}");
-    let mut file = small::model();
-    file["species"][1] = json!(256);
-    assert!(
-        small::refusal(&file.to_string()).starts_with("model: species[1]: "),
-        "{}",
-        small::refusal(&file.to_string())
-    );
+fn fields_of_another_type_are_refused() {
+    let file = small::model();
+    for (at, from) in [(0, 3), (1, 0), (1, 3), (3, 0)] {
+        for (key, value) in file["parts"][from].as_object().unwrap() {
+            let mut file = file.clone();
+            if file["parts"][at].get(key).is_some() {
+                continue;
+            }
+            file["parts"][at][key] = value.clone();
+            let message = small::refusal(&file.to_string());
+            let expected = format!("model: parts[{at}]: field `{key}` does not belong to this type");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+    for (at, from) in [(1, 2), (2, 1)] {
+        for key in ["A", "B", "C", "W", "tables"] {
+            let mut file = file.clone();
+            let Some(value) = file["parts"][from]["radial"]["functions"].get(key).cloned() else { continue };
+            file["parts"][at]["radial"]["functions"][key] = value;
+            let message = small::refusal(&file.to_string());
+            let expected = format!("model: parts[{at}].radial.functions: field `{key}` does not belong to this type");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+}
+
+#[test]
+fn wrong_types_are_refused_with_their_path() {
+    for (pointer, value, expected) in [
+        ("/species/1", json!(256), "species[1]: invalid value: integer `256`"),
+        ("/parts/0/E0/1", json!("1"), "parts[0].E0[1]: invalid type: string"),
+        ("/parts/1/type", json!("mace"), "parts[1].type: unknown variant `mace`"),
+        ("/parts/3/A/2", json!([-1, 2]), "parts[3].A[2][0]: invalid value: integer `-1`"),
+        ("/parts/3/A/2", json!([1]), "parts[3].A[2]: invalid length 1"),
+        ("/parts/3/C/rows/0", json!(0.5), "parts[3].C.rows[0]: invalid type: floating point `0.5`"),
+        ("/parts/3/angular/kind", json!("cubic"), "parts[3].angular.kind: unknown variant `cubic`"),
+        ("/parts/3/radial/functions/type", json!(0), "parts[3].radial.functions.type: "),
+        ("/parts/3/radial/functions/W/2/1/0", json!(null), "parts[3].radial.functions.W[2][1][0]: invalid type: null"),
+        ("/parts/3/radial/envelopes/2/type", json!("bump"), "parts[3].radial.envelopes[2]"),
+    ] {
+        let mut file = small::model();
+        *file.pointer_mut(pointer).unwrap() = value;
+        let message = small::refusal(&file.to_string());
+        assert!(message.starts_with(&format!("model: {expected}")), "{message}");
+        assert!(message.contains(" at line 1 column "), "{message}");
+    }
 }
 
 #[test]
