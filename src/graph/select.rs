@@ -46,7 +46,7 @@ mod x86 {
     impl Select for F64x8 {
         #[inline(always)]
         fn select(squares: &[f64], low: f64, high: f64, list: &mut [u32]) -> usize {
-            assert!(squares.len() <= list.len() && squares.len() % GROUP == 0);
+            assert!(squares.len() <= list.len() && squares.len().is_multiple_of(GROUP));
             let mut n = 0;
             // SAFETY: this type is reached only where AVX-512 is (see `Lanes`). Loads stay within
             // whole groups; stores end at most one group after `n ≤ k`, the entries read so far.

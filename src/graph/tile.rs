@@ -66,9 +66,9 @@ impl Tile {
                 }
                 for k in 0..found {
                     let (slot, at) = (slots.start + self.list[k] as usize, self.len + k);
-                    for d in 0..3 {
+                    for (d, &t) in t.iter().enumerate() {
                         self.x[d][at] = cells.x[d][slot];
-                        self.t[d][at] = t[d];
+                        self.t[d][at] = t;
                     }
                     self.atom[at] = cells.atom[slot];
                     let w = cells.wrap[slot];
