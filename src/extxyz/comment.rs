@@ -8,7 +8,7 @@ use super::value::{Kind, MAX_DEPTH, Value};
 /// The pairs of a comment line, in order. A line without any `=` is free text under the key `comment`.
 ///
 /// # Errors
-/// A duplicate key, a missing key or value, a quote or bracket that is not closed; the message names the key.
+/// A duplicate key, a missing key, a quote or bracket that is not closed; the message names the key.
 pub(super) fn parse(line: &str) -> Result<IndexMap<String, Value>, String> {
     let mut info = IndexMap::new();
     let line = line.trim_ascii();
@@ -54,7 +54,11 @@ impl<'a> Scanner<'a> {
         self.skip_blanks();
         let Some(rest) = self.rest.strip_prefix('=') else { return Ok((key, Value::Bool(true))) };
         self.rest = rest;
+        let detached = self.at_blank();
         self.skip_blanks();
+        if self.rest.is_empty() || detached && self.at_pair() {
+            return Ok((key, Value::Text(String::new())));
+        }
         let value = self.value().map_err(|e| format!("key `{}`: {e}", brief(&key)))?;
         self.skip_blanks();
         Ok((key, value))
@@ -63,7 +67,6 @@ impl<'a> Scanner<'a> {
     fn value(&mut self) -> Result<Value, String> {
         let start = *self;
         let value = match self.rest.chars().next() {
-            None => return Err("no value after `=`".into()),
             Some(quote @ ('"' | '\'')) => match self.quoted(quote)? {
                 (text, true) => Value::Text(text),
                 (text, false) => Value::from_words(&text),
@@ -83,9 +86,18 @@ impl<'a> Scanner<'a> {
                 }
                 typed(list)
             }
-            Some(_) => Value::from_words(self.take_until(|_| false)),
+            _ => Value::from_words(self.take_until(|_| false)),
         };
         if self.at_blank() { Ok(value) } else { Err(format!("`{}` follows its end", brief(self.rest))) }
+    }
+
+    /// Is there another pair where a value is due, as in `label= energy=-1`? So ASE writes an empty text.
+    fn at_pair(&self) -> bool {
+        let mut ahead = *self;
+        !self.rest.starts_with(['"', '\'', '[', '{']) && {
+            ahead.take_until(|c| c == '=');
+            ahead.rest.starts_with('=')
+        }
     }
 
     /// A quoted string, and whether it contains a backslash.

@@ -1,6 +1,7 @@
 //! Values of the comment line: their types and how they are spelt.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// A value of the comment line.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,8 +73,8 @@ impl Value {
     pub(super) fn spell(&self, out: &mut String) -> Result<(), String> {
         match self {
             Value::Bool(b) => out.push(if *b { 'T' } else { 'F' }),
-            Value::Int(i) => out.push_str(&i.to_string()),
-            Value::Real(x) if x.is_finite() => out.push_str(&format!("{x:?}")),
+            Value::Int(i) => drop(write!(out, "{i}")),
+            Value::Real(x) if x.is_finite() => drop(write!(out, "{x:?}")),
             Value::Real(x) => return Err(format!("{x} is not finite")),
             Value::Text(s) if is_plain(s) && matches!(Value::from_words(s), Value::Text(_)) => out.push_str(s),
             Value::Text(s) => spell_quoted(s, out),
