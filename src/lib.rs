@@ -5,6 +5,7 @@ pub mod extxyz;
 pub mod graph;
 pub mod model;
 pub mod simd;
+pub mod stage;
 pub mod structure;
 
 pub use error::{Error, Result};

@@ -1,0 +1,287 @@
+//! Real solid harmonics `r^l Y_lm` of a slot of edges, and the pullback of their gradients.
+//!
+//! Orthonormal on the sphere, no Condon–Shortley sign, index `l² + l + m`; see Bigi, Fraux, Browning,
+//! Ceriotti, J. Chem. Phys. 159, 064802 (2023). Spherical harmonics are solid ones times `r^(−l)`,
+//! a factor that the radial functions take over.
+
+use crate::simd::{Lanes, Real};
+use std::f64::consts::PI;
+
+/// Recursion and gradient coefficients up to `lmax`.
+pub struct Angular<V: Lanes> {
+    pub lmax: usize,
+    y00: V::Real,
+    /// `Y_{l,±l} = top[l] (x ± …) Y_{l−1,±(l−1)}`.
+    top: Vec<V::Real>,
+    /// `Y_lm = a z Y_{l−1,m} − b r² Y_{l−2,m}`, by (l, m ≥ 0).
+    recursion: Vec<[V::Real; 2]>,
+    /// `∂_z`: α; `∂_x`, `∂_y`: ½β⁻ (towards m − 1) and ½β⁺ (towards m + 1), by (l, m ≥ 0).
+    gradient: Vec<[V::Real; 3]>,
+}
+
+/// The number of harmonics up to `lmax`.
+pub const fn n_harmonics(lmax: usize) -> usize {
+    (lmax + 1) * (lmax + 1)
+}
+
+#[inline(always)]
+const fn triangle(l: usize, m: usize) -> usize {
+    l * (l + 1) / 2 + m
+}
+
+impl<V: Lanes> Angular<V> {
+    pub fn new(lmax: usize) -> Angular<V> {
+        let mut top = vec![0.0];
+        let mut recursion = Vec::new();
+        let mut gradient = Vec::new();
+        for l in 0..=lmax {
+            if l > 0 {
+                // N_l / N_(l−1) of N_m = √((2m+1)/4π) · √(2 − δ_m0) · (2m−1)!! / √(2m)!
+                let l = l as f64;
+                let norm = if l == 1.0 { 2.0 } else { 1.0 };
+                top.push(((2.0 * l + 1.0) / (2.0 * l - 1.0) * norm).sqrt() * (2.0 * l - 1.0)
+                    / ((2.0 * l) * (2.0 * l - 1.0)).sqrt());
+            }
+            for m in 0..=l {
+                let (l, m) = (l as f64, m as f64);
+                recursion.push(if m < l {
+                    let d = l * l - m * m;
+                    let b = if m < l - 1.0 {
+                        (2.0 * l + 1.0) * ((l - 1.0) * (l - 1.0) - m * m) / ((2.0 * l - 3.0) * d)
+                    } else {
+                        0.0
+                    };
+                    [((4.0 * l * l - 1.0) / d).sqrt(), b.sqrt()]
+                } else {
+                    [0.0; 2]
+                });
+                gradient.push(if l > 0.0 {
+                    let c = (2.0 * l + 1.0) / (2.0 * l - 1.0);
+                    // The steps m = 1 → 0 and 0 → 1 cross the √2 between m = 0 and the rest.
+                    let down = if m == 1.0 { 2f64.sqrt() } else { 1.0 };
+                    let up = if m == 0.0 { 2f64.sqrt() } else { 1.0 };
+                    [
+                        (c * (l * l - m * m)).sqrt(),
+                        0.5 * down * (c * (l + m) * (l + m - 1.0)).max(0.0).sqrt(),
+                        0.5 * up * (c * (l - m) * (l - m - 1.0)).max(0.0).sqrt(),
+                    ]
+                } else {
+                    [0.0; 3]
+                });
+            }
+        }
+        Angular {
+            lmax,
+            y00: V::Real::of((0.25 / PI).sqrt()),
+            top: top.into_iter().map(V::Real::of).collect(),
+            recursion: recursion.into_iter().map(|c| c.map(V::Real::of)).collect(),
+            gradient: gradient.into_iter().map(|c| c.map(V::Real::of)).collect(),
+        }
+    }
+
+    /// `out[l² + l + m] = r^l Y_lm` of the vectors `(x, y, z)`.
+    #[inline(always)]
+    pub fn eval(&self, x: V, y: V, z: V, out: &mut [V]) {
+        match self.lmax {
+            0 => self.eval_to::<0>(0, x, y, z, out),
+            1 => self.eval_to::<1>(1, x, y, z, out),
+            2 => self.eval_to::<2>(2, x, y, z, out),
+            3 => self.eval_to::<3>(3, x, y, z, out),
+            4 => self.eval_to::<4>(4, x, y, z, out),
+            lmax => self.eval_to::<{ usize::MAX }>(lmax, x, y, z, out),
+        }
+    }
+
+    /// `L` is `lmax` where that is known at compile time, so that the loops unroll.
+    #[inline(always)]
+    fn eval_to<const L: usize>(&self, lmax: usize, x: V, y: V, z: V, out: &mut [V]) {
+        let lmax = if L == usize::MAX { lmax } else { L };
+        let out = &mut out[..n_harmonics(lmax)];
+        let r2 = x.mul_add(x, y.mul_add(y, z * z));
+        out[0] = V::splat(self.y00);
+        for l in 1..=lmax {
+            let (row, below) = (l * l + l, l * l - l);
+            let k = V::splat(self.top[l]);
+            let (c, s) = (out[below + l - 1], if l > 1 { out[below - (l - 1)] } else { V::zero() });
+            let (kx, ky) = (k * x, k * y);
+            out[row + l] = kx * c - ky * s;
+            out[row - l] = kx.mul_add(s, ky * c);
+            for m in 0..l {
+                let [a, b] = self.recursion[triangle(l, m)];
+                let za = z * V::splat(a);
+                if m + 2 <= l {
+                    let two = below - (2 * l - 2);
+                    let rb = r2 * V::splat(b);
+                    out[row + m] = za * out[below + m] - rb * out[two + m];
+                    if m > 0 {
+                        out[row - m] = za * out[below - m] - rb * out[two - m];
+                    }
+                } else {
+                    out[row + m] = za * out[below + m];
+                    if m > 0 {
+                        out[row - m] = za * out[below - m];
+                    }
+                }
+            }
+        }
+    }
+
+    /// `Σ_lm bar[lm] ∇(r^l Y_lm)`, given the harmonics `y` themselves.
+    #[inline(always)]
+    pub fn pullback(&self, y: &[V], bar: &[V]) -> [V; 3] {
+        match self.lmax {
+            0 => [V::zero(); 3],
+            1 => self.pullback_to::<1>(1, y, bar),
+            2 => self.pullback_to::<2>(2, y, bar),
+            3 => self.pullback_to::<3>(3, y, bar),
+            4 => self.pullback_to::<4>(4, y, bar),
+            lmax => self.pullback_to::<{ usize::MAX }>(lmax, y, bar),
+        }
+    }
+
+    #[inline(always)]
+    fn pullback_to<const L: usize>(&self, lmax: usize, y: &[V], bar: &[V]) -> [V; 3] {
+        let lmax = if L == usize::MAX { lmax } else { L };
+        let (y, bar) = (&y[..n_harmonics(lmax)], &bar[..n_harmonics(lmax)]);
+        let (mut gx, mut gy, mut gz) = (V::zero(), V::zero(), V::zero());
+        for l in 1..=lmax {
+            // Indices of (l, 0) and (l − 1, 0).
+            let (row, low) = (l * l + l, l * l - l);
+            for m in 0..=l {
+                let [alpha, down, up] = self.gradient[triangle(l, m)].map(V::splat);
+                let (a, b) = (bar[row + m], bar[row - m]);
+                if m == 0 {
+                    gz = alpha.mul_add(a * y[low], gz);
+                    if l > 1 {
+                        let c = up * a;
+                        gx = gx - c * y[low + 1];
+                        gy = gy - c * y[low - 1];
+                    }
+                    continue;
+                }
+                if m < l {
+                    gz = alpha.mul_add(a.mul_add(y[low + m], b * y[low - m]), gz);
+                }
+                let (p, p_) = (y[low + m - 1], if m > 1 { y[low + 1 - m] } else { V::zero() });
+                let (mut tx, mut ty) = (down * a.mul_add(p, b * p_), down * (b * p - a * p_));
+                if m + 1 < l {
+                    let (q, q_) = (y[low + m + 1], y[low - m - 1]);
+                    tx = tx - up * a.mul_add(q, b * q_);
+                    ty = up.mul_add(b * q - a * q_, ty);
+                }
+                (gx, gy) = (gx + tx, gy + ty);
+            }
+        }
+        [gx, gy, gz]
+    }
+
+    /// `∇(r^l Y_lm)` of all harmonics, into `out[lm]`, given the harmonics `y` themselves.
+    #[inline(always)]
+    pub fn gradients(&self, y: &[V], out: &mut [[V; 3]]) {
+        out[0] = [V::zero(); 3];
+        for l in 1..=self.lmax {
+            let (row, low) = (l * l + l, l * l - l);
+            let at = |m: isize| if m.unsigned_abs() < l { y[(low as isize + m) as usize] } else { V::zero() };
+            for m in 0..=l {
+                let [alpha, down, up] = self.gradient[triangle(l, m)].map(V::splat);
+                let k = m as isize;
+                if m == 0 {
+                    out[row] = [-(up * at(1)), -(up * at(-1)), alpha * at(0)];
+                    continue;
+                }
+                let (p, p_) = (at(k - 1), if m > 1 { at(1 - k) } else { V::zero() });
+                let (q, q_) = (at(k + 1), at(-k - 1));
+                out[row + m] = [down * p - up * q, -(down * p_) - up * q_, alpha * at(k)];
+                out[row - m] = [down * p_ - up * q_, down.mul_add(p, up * q), alpha * at(-k)];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Portable;
+
+    type V = Portable<f64, 4>;
+
+    /// Associated Legendre functions by their definition, without the Condon–Shortley sign.
+    fn naive(l: usize, m: isize, [x, y, z]: [f64; 3]) -> f64 {
+        let r = (x * x + y * y + z * z).sqrt();
+        let (ct, k) = (z / r, m.unsigned_abs());
+        let st = (1.0 - ct * ct).sqrt();
+        let factorial = |n: usize| (1..=n).map(|k| k as f64).product::<f64>();
+        // P_l^m = sin^m / (2^l l!) d^(l+m)/dc^(l+m) (c² − 1)^l
+        let p: f64 = (0..=l)
+            .filter(|j| 2 * j >= l + k)
+            .map(|j| {
+                let binomial = factorial(l) / factorial(j) / factorial(l - j);
+                let sign = if (l - j) % 2 == 0 { 1.0 } else { -1.0 };
+                let power = 2 * j - l - k;
+                sign * binomial * factorial(2 * j) / factorial(power) * ct.powi(power as i32)
+            })
+            .sum::<f64>()
+            * st.powi(k as i32)
+            / 2f64.powi(l as i32)
+            / factorial(l);
+        let norm = ((2 * l + 1) as f64 / (4.0 * PI) * factorial(l - k) / factorial(l + k)).sqrt();
+        let phi = y.atan2(x);
+        let azimuth = match m {
+            0 => 1.0,
+            m if m > 0 => 2f64.sqrt() * (m as f64 * phi).cos(),
+            _ => 2f64.sqrt() * (k as f64 * phi).sin(),
+        };
+        r.powi(l as i32) * norm * p * azimuth
+    }
+
+    fn harmonics(angular: &Angular<V>, v: [f64; 3]) -> Vec<V> {
+        let mut out = vec![V::zero(); n_harmonics(angular.lmax)];
+        angular.eval(V::splat(v[0]), V::splat(v[1]), V::splat(v[2]), &mut out);
+        out
+    }
+
+    #[test]
+    fn harmonics_agree_with_the_definition() {
+        for lmax in 0..=9 {
+            let angular = Angular::<V>::new(lmax);
+            for v in [[0.3, -0.7, 1.1], [-1.0, 0.2, -0.4], [0.0, 0.0, 1.0], [0.0, 0.0, -1.3], [0.0, 0.5, 0.0]] {
+                let y = harmonics(&angular, v);
+                for l in 0..=lmax {
+                    for m in -(l as isize)..=l as isize {
+                        let index = ((l * l + l) as isize + m) as usize;
+                        let expected = naive(l, m, v);
+                        assert!((y[index].to_array()[0] - expected).abs() < 1e-12, "l = {l}, m = {m}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences_and_with_the_pullback() {
+        for lmax in 0..=7 {
+            let angular = Angular::<V>::new(lmax);
+            let v = [0.31, -0.72, 0.93];
+            let y = harmonics(&angular, v);
+            let mut gradients = vec![[V::zero(); 3]; y.len()];
+            angular.gradients(&y, &mut gradients);
+            for axis in 0..3 {
+                let step = 1e-5;
+                let (mut plus, mut minus) = (v, v);
+                plus[axis] += step;
+                minus[axis] -= step;
+                let (plus, minus) = (harmonics(&angular, plus), harmonics(&angular, minus));
+                for lm in 0..y.len() {
+                    let fd = (plus[lm] - minus[lm]).to_array()[0] / (2.0 * step);
+                    assert!((gradients[lm][axis].to_array()[0] - fd).abs() < 1e-8, "lm = {lm}, axis = {axis}");
+                }
+            }
+            let bar: Vec<V> = (0..y.len()).map(|k| V::splat((k as f64 * 0.7).sin())).collect();
+            let pulled = angular.pullback(&y, &bar);
+            for axis in 0..3 {
+                let sum: f64 = (0..y.len()).map(|k| (bar[k] * gradients[k][axis]).to_array()[0]).sum();
+                assert!((pulled[axis].to_array()[0] - sum).abs() < 1e-12);
+            }
+        }
+    }
+}

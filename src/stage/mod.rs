@@ -1,0 +1,12 @@
+//! The stages: each file one arrow of the diagram, forwards and backwards.
+//!
+//! Every stage works on a [`block::Block`] of centres of one species, one centre to a lane.
+
+pub mod angular;
+pub mod block;
+pub mod couple;
+pub mod pool;
+pub mod product;
+pub mod radial;
+pub mod rows;
+pub mod table;

@@ -1,0 +1,181 @@
+//! Pooling: `A_{n,lm} = Σ_j R_n(r_j) Y_lm(r_j)` for each shell `l`, and its adjoint.
+//!
+//! Both are products of small matrices; tiles of them are kept in registers.
+
+use crate::simd::Lanes;
+
+/// The functions `t0 .. t0 + n` with angular momentum `l`; their `A` start at `a0`, `2l + 1` for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shell {
+    pub l: usize,
+    pub t0: usize,
+    pub n: usize,
+    pub a0: usize,
+}
+
+/// Calls `$f::<.., M>` with `M = 2l + 1` where that is a constant, so that tiles stay in registers.
+macro_rules! by_width {
+    ($l:expr, $f:ident $args:tt) => {
+        match $l {
+            0 => $f::<V, 1> $args,
+            1 => $f::<V, 3> $args,
+            2 => $f::<V, 5> $args,
+            3 => $f::<V, 7> $args,
+            4 => $f::<V, 9> $args,
+            5 => $f::<V, 11> $args,
+            6 => $f::<V, 13> $args,
+            _ => wide::<V> $args,
+        }
+    };
+}
+
+/// `a += Σ_s R_s ⊗ Y_s` over the slots `0..n_slots`, whose functions lie `r_stride` and `y_stride` apart.
+#[inline(always)]
+pub fn pool<V: Lanes>(
+    shells: &[Shell],
+    r: &[V],
+    r_stride: usize,
+    y: &[V],
+    y_stride: usize,
+    n_slots: usize,
+    a: &mut [V],
+) {
+    #[inline(always)]
+    fn narrow<V: Lanes, const M: usize>(
+        shell: Shell,
+        r: &[V],
+        r_stride: usize,
+        y: &[V],
+        y_stride: usize,
+        n_slots: usize,
+        a: &mut [V],
+    ) {
+        let mut n = 0;
+        while n < shell.n {
+            // At most about 24 accumulators.
+            let left = shell.n - n;
+            n += match M {
+                1 if left >= 8 => tile::<V, M, 8>(shell, n, r, r_stride, y, y_stride, n_slots, a),
+                1 | 3 | 5 if left >= 4 => tile::<V, M, 4>(shell, n, r, r_stride, y, y_stride, n_slots, a),
+                1 | 3 | 5 | 7 | 9 | 11 if left >= 2 => tile::<V, M, 2>(shell, n, r, r_stride, y, y_stride, n_slots, a),
+                _ => tile::<V, M, 1>(shell, n, r, r_stride, y, y_stride, n_slots, a),
+            };
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn tile<V: Lanes, const M: usize, const T: usize>(
+        shell: Shell,
+        n: usize,
+        r: &[V],
+        r_stride: usize,
+        y: &[V],
+        y_stride: usize,
+        n_slots: usize,
+        a: &mut [V],
+    ) -> usize {
+        let a: &mut [V] = &mut a[shell.a0 + n * M..][..T * M];
+        let mut acc = [[V::zero(); M]; T];
+        for t in 0..T {
+            for m in 0..M {
+                acc[t][m] = a[t * M + m];
+            }
+        }
+        for s in 0..n_slots {
+            let r = &r[s * r_stride + shell.t0 + n..][..T];
+            let y = &y[s * y_stride + shell.l * shell.l..][..M];
+            for t in 0..T {
+                for m in 0..M {
+                    acc[t][m] = r[t].mul_add(y[m], acc[t][m]);
+                }
+            }
+        }
+        for t in 0..T {
+            for m in 0..M {
+                a[t * M + m] = acc[t][m];
+            }
+        }
+        T
+    }
+
+    #[inline(always)]
+    fn wide<V: Lanes>(
+        shell: Shell,
+        r: &[V],
+        r_stride: usize,
+        y: &[V],
+        y_stride: usize,
+        n_slots: usize,
+        a: &mut [V],
+    ) {
+        let width = 2 * shell.l + 1;
+        for s in 0..n_slots {
+            let y = &y[s * y_stride + shell.l * shell.l..][..width];
+            for n in 0..shell.n {
+                let r = r[s * r_stride + shell.t0 + n];
+                for (a, &y) in a[shell.a0 + n * width..][..width].iter_mut().zip(y) {
+                    *a = r.mul_add(y, *a);
+                }
+            }
+        }
+    }
+
+    for &shell in shells {
+        by_width!(shell.l, narrow(shell, r, r_stride, y, y_stride, n_slots, a));
+    }
+}
+
+/// The adjoint for one slot: `Ȳ_lm = Σ_n Ā_{n,lm} R_n` into `y_bar`, and
+/// `Σ_n (Σ_m Ā_{n,lm} Y_lm) ∂R_n/∂r`, which is returned.
+#[inline(always)]
+pub fn pullback<V: Lanes>(shells: &[Shell], a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
+    #[inline(always)]
+    fn narrow<V: Lanes, const M: usize>(
+        shell: Shell,
+        a_bar: &[V],
+        r: &[V],
+        dr: &[V],
+        y: &[V],
+        y_bar: &mut [V],
+    ) -> V {
+        let y: &[V] = &y[shell.l * shell.l..][..M];
+        let mut acc = [V::zero(); M];
+        let mut radial = V::zero();
+        for n in 0..shell.n {
+            let a_bar = &a_bar[shell.a0 + n * M..][..M];
+            let rn = r[shell.t0 + n];
+            let mut sum = V::zero();
+            for m in 0..M {
+                acc[m] = a_bar[m].mul_add(rn, acc[m]);
+                sum = a_bar[m].mul_add(y[m], sum);
+            }
+            radial = sum.mul_add(dr[shell.t0 + n], radial);
+        }
+        y_bar[shell.l * shell.l..][..M].copy_from_slice(&acc);
+        radial
+    }
+
+    #[inline(always)]
+    fn wide<V: Lanes>(shell: Shell, a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
+        let (width, at) = (2 * shell.l + 1, shell.l * shell.l);
+        let mut radial = V::zero();
+        y_bar[at..at + width].fill(V::zero());
+        for n in 0..shell.n {
+            let mut sum = V::zero();
+            for m in 0..width {
+                let a = a_bar[shell.a0 + n * width + m];
+                y_bar[at + m] = a.mul_add(r[shell.t0 + n], y_bar[at + m]);
+                sum = a.mul_add(y[at + m], sum);
+            }
+            radial = sum.mul_add(dr[shell.t0 + n], radial);
+        }
+        radial
+    }
+
+    let mut radial = V::zero();
+    for &shell in shells {
+        radial = radial + by_width!(shell.l, narrow(shell, a_bar, r, dr, y, y_bar));
+    }
+    radial
+}

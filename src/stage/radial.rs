@@ -1,0 +1,215 @@
+//! Radial functions `R_t(r; z_i, z_j)`: transform, polynomials or splines, envelope.
+//!
+//! Exact, one edge at a time, in double precision. [`super::rows`] evaluates the same
+//! functions for many edges at once.
+
+use crate::model::spec::{EnvelopeSpec, FunctionsSpec, RadialSpec, SplineSpec, TransformSpec};
+
+/// A value and its derivative with respect to `r`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dual {
+    pub value: f64,
+    pub slope: f64,
+}
+
+impl TransformSpec {
+    /// `y(r)`, the generalised Agnesi transform.
+    pub fn eval(&self, r: f64) -> Dual {
+        if r <= self.rin {
+            return Dual { value: (self.b1 + self.b0).clamp(-1.0, 1.0), slope: 0.0 };
+        }
+        let ds = 1.0 / (self.req - self.rin);
+        let s = (r - self.rin) * ds;
+        // s^pin / (1 + s^(pin − pcut)), written so that no exponent is negative.
+        let p = self.pin.max(self.pcut) as i32;
+        let k = (self.pin as i32 - self.pcut as i32).abs();
+        let (sp, sk) = (s.powi(p - 1), s.powi(k));
+        let d = sp * s / (1.0 + sk);
+        let dd = sp * (p as f64 * (1.0 + sk) - k as f64 * sk) / ((1.0 + sk) * (1.0 + sk));
+        let x = 1.0 / (1.0 + self.a * d);
+        let y = self.b1 * x + self.b0;
+        if y.abs() > 1.0 {
+            return Dual { value: y.clamp(-1.0, 1.0), slope: 0.0 };
+        }
+        Dual { value: y, slope: -self.b1 * self.a * dd * ds * x * x }
+    }
+}
+
+impl EnvelopeSpec {
+    /// The envelope at distance `r` and transformed distance `y(r)`.
+    pub fn eval(&self, r: f64, y: Dual) -> Dual {
+        const ZERO: Dual = Dual { value: 0.0, slope: 0.0 };
+        match *self {
+            EnvelopeSpec::Poly2sx { x1, x2, p1, p2, s } => {
+                if !(x1 < y.value && y.value < x2) {
+                    return ZERO;
+                }
+                let (p1, p2) = (p1 as i32, p2 as i32);
+                let (a, b) = (y.value - x1, x2 - y.value);
+                let (ap, bp) = (a.powi(p1), b.powi(p2));
+                let slope = s * (p1 as f64 * a.powi(p1 - 1) * bp - p2 as f64 * ap * b.powi(p2 - 1));
+                Dual { value: s * ap * bp, slope: slope * y.slope }
+            }
+            EnvelopeSpec::Poly1sr { rcut, p } => {
+                if r >= rcut {
+                    return ZERO;
+                }
+                let (s, p) = (r / rcut, p as i32);
+                let q = s.powi(-p);
+                Dual {
+                    value: (q - 1.0) * (1.0 - s),
+                    slope: (-(p as f64) * q / s * (1.0 - s) - (q - 1.0)) / rcut,
+                }
+            }
+            EnvelopeSpec::Ace1Poly1sr { rcut, r0, p } => {
+                if r >= rcut {
+                    return ZERO;
+                }
+                let (s, c, p) = (r / r0, rcut / r0, p as i32);
+                let (q, qc) = (s.powi(-p), p as f64 * c.powi(-p - 1));
+                Dual { value: q - c.powi(-p) + qc * (s - c), slope: (-(p as f64) * q / s + qc) / r0 }
+            }
+        }
+    }
+}
+
+/// The functions that multiply the envelope, as rows of a matrix: `Σ_q w_q(y) · row_q`.
+#[derive(Clone, Debug)]
+pub enum Functions {
+    /// `w_q = P_q(y)` by recursion; the rows of ordered pair `p` are `p·n_q ..`.
+    Polynomial { a: Vec<f64>, b: Vec<f64>, c: Vec<f64> },
+    /// Cubic Hermite weights; the rows of pair `p` are value and slope of each node.
+    Spline { x0: f64, x1: f64, n_nodes: usize },
+}
+
+/// The radial functions of one part.
+#[derive(Clone, Debug)]
+pub struct Radial {
+    pub n_species: usize,
+    /// Number of functions `t`.
+    pub n_t: usize,
+    transforms: Vec<TransformSpec>,
+    envelopes: Vec<EnvelopeSpec>,
+    pub functions: Functions,
+    /// (n_species², rows of a pair, n_t).
+    pub matrix: Vec<f64>,
+}
+
+impl Radial {
+    /// The functions `columns` of a validated specification, in this order.
+    pub fn new(n_species: usize, spec: &RadialSpec, columns: &[usize]) -> Radial {
+        let pick = |row: &[f64]| columns.iter().map(|&t| row[t]).collect::<Vec<_>>();
+        let (functions, matrix) = match &spec.functions {
+            FunctionsSpec::Polynomial { a, b, c, w } => {
+                let row = |w: &Vec<Vec<f64>>, q: usize| columns.iter().map(|&t| w[t][q]).collect::<Vec<_>>();
+                let matrix = w.iter().flat_map(|w| (0..a.len()).flat_map(move |q| row(w, q))).collect();
+                (Functions::Polynomial { a: a.clone(), b: b.clone(), c: c.clone() }, matrix)
+            }
+            FunctionsSpec::Spline { tables } => {
+                let SplineSpec { x0, x1, values, .. } = &tables[0];
+                let nodes = |s: &SplineSpec| {
+                    s.values.iter().zip(&s.slopes).flat_map(|(v, g)| [pick(v), pick(g)]).flatten().collect::<Vec<_>>()
+                };
+                let matrix = tables.iter().flat_map(nodes).collect();
+                (Functions::Spline { x0: *x0, x1: *x1, n_nodes: values.len() }, matrix)
+            }
+        };
+        let unordered = |zi: usize, zj: usize| {
+            let (i, j) = (zi.min(zj), zi.max(zj));
+            i * n_species - i * (i + 1) / 2 + j
+        };
+        let by_pair = || (0..n_species * n_species).map(|p| unordered(p / n_species, p % n_species));
+        Radial {
+            n_species,
+            n_t: columns.len(),
+            transforms: by_pair().map(|u| spec.transforms[u]).collect(),
+            envelopes: by_pair().map(|u| spec.envelopes[u]).collect(),
+            functions,
+            matrix,
+        }
+    }
+
+    /// The number of terms `q` in the sum.
+    pub fn n_terms(&self) -> usize {
+        match &self.functions {
+            Functions::Polynomial { a, .. } => a.len(),
+            Functions::Spline { .. } => 4,
+        }
+    }
+
+    /// The number of matrix rows that belong to one ordered pair.
+    pub fn rows_per_pair(&self) -> usize {
+        match &self.functions {
+            Functions::Polynomial { a, .. } => a.len(),
+            Functions::Spline { n_nodes, .. } => 2 * n_nodes,
+        }
+    }
+
+    /// `y` and the envelope of ordered pair `pair` at `r`.
+    pub fn transform(&self, pair: usize, r: f64) -> (Dual, Dual) {
+        let y = self.transforms[pair].eval(r);
+        (y, self.envelopes[pair].eval(r, y))
+    }
+
+    /// Weights `w_q`, envelope included, and their derivatives with respect to `r`; returns the first matrix row.
+    pub fn weights(&self, pair: usize, r: f64, w: &mut [f64], dw: &mut [f64]) -> usize {
+        let (y, e) = self.transform(pair, r);
+        let mut put = |q: usize, p: f64, dp: f64| {
+            w[q] = e.value * p;
+            dw[q] = e.slope * p + e.value * dp * y.slope;
+        };
+        match &self.functions {
+            Functions::Polynomial { a, b, c } => {
+                let (mut p, mut dp, mut p1, mut dp1) = (a[0], 0.0, 0.0, 0.0);
+                put(0, p, dp);
+                for q in 1..a.len() {
+                    // P_2 = A_2 y + B_2 stands alone; from P_3 on the recursion.
+                    let (f, c) = if q == 1 { (1.0, 0.0) } else { (p, c[q]) };
+                    let g = a[q] * y.value + b[q];
+                    let next = g * f + c * p1;
+                    let dnext = a[q] * f + if q == 1 { 0.0 } else { g * dp + c * dp1 };
+                    (p1, dp1, p, dp) = (p, dp, next, dnext);
+                    put(q, p, dp);
+                }
+                pair * a.len()
+            }
+            Functions::Spline { x0, x1, n_nodes } => {
+                let h = (x1 - x0) / (n_nodes - 1) as f64;
+                let s = ((y.value - x0) / h).clamp(0.0, (n_nodes - 1) as f64);
+                let node = (s as usize).min(n_nodes - 2);
+                for (q, (p, dp)) in hermite(s - node as f64, h).into_iter().enumerate() {
+                    put(q, p, dp);
+                }
+                2 * (pair * n_nodes + node)
+            }
+        }
+    }
+
+    /// All functions at `r`: values into `out[..n_t]`, derivatives into `d_out[..n_t]`. The oracle of the other paths.
+    pub fn eval(&self, pair: usize, r: f64, out: &mut [f64], d_out: &mut [f64]) {
+        let n = self.n_terms();
+        let mut w = vec![0.0; 2 * n];
+        let (w, dw) = w.split_at_mut(n);
+        let first = self.weights(pair, r, w, dw);
+        out.fill(0.0);
+        d_out.fill(0.0);
+        for q in 0..n {
+            let row = &self.matrix[(first + q) * self.n_t..][..self.n_t];
+            for (t, m) in row.iter().enumerate() {
+                out[t] += w[q] * m;
+                d_out[t] += dw[q] * m;
+            }
+        }
+    }
+}
+
+/// Weights and their derivatives for (value, slope) at the left, then at the right end of an interval of width `h`.
+fn hermite(u: f64, h: f64) -> [(f64, f64); 4] {
+    let v = 1.0 - u;
+    [
+        ((1.0 + 2.0 * u) * v * v, -6.0 * u * v / h),
+        (u * v * v * h, v * (1.0 - 3.0 * u)),
+        (u * u * (3.0 - 2.0 * u), 6.0 * u * v / h),
+        (-u * u * v * h, u * (3.0 * u - 2.0)),
+    ]
+}
