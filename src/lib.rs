@@ -1,10 +1,14 @@
 //! ACERust: site models of the atomic cluster expansion at hardware speed.
+mod cpu;
 pub mod element;
 pub mod error;
 pub mod extxyz;
 pub mod graph;
+pub mod matrix;
 pub mod model;
+pub mod plan;
 pub mod simd;
+pub mod site;
 pub mod stage;
 pub mod structure;
 

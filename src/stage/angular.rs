@@ -39,8 +39,10 @@ impl<V: Lanes> Angular<V> {
                 // N_l / N_(l−1) of N_m = √((2m+1)/4π) · √(2 − δ_m0) · (2m−1)!! / √(2m)!
                 let l = l as f64;
                 let norm = if l == 1.0 { 2.0 } else { 1.0 };
-                top.push(((2.0 * l + 1.0) / (2.0 * l - 1.0) * norm).sqrt() * (2.0 * l - 1.0)
-                    / ((2.0 * l) * (2.0 * l - 1.0)).sqrt());
+                top.push(
+                    ((2.0 * l + 1.0) / (2.0 * l - 1.0) * norm).sqrt() * (2.0 * l - 1.0)
+                        / ((2.0 * l) * (2.0 * l - 1.0)).sqrt(),
+                );
             }
             for m in 0..=l {
                 let (l, m) = (l as f64, m as f64);

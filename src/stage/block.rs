@@ -52,7 +52,7 @@ impl<V: Lanes> Block<V> {
         self.species = species;
         self.centres.clear();
         self.centres.extend_from_slice(centres);
-        let most = centres.iter().map(|&i| graph.edges_of(i as usize).len()).max().unwrap_or(0);
+        let most = centres.iter().map(|&i| graph.edges(i as usize).len()).max().unwrap_or(0);
         self.edge.clear();
         self.edge.resize(most * V::N, NONE);
         self.neighbour_species.clear();
@@ -70,7 +70,7 @@ impl<V: Lanes> Block<V> {
         self.n_slots = 0;
         for (lane, &i) in centres.iter().enumerate() {
             let mut at = lane;
-            for e in graph.edges_of(i as usize) {
+            for e in graph.edges(i as usize) {
                 let [x, y, z] = graph.r[e];
                 if x * x + y * y + z * z < rcut2 {
                     xs[at] = V::Real::of(x);

@@ -14,7 +14,7 @@ pub struct Coupling {
     derivative: Rows,
     /// The `(v)` of each derivative row, grouped by `b`: those of `b` are `first[b]..first[b+1]`.
     pub derivative_v: Vec<u32>,
-    pub derivative_first: Vec<u32>,
+    derivative_first: Vec<u32>,
 }
 
 /// A sparse matrix by rows.
@@ -88,6 +88,12 @@ impl Coupling {
 
     pub fn n_derivatives(&self) -> usize {
         self.derivative_v.len()
+    }
+
+    /// The entries of `derivative_v` that belong to `b`.
+    #[inline(always)]
+    pub fn derivatives_of(&self, b: usize) -> std::ops::Range<usize> {
+        self.derivative_first[b] as usize..self.derivative_first[b + 1] as usize
     }
 
     /// All monomials of `a`.

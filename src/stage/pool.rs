@@ -100,15 +100,7 @@ pub fn pool<V: Lanes>(
     }
 
     #[inline(always)]
-    fn wide<V: Lanes>(
-        shell: Shell,
-        r: &[V],
-        r_stride: usize,
-        y: &[V],
-        y_stride: usize,
-        n_slots: usize,
-        a: &mut [V],
-    ) {
+    fn wide<V: Lanes>(shell: Shell, r: &[V], r_stride: usize, y: &[V], y_stride: usize, n_slots: usize, a: &mut [V]) {
         let width = 2 * shell.l + 1;
         for s in 0..n_slots {
             let y = &y[s * y_stride + shell.l * shell.l..][..width];
@@ -131,14 +123,7 @@ pub fn pool<V: Lanes>(
 #[inline(always)]
 pub fn pullback<V: Lanes>(shells: &[Shell], a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
     #[inline(always)]
-    fn narrow<V: Lanes, const M: usize>(
-        shell: Shell,
-        a_bar: &[V],
-        r: &[V],
-        dr: &[V],
-        y: &[V],
-        y_bar: &mut [V],
-    ) -> V {
+    fn narrow<V: Lanes, const M: usize>(shell: Shell, a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
         let y: &[V] = &y[shell.l * shell.l..][..M];
         let mut acc = [V::zero(); M];
         let mut radial = V::zero();

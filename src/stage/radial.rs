@@ -56,10 +56,7 @@ impl EnvelopeSpec {
                 }
                 let (s, p) = (r / rcut, p as i32);
                 let q = s.powi(-p);
-                Dual {
-                    value: (q - 1.0) * (1.0 - s),
-                    slope: (-(p as f64) * q / s * (1.0 - s) - (q - 1.0)) / rcut,
-                }
+                Dual { value: (q - 1.0) * (1.0 - s), slope: (-(p as f64) * q / s * (1.0 - s) - (q - 1.0)) / rcut }
             }
             EnvelopeSpec::Ace1Poly1sr { rcut, r0, p } => {
                 if r >= rcut {
@@ -127,6 +124,12 @@ impl Radial {
             functions,
             matrix,
         }
+    }
+
+    /// Where a table in `r` may begin: past every kink at `rin`, and past distances that hardly ever occur.
+    pub fn table_start(&self) -> f64 {
+        let largest = |f: fn(&TransformSpec) -> f64| self.transforms.iter().map(f).fold(0.0, f64::max);
+        largest(|t| t.rin).max(0.25 * largest(|t| t.req))
     }
 
     /// The number of terms `q` in the sum.

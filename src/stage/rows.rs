@@ -62,9 +62,7 @@ impl<V: Lanes> Rows<V> {
         let reals = |x: &[f64]| x.iter().map(|&x| V::Real::of(x)).collect::<Vec<_>>();
         let source = match (table, &exact.functions) {
             (Some(table), _) => Source::Table(table),
-            (None, Functions::Polynomial { a, b, c }) => {
-                Source::Polynomial { a: reals(a), b: reals(b), c: reals(c) }
-            }
+            (None, Functions::Polynomial { a, b, c }) => Source::Polynomial { a: reals(a), b: reals(b), c: reals(c) },
             (None, Functions::Spline { .. }) => Source::Spline,
         };
         let mut rows = Rows { exact, source, stride, matrix: Vec::new(), n_terms: 0 };

@@ -5,9 +5,10 @@
 //! The number of intervals grows until the measured error is below the tolerance.
 
 use super::block::{Block, NONE};
-use super::radial::Radial;
+use super::radial::{Functions, Radial};
 use super::rows::EXACT;
 use crate::simd::{Lanes, MAX_LANES, Real};
+use crate::site::RadialMode;
 
 const DEGREE: usize = 5;
 /// More intervals than this are not tried: the exact functions are used instead.
@@ -28,6 +29,17 @@ pub struct Table {
 }
 
 impl Table {
+    /// The table that `mode` asks for, if any: splines are evaluated as they are, and so are polynomials
+    /// that would take too many intervals.
+    pub fn for_mode(exact: &Radial, rcut: f64, mode: RadialMode) -> Option<Table> {
+        match (mode, &exact.functions) {
+            (RadialMode::Table { tolerance }, Functions::Polynomial { .. }) if exact.n_t > 0 => {
+                Table::new(exact, exact.table_start(), rcut, tolerance)
+            }
+            _ => None,
+        }
+    }
+
     /// Tabulates `exact` between `r0` and `rcut` to the relative error `tolerance` of values and slopes;
     /// `None` where that takes too many intervals.
     pub fn new(exact: &Radial, r0: f64, rcut: f64, tolerance: f64) -> Option<Table> {
@@ -59,11 +71,7 @@ impl Table {
             (f, df)
         };
         for pair in 0..n_pairs {
-            let nodes: Vec<_> = (0..=n)
-                .map(|k| {
-                    eval(pair, r0 + h * k as f64)
-                })
-                .collect();
+            let nodes: Vec<_> = (0..=n).map(|k| eval(pair, r0 + h * k as f64)).collect();
             let intervals = &mut table.matrix[pair * n * (DEGREE + 1) * n_t..][..n * (DEGREE + 1) * n_t];
             for (k, interval) in intervals.chunks_mut((DEGREE + 1) * n_t).enumerate() {
                 let (left, right) = (&nodes[k], &nodes[k + 1]);
@@ -102,9 +110,7 @@ impl Table {
                 }
             }
         }
-        let worst = |k: usize| {
-            error.iter().zip(&largest).map(|(e, x)| e[k] / x[k]).fold(0.0, f64::max)
-        };
+        let worst = |k: usize| error.iter().zip(&largest).map(|(e, x)| e[k] / x[k]).fold(0.0, f64::max);
         worst(0).max(worst(1))
     }
 

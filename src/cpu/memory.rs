@@ -1,0 +1,72 @@
+//! Scratch memory that outlives a call, and outputs that several threads write to.
+
+use std::sync::Mutex;
+
+/// Workspaces that are handed out and taken back, so that nothing is allocated after warm-up.
+pub struct Pool<T>(Mutex<Vec<Box<T>>>);
+
+impl<T: Default> Pool<T> {
+    pub fn new() -> Pool<T> {
+        Pool(Mutex::new(Vec::new()))
+    }
+
+    pub fn take(&self) -> Lease<'_, T> {
+        let kept = self.0.lock().unwrap_or_else(|e| e.into_inner()).pop();
+        Lease { pool: self, item: Some(kept.unwrap_or_default()) }
+    }
+}
+
+/// A workspace on loan; it goes back when dropped.
+pub struct Lease<'a, T> {
+    pool: &'a Pool<T>,
+    item: Option<Box<T>>,
+}
+
+impl<T> std::ops::Deref for Lease<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.item.as_ref().expect("present until dropped")
+    }
+}
+
+impl<T> std::ops::DerefMut for Lease<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.item.as_mut().expect("present until dropped")
+    }
+}
+
+impl<T> Drop for Lease<'_, T> {
+    fn drop(&mut self) {
+        if let Some(item) = self.item.take() {
+            self.pool.0.lock().unwrap_or_else(|e| e.into_inner()).push(item);
+        }
+    }
+}
+
+/// A slice that threads write to at places no two of them share.
+#[derive(Clone, Copy)]
+pub struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: access goes through `slice_mut`, whose callers keep the ranges of different threads apart.
+unsafe impl<T: Send> Send for Disjoint<'_, T> {}
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
+    }
+
+    /// # Safety
+    /// While the result lives, nothing else reads or writes `at .. at + n`.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    pub unsafe fn slice_mut(&self, at: usize, n: usize) -> &mut [T] {
+        assert!(at + n <= self.len);
+        // SAFETY: in bounds; exclusive by the caller's word.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), n) }
+    }
+}

@@ -1,0 +1,410 @@
+//! The CPU backend: blocks of centres over threads.
+
+pub(crate) mod assemble;
+mod memory;
+mod schedule;
+
+use crate::graph::Graph;
+use crate::model::{Model, PartSpec};
+use crate::simd::{Isa, Lanes, Portable, Real, as_reals};
+use crate::site::ace::Ace;
+use crate::site::pair::Pair;
+use crate::site::{Part, RadialMode, Scratch, room};
+use crate::stage::block::{Block, NONE};
+use memory::{Disjoint, Pool};
+use rayon::prelude::*;
+use schedule::{Entry, Schedule};
+use std::ops::Range;
+
+/// What an evaluation writes; every slice for each readout in turn.
+pub(crate) struct Outputs<'a> {
+    /// (n_readouts, n_centres), eV.
+    pub site_energies: &'a mut [f64],
+    pub gradients: Option<Gradients<'a>>,
+}
+
+pub(crate) struct Gradients<'a> {
+    /// (n_readouts, n_atoms, 3), eV/Å.
+    pub forces: &'a mut [[f64; 3]],
+    /// (n_readouts, 3, 3), eV.
+    pub virial: &'a mut [[[f64; 3]; 3]],
+    /// (n_readouts, n_edges, 3), eV/Å, where wanted.
+    pub edges: Option<&'a mut [[f64; 3]]>,
+}
+
+/// Evaluation in one precision and instruction set. Species are indices, valid for the model.
+pub(crate) trait Engine: Send + Sync {
+    fn set_readouts(&mut self, parameters: &[Vec<f64>]);
+    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs);
+    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]);
+    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]);
+    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut assemble::Rows);
+    /// Bytes of tables and coefficients.
+    fn bytes(&self) -> usize;
+}
+
+/// The engine for a model in working precision `f32` or `f64`.
+pub(crate) fn engine(model: &Model, single: bool, mode: RadialMode, isa: Isa) -> Box<dyn Engine> {
+    match (isa, single) {
+        (Isa::Portable, false) => Box::new(Cpu::<Portable<f64, 4>>::new(model, mode)),
+        (Isa::Portable, true) => Box::new(Cpu::<Portable<f32, 8>>::new(model, mode)),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx2, false) => Box::new(Cpu::<crate::simd::F64x4>::new(model, mode)),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx2, true) => Box::new(Cpu::<crate::simd::F32x8>::new(model, mode)),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512, false) => Box::new(Cpu::<crate::simd::F64x8>::new(model, mode)),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512, true) => Box::new(Cpu::<crate::simd::F32x16>::new(model, mode)),
+        #[cfg(not(target_arch = "x86_64"))]
+        (_, single) => engine(model, single, mode, Isa::Portable),
+    }
+}
+
+/// Parts that share a cutoff share a packed block.
+struct Group {
+    rcut: f64,
+    parts: Range<usize>,
+}
+
+struct Cpu<V: Lanes> {
+    n_species: usize,
+    /// One-body energies, (n_species).
+    e0: Vec<f64>,
+    /// Parts with neighbours, by falling cutoff.
+    parts: Vec<Box<dyn Part<V>>>,
+    /// First linear parameter of each part, and first column of its basis.
+    offsets: Vec<Offset>,
+    groups: Vec<Group>,
+    n_basis: usize,
+    calls: Pool<Call<V>>,
+    workers: Pool<Worker<V>>,
+}
+
+#[derive(Clone, Copy)]
+struct Offset {
+    parameter: usize,
+    basis: usize,
+}
+
+/// Memory of one call.
+struct Call<V: Lanes> {
+    schedule: Schedule,
+    /// Edge gradients, (n_readouts, n_edges).
+    gradients: Vec<[V::Real; 3]>,
+    /// Virial of each block, (n_blocks, n_readouts).
+    virials: Vec<[f64; 9]>,
+}
+
+impl<V: Lanes> Default for Call<V> {
+    fn default() -> Self {
+        Call { schedule: Schedule::default(), gradients: vec![], virials: vec![] }
+    }
+}
+
+/// Memory of one thread.
+struct Worker<V: Lanes> {
+    block: Block<V>,
+    scratch: Scratch<V>,
+    energy: Vec<V>,
+    gradient: Vec<[V; 3]>,
+    basis: Vec<V>,
+    slot: Vec<[V; 3]>,
+    assembly: assemble::Scratch<V>,
+}
+
+impl<V: Lanes> Default for Worker<V> {
+    fn default() -> Self {
+        Worker {
+            block: Block::default(),
+            scratch: Scratch::default(),
+            energy: vec![],
+            gradient: vec![],
+            basis: vec![],
+            slot: vec![],
+            assembly: assemble::Scratch::default(),
+        }
+    }
+}
+
+impl<V: Lanes> Cpu<V> {
+    fn new(model: &Model, mode: RadialMode) -> Cpu<V> {
+        let spec = model.spec();
+        let n_species = spec.species.len();
+        let mut e0 = vec![0.0; n_species];
+        let mut parts: Vec<(Box<dyn Part<V>>, Offset)> = Vec::new();
+        let mut at = Offset { parameter: 0, basis: 0 };
+        for part in &spec.parts {
+            let built: Box<dyn Part<V>> = match part {
+                PartSpec::OneBody(one) => {
+                    e0.iter_mut().zip(&one.e0).for_each(|(e, x)| *e += x);
+                    continue;
+                }
+                PartSpec::Pair(pair) => Box::new(Pair::new(n_species, pair, mode)),
+                PartSpec::Ace(ace) => Box::new(Ace::new(n_species, ace, mode)),
+            };
+            let n = built.n_basis();
+            parts.push((built, at));
+            at = Offset { parameter: at.parameter + n_species * n, basis: at.basis + n };
+        }
+        parts.sort_by(|a, b| b.0.rcut().total_cmp(&a.0.rcut()));
+        let (parts, offsets): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let mut groups = Vec::<Group>::new();
+        for (k, part) in parts.iter().enumerate() {
+            match groups.last_mut() {
+                Some(group) if group.rcut == part.rcut() => group.parts.end = k + 1,
+                _ => groups.push(Group { rcut: part.rcut(), parts: k..k + 1 }),
+            }
+        }
+        let mut cpu =
+            Cpu { n_species, e0, parts, offsets, groups, n_basis: at.basis, calls: Pool::new(), workers: Pool::new() };
+        cpu.set_readouts(&[model.linear_parameters()]);
+        cpu
+    }
+
+    /// Packs the block of `entry` for every group in turn.
+    fn for_groups(
+        &self,
+        graph: &Graph,
+        species_of: &[u32],
+        schedule: &Schedule,
+        entry: Entry,
+        block: &mut Block<V>,
+        mut f: impl FnMut(&mut Block<V>, usize, &Group),
+    ) {
+        for (g, group) in self.groups.iter().enumerate() {
+            block.pack(graph, species_of, entry.species as usize, schedule.centres(entry), group.rcut);
+            f(block, g, group);
+        }
+    }
+}
+
+impl<V: Lanes> Engine for Cpu<V> {
+    fn set_readouts(&mut self, parameters: &[Vec<f64>]) {
+        for (part, offset) in self.parts.iter_mut().zip(&self.offsets) {
+            let n = self.n_species * part.n_basis();
+            let weights: Vec<&[f64]> = parameters.iter().map(|p| &p[offset.parameter..][..n]).collect();
+            part.set_readouts(&weights);
+        }
+    }
+
+    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs) {
+        let n_readouts = readouts.len();
+        let (n_centres, n_edges) = (graph.n_centres(), graph.n_edges());
+        let mut call = self.calls.take();
+        let Call { schedule, gradients, virials } = &mut *call;
+        schedule.fill(graph, species_of, V::N);
+        let schedule = &*schedule;
+        let with_gradients = out.gradients.is_some();
+        if with_gradients {
+            room(gradients, n_readouts * n_edges, [V::Real::default(); 3]);
+            room(virials, n_readouts * schedule.entries.len(), [0.0; 9]);
+        }
+        let energies = Disjoint::new(out.site_energies);
+        let edge_gradients = Disjoint::new(gradients);
+        let block_virials = Disjoint::new(virials);
+        schedule.tasks().for_each_init(
+            || self.workers.take(),
+            |worker, task| {
+                let Worker { block, scratch, energy, gradient, .. } = &mut **worker;
+                for b in task {
+                    let entry = schedule.entries[b];
+                    // SAFETY: a block belongs to one task.
+                    let virial = match with_gradients {
+                        true => unsafe { block_virials.slice_mut(b * n_readouts, n_readouts) },
+                        false => &mut [],
+                    };
+                    virial.fill([0.0; 9]);
+                    for (k, &i) in schedule.centres(entry).iter().enumerate() {
+                        let _ = k;
+                        for readout in 0..n_readouts {
+                            // SAFETY: a centre, and so its energy and edges, belongs to one block.
+                            unsafe {
+                                energies.slice_mut(readout * n_centres + i as usize, 1)[0] =
+                                    self.e0[entry.species as usize];
+                                if with_gradients {
+                                    let edges = graph.edges(i as usize);
+                                    edge_gradients
+                                        .slice_mut(readout * n_edges + edges.start, edges.len())
+                                        .fill([V::Real::default(); 3]);
+                                }
+                            }
+                        }
+                    }
+                    self.for_groups(graph, species_of, schedule, entry, block, |block, _, group| {
+                        energy.clear();
+                        energy.resize(n_readouts, V::zero());
+                        if with_gradients {
+                            gradient.clear();
+                            gradient.resize(n_readouts * block.n_slots, [V::zero(); 3]);
+                            for part in &self.parts[group.parts.clone()] {
+                                part.energy_gradient(block, scratch, readouts.start, energy, gradient);
+                            }
+                            for (k, virial) in virial.iter_mut().enumerate() {
+                                let g = &gradient[k * block.n_slots..][..block.n_slots];
+                                V::vectorize(
+                                    #[inline(always)]
+                                    || scatter_slots(block, g, k * n_edges, edge_gradients, virial),
+                                );
+                            }
+                        } else {
+                            for part in &self.parts[group.parts.clone()] {
+                                part.energy(block, scratch, readouts.start, energy);
+                            }
+                        }
+                        for (k, e) in energy.iter().enumerate() {
+                            for (&i, e) in block.centres.iter().zip(e.to_array()) {
+                                // SAFETY: as above.
+                                unsafe { energies.slice_mut(k * n_centres + i as usize, 1)[0] += e.to_f64() };
+                            }
+                        }
+                    });
+                }
+            },
+        );
+        let Some(out) = out.gradients else { return };
+        let n_atoms = graph.n_atoms();
+        for k in 0..n_readouts {
+            let gradients = &call.gradients[k * n_edges..][..n_edges];
+            sum_forces(graph, gradients, &mut out.forces[k * n_atoms..][..n_atoms]);
+            out.virial[k] = [[0.0; 3]; 3];
+            for virial in call.virials[k..].iter().step_by(n_readouts).take(call.schedule.entries.len()) {
+                for (v, x) in out.virial[k].as_flattened_mut().iter_mut().zip(virial) {
+                    *v -= x;
+                }
+            }
+        }
+        if let Some(edges) = out.edges {
+            for (to, from) in edges.iter_mut().zip(&call.gradients) {
+                *to = from.map(Real::to_f64);
+            }
+        }
+    }
+
+    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]) {
+        self.basis_and_jacobian(graph, species_of, basis, None);
+    }
+
+    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]) {
+        self.basis_and_jacobian(graph, species_of, basis, Some(jacobian));
+    }
+
+    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut assemble::Rows) {
+        self.assemble_rows(graph, species_of, rows);
+    }
+
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(|p| p.bytes()).sum()
+    }
+}
+
+impl<V: Lanes> Cpu<V> {
+    /// `basis` (n_centres, n_basis), `jacobian` (n_edges, n_basis, 3).
+    fn basis_and_jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: Option<&mut [f64]>) {
+        let mut call = self.calls.take();
+        call.schedule.fill(graph, species_of, V::N);
+        let schedule = &call.schedule;
+        let n_basis = self.n_basis;
+        let with_jacobian = jacobian.is_some();
+        let basis = Disjoint::new(basis);
+        let jacobian = Disjoint::new(jacobian.unwrap_or(&mut []));
+        schedule.tasks().for_each_init(
+            || self.workers.take(),
+            |worker, task| {
+                let Worker { block, scratch, basis: values, slot, .. } = &mut **worker;
+                for b in task {
+                    let entry = schedule.entries[b];
+                    if with_jacobian {
+                        for &i in schedule.centres(entry) {
+                            let edges = graph.edges(i as usize);
+                            // SAFETY: a centre and its edges belong to one block.
+                            unsafe { jacobian.slice_mut(edges.start * n_basis * 3, edges.len() * n_basis * 3) }
+                                .fill(0.0);
+                        }
+                    }
+                    self.for_groups(graph, species_of, schedule, entry, block, |block, _, group| {
+                        for p in group.parts.clone() {
+                            let (part, offset) = (&self.parts[p], self.offsets[p].basis);
+                            let n = part.n_basis();
+                            let values = room(values, n, V::zero());
+                            part.basis(block, scratch, with_jacobian, values);
+                            for (lane, &i) in block.centres.iter().enumerate() {
+                                // SAFETY: as above.
+                                let row = unsafe { basis.slice_mut(i as usize * n_basis + offset, n) };
+                                for (b, x) in row.iter_mut().zip(as_reals(values)[lane..].iter().step_by(V::N)) {
+                                    *b = x.to_f64();
+                                }
+                            }
+                            if !with_jacobian {
+                                continue;
+                            }
+                            let slot = room(slot, n, [V::zero(); 3]);
+                            for s in 0..block.n_slots {
+                                part.open_slot(block, s, scratch);
+                                part.jacobian(0, scratch, slot);
+                                let numbers = as_reals(slot.as_flattened());
+                                for (lane, &e) in block.edges(s).iter().enumerate().filter(|(_, e)| **e != NONE) {
+                                    // SAFETY: as above.
+                                    let row = unsafe { jacobian.slice_mut((e as usize * n_basis + offset) * 3, n * 3) };
+                                    for (j, x) in row.iter_mut().zip(numbers[lane..].iter().step_by(V::N)) {
+                                        *j = x.to_f64();
+                                    }
+                                }
+                            }
+                        }
+                    });
+                }
+            },
+        );
+    }
+}
+
+/// Adds the gradients of a block to its edges and `Σ g ⊗ r` to `virial`.
+#[inline(always)]
+fn scatter_slots<V: Lanes>(
+    block: &Block<V>,
+    gradient: &[[V; 3]],
+    at: usize,
+    edges: Disjoint<[V::Real; 3]>,
+    virial: &mut [f64; 9],
+) {
+    let mut sum = [V::zero(); 9];
+    for (s, g) in gradient.iter().enumerate() {
+        let r = [block.x[s], block.y[s], block.z[s]];
+        for a in 0..3 {
+            for b in 0..3 {
+                sum[3 * a + b] = g[a].mul_add(r[b], sum[3 * a + b]);
+            }
+        }
+        let [x, y, z] = g.map(V::to_array);
+        for (lane, &e) in block.edges(s).iter().enumerate() {
+            if e != NONE {
+                // SAFETY: an edge belongs to one block.
+                let g = unsafe { &mut edges.slice_mut(at + e as usize, 1)[0] };
+                g[0] += x[lane];
+                g[1] += y[lane];
+                g[2] += z[lane];
+            }
+        }
+    }
+    for (v, s) in virial.iter_mut().zip(sum) {
+        *v += s.to_array()[..V::N].iter().map(|x| x.to_f64()).sum::<f64>();
+    }
+}
+
+/// `F_i = Σ_(i→j) g − Σ_(j→i) g`, in double precision and an order that the graph fixes.
+fn sum_forces<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &mut [[f64; 3]]) {
+    forces.par_iter_mut().with_min_len(256).enumerate().for_each(|(i, force)| {
+        let mut sum = [0.0; 3];
+        if i < graph.n_centres() {
+            for g in &gradients[graph.edges(i)] {
+                (0..3).for_each(|a| sum[a] += g[a].to_f64());
+            }
+        }
+        let incoming = graph.incoming_first[i] as usize..graph.incoming_first[i + 1] as usize;
+        for &e in &graph.incoming[incoming] {
+            (0..3).for_each(|a| sum[a] -= gradients[e as usize][a].to_f64());
+        }
+        *force = sum;
+    });
+}

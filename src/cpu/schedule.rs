@@ -1,0 +1,66 @@
+//! Which centres are evaluated side by side.
+//!
+//! Inside a window of consecutive atoms, centres of one species with about as many edges share a block,
+//! so that few lanes are padded. The result depends on the graph alone, not on the number of threads;
+//! and what a centre computes does not depend on the block it is in.
+
+use crate::graph::Graph;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Consecutive atoms among which blocks are formed.
+const WINDOW: usize = 512;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub species: u32,
+    start: u32,
+    len: u32,
+}
+
+/// The blocks of one evaluation; keeps its memory.
+#[derive(Default)]
+pub struct Schedule {
+    order: Vec<u32>,
+    windows: Vec<Vec<Entry>>,
+    pub entries: Vec<Entry>,
+}
+
+impl Schedule {
+    /// Blocks of up to `lanes` centres for all centres of the graph.
+    pub fn fill(&mut self, graph: &Graph, species_of: &[u32], lanes: usize) {
+        let n = graph.n_centres();
+        self.order.clear();
+        self.order.extend(0..n as u32);
+        self.windows.resize_with(n.div_ceil(WINDOW), Vec::new);
+        let key = |i: u32| (species_of[i as usize], graph.edges(i as usize).len(), i);
+        self.order.par_chunks_mut(WINDOW).zip(&mut self.windows).enumerate().for_each(|(w, (order, entries))| {
+            order.sort_unstable_by_key(|&i| key(i));
+            entries.clear();
+            let mut at = 0;
+            while at < order.len() {
+                let species = species_of[order[at] as usize];
+                let same = order[at..].iter().take(lanes).take_while(|&&i| species_of[i as usize] == species);
+                let len = same.count();
+                entries.push(Entry { species, start: (w * WINDOW + at) as u32, len: len as u32 });
+                at += len;
+            }
+        });
+        self.entries.clear();
+        for window in &self.windows {
+            self.entries.extend_from_slice(window);
+        }
+    }
+
+    pub fn centres(&self, entry: Entry) -> &[u32] {
+        &self.order[entry.start as usize..][..entry.len as usize]
+    }
+
+    /// Fixed groups of consecutive blocks: the grain of parallel work.
+    pub fn tasks(&self) -> impl IndexedParallelIterator<Item = Range<usize>> + '_ {
+        let n = self.entries.len();
+        // Small systems are spread thinly, large ones in pieces that make stealing cheap.
+        let grain = (n / 256).clamp(1, 32);
+        (0..n.div_ceil(grain)).into_par_iter().map(move |t| t * grain..((t + 1) * grain).min(n))
+    }
+}

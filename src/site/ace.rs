@@ -1,0 +1,332 @@
+//! The many-body model: `E_i = Σ_k c[z_i, k] AA_k`, `B_b = Σ_k C[b, k] AA_k`.
+
+use super::{Part, RadialMode, Scratch, reals, room};
+use crate::model::spec::{AceSpec, HarmonicsKind};
+use crate::simd::Lanes;
+use crate::stage::angular::{Angular, n_harmonics};
+use crate::stage::block::Block;
+use crate::stage::couple::Coupling;
+use crate::stage::pool::{self, Shell};
+use crate::stage::product::Trie;
+use crate::stage::radial::Radial;
+use crate::stage::rows::Rows;
+use crate::stage::table::Table;
+
+/// Slots whose radial functions and harmonics are pooled while they are in the first cache.
+const CHUNK: usize = 4;
+
+/// A many-body model compiled for evaluation, free of device and precision.
+///
+/// Radial functions, harmonics and `A` that no product uses are left out; those that remain are
+/// sorted into shells of one angular momentum.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub rcut: f64,
+    pub n_species: usize,
+    pub n_basis: usize,
+    /// The functions that are used, sorted by `l`.
+    pub radial: Radial,
+    /// Largest angular momentum in use.
+    pub lmax: usize,
+    /// The harmonics are spherical: `A` takes a factor `r^(−l)`.
+    pub spherical: bool,
+    pub shells: Vec<Shell>,
+    pub n_a: usize,
+    pub trie: Trie,
+    pub coupling: Coupling,
+    /// Entries `(k, C[b,k])` of each `b`.
+    couplings: Vec<Vec<(usize, f64)>>,
+}
+
+impl Program {
+    /// Compiles a validated specification.
+    pub fn new(n_species: usize, spec: &AceSpec) -> Program {
+        let mut couplings = vec![Vec::new(); spec.c.shape[0]];
+        for ((&b, &k), &c) in spec.c.rows.iter().zip(&spec.c.cols).zip(&spec.c.vals) {
+            couplings[b as usize].push((k as usize, c));
+        }
+        let used_v: std::collections::BTreeSet<u32> =
+            couplings.iter().flatten().flat_map(|&(k, _)| spec.aa[k].iter().copied()).collect();
+        let l_of = |t: usize| spec.radial.spec[t][1] as usize;
+        let mut columns: Vec<usize> = used_v.iter().map(|&v| spec.a[v as usize][0] as usize).collect();
+        columns.sort_by_key(|&t| (l_of(t), t));
+        columns.dedup();
+        let mut shells = Vec::<Shell>::new();
+        let mut n_a = 0;
+        for (t0, &t) in columns.iter().enumerate() {
+            match shells.last_mut() {
+                Some(shell) if shell.l == l_of(t) => shell.n += 1,
+                _ => shells.push(Shell { l: l_of(t), t0, n: 1, a0: n_a }),
+            }
+            n_a += 2 * l_of(t) + 1;
+        }
+        // The place of A_v among the shells.
+        let place = |v: u32| {
+            let [t, lm] = spec.a[v as usize].map(|x| x as usize);
+            let column = columns.iter().position(|&c| c == t).expect("a used column");
+            let shell = shells.iter().find(|s| s.l == l_of(t)).expect("a used shell");
+            (shell.a0 + (column - shell.t0) * (2 * shell.l + 1) + lm - shell.l * shell.l) as u32
+        };
+        let products: Vec<Vec<u32>> = spec
+            .aa
+            .iter()
+            .map(|vs| {
+                let used = vs.iter().all(|v| used_v.contains(v));
+                let mut places: Vec<u32> = if used { vs.iter().map(|&v| place(v)).collect() } else { vec![] };
+                places.sort_unstable();
+                places
+            })
+            .collect();
+        Program {
+            rcut: spec.rcut,
+            n_species,
+            n_basis: spec.c.shape[0],
+            radial: Radial::new(n_species, &spec.radial, &columns),
+            lmax: shells.last().map_or(0, |s| s.l),
+            spherical: spec.angular.kind == HarmonicsKind::Spherical,
+            shells,
+            n_a,
+            trie: Trie::new(&products),
+            coupling: Coupling::new(&products, &couplings),
+            couplings,
+        }
+    }
+
+    /// `c[z, ·] = Σ_b W[z, b] C[b, ·]` in the order of the trie, from weights (n_species · n_basis).
+    pub fn fold(&self, weights: &[f64]) -> Vec<f64> {
+        let n = self.trie.n_coefficients();
+        let mut folded = vec![0.0; self.n_species * n];
+        for (c, w) in folded.chunks_mut(n).zip(weights.chunks(self.n_basis.max(1))) {
+            for (&w, row) in w.iter().zip(&self.couplings) {
+                for &(k, value) in row {
+                    c[self.trie.slot[k]] += w * value;
+                }
+            }
+        }
+        folded
+    }
+}
+
+pub(crate) struct Ace<V: Lanes> {
+    program: Program,
+    rows: Rows<V>,
+    angular: Angular<V>,
+    /// Folded coefficients, (n_readouts, n_species, n_coefficients).
+    folded: Vec<Vec<V::Real>>,
+}
+
+impl<V: Lanes> Ace<V> {
+    pub fn new(n_species: usize, spec: &AceSpec, mode: RadialMode) -> Ace<V> {
+        let program = Program::new(n_species, spec);
+        let table = Table::for_mode(&program.radial, program.rcut, mode);
+        Ace {
+            rows: Rows::new(program.radial.clone(), table),
+            angular: Angular::new(program.lmax),
+            folded: Vec::new(),
+            program,
+        }
+    }
+
+    /// Radial functions, harmonics and `A`. Where `KEEP`, those of all slots stay in `ws`, with derivatives.
+    #[inline(always)]
+    fn forward<const KEEP: bool>(&self, block: &Block<V>, ws: &mut Scratch<V>) {
+        let p = &self.program;
+        let (stride, n_y) = (self.rows.stride(), n_harmonics(p.lmax));
+        let kept = if KEEP { block.n_slots } else { CHUNK };
+        room(&mut ws.r, stride * kept, V::zero());
+        room(&mut ws.dr, stride * kept, V::zero());
+        room(&mut ws.y, n_y * kept, V::zero());
+        room(&mut ws.a, p.n_a, V::zero()).fill(V::zero());
+        let mut s0 = 0;
+        while s0 < block.n_slots {
+            let n = CHUNK.min(block.n_slots - s0);
+            let at = if KEEP { s0 } else { 0 };
+            for k in 0..n {
+                let (s, at) = (s0 + k, at + k);
+                let r = &mut ws.r[at * stride..][..stride];
+                let dr = &mut ws.dr[at * stride..][..stride];
+                self.rows.eval::<KEEP>(block, s, &mut ws.rows, r, dr);
+                if p.spherical {
+                    self.divide_by_powers::<KEEP>(block.inv_r[s], r, dr);
+                }
+                self.angular.eval(block.x[s], block.y[s], block.z[s], &mut ws.y[at * n_y..][..n_y]);
+            }
+            pool::pool(&p.shells, &ws.r[at * stride..], stride, &ws.y[at * n_y..], n_y, n, &mut ws.a);
+            s0 += n;
+        }
+    }
+
+    /// `R ← R r^(−l)`: the factor between solid and spherical harmonics.
+    #[inline(always)]
+    fn divide_by_powers<const GRAD: bool>(&self, inv_r: V, r: &mut [V], dr: &mut [V]) {
+        let (mut power, mut l, mut factor) = (V::splat(crate::simd::Real::of(1.0)), 0, V::zero());
+        for shell in &self.program.shells {
+            while l < shell.l {
+                (power, factor, l) = (power * inv_r, factor + inv_r, l + 1);
+            }
+            for t in shell.t0..shell.t0 + shell.n {
+                r[t] = r[t] * power;
+                if GRAD {
+                    dr[t] = dr[t] * power - factor * r[t];
+                }
+            }
+        }
+    }
+
+    /// `∂E/∂r` of the edges, from the adjoint of `A`.
+    #[inline(always)]
+    fn backward(&self, block: &Block<V>, ws: &mut Scratch<V>, gradient: &mut [[V; 3]]) {
+        let p = &self.program;
+        let (stride, n_y) = (self.rows.stride(), n_harmonics(p.lmax));
+        let y_bar = room(&mut ws.y_bar, n_y, V::zero());
+        for (s, g) in gradient.iter_mut().enumerate() {
+            let y = &ws.y[s * n_y..][..n_y];
+            let radial = pool::pullback(&p.shells, &ws.a_bar, &ws.r[s * stride..], &ws.dr[s * stride..], y, y_bar);
+            let [gx, gy, gz] = self.angular.pullback(y, y_bar);
+            let k = radial * block.inv_r[s];
+            *g = [g[0] + k.mul_add(block.x[s], gx), g[1] + k.mul_add(block.y[s], gy), g[2] + k.mul_add(block.z[s], gz)];
+        }
+    }
+
+    #[inline(always)]
+    fn product<const GRAD: bool>(&self, readout: usize, species: usize, ws: &mut Scratch<V>) -> V {
+        let trie = &self.program.trie;
+        let n = trie.n_coefficients();
+        let c = &self.folded[readout][species * n..][..n];
+        room(&mut ws.p, trie.n_nodes(), V::zero());
+        room(&mut ws.s, trie.n_nodes(), V::zero());
+        let a_bar = room(&mut ws.a_bar, self.program.n_a, V::zero());
+        trie.eval::<V, GRAD>(c, &ws.a, a_bar, &mut ws.p, &mut ws.s)
+    }
+}
+
+impl<V: Lanes> Part<V> for Ace<V> {
+    fn rcut(&self) -> f64 {
+        self.program.rcut
+    }
+
+    fn n_basis(&self) -> usize {
+        self.program.n_basis
+    }
+
+    fn set_readouts(&mut self, weights: &[&[f64]]) {
+        self.folded = weights.iter().map(|w| reals(&self.program.fold(w))).collect();
+    }
+
+    fn energy(&self, block: &Block<V>, ws: &mut Scratch<V>, first: usize, energy: &mut [V]) {
+        V::vectorize(
+            #[inline(always)]
+            || self.forward::<false>(block, ws),
+        );
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for (k, e) in energy.iter_mut().enumerate() {
+                    *e = *e + self.product::<false>(first + k, block.species, ws);
+                }
+            },
+        );
+    }
+
+    fn energy_gradient(
+        &self,
+        block: &Block<V>,
+        ws: &mut Scratch<V>,
+        first: usize,
+        energy: &mut [V],
+        gradient: &mut [[V; 3]],
+    ) {
+        V::vectorize(
+            #[inline(always)]
+            || self.forward::<true>(block, ws),
+        );
+        for (k, e) in energy.iter_mut().enumerate() {
+            V::vectorize(
+                #[inline(always)]
+                || *e = *e + self.product::<true>(first + k, block.species, ws),
+            );
+            V::vectorize(
+                #[inline(always)]
+                || self.backward(block, ws, &mut gradient[k * block.n_slots..][..block.n_slots]),
+            );
+        }
+    }
+
+    fn basis(&self, block: &Block<V>, ws: &mut Scratch<V>, jacobian: bool, out: &mut [V]) {
+        let coupling = &self.program.coupling;
+        if jacobian {
+            V::vectorize(
+                #[inline(always)]
+                || self.forward::<true>(block, ws),
+            );
+        } else {
+            V::vectorize(
+                #[inline(always)]
+                || self.forward::<false>(block, ws),
+            );
+        }
+        let monomials = room(&mut ws.monomials, coupling.n_monomials(), V::zero());
+        let derivatives = room(&mut ws.derivatives, coupling.n_derivatives(), V::zero());
+        V::vectorize(
+            #[inline(always)]
+            || {
+                coupling.monomials(&ws.a, monomials);
+                coupling.basis(monomials, &mut out[..self.program.n_basis]);
+                if jacobian {
+                    coupling.derivatives(monomials, derivatives);
+                }
+            },
+        );
+    }
+
+    fn open_slot(&self, block: &Block<V>, slot: usize, ws: &mut Scratch<V>) {
+        let p = &self.program;
+        let (stride, n_y) = (self.rows.stride(), n_harmonics(p.lmax));
+        let da = room(&mut ws.da, p.n_a, [V::zero(); 3]);
+        let dy = room(&mut ws.dy, n_y, [V::zero(); 3]);
+        V::vectorize(
+            #[inline(always)]
+            || {
+                let (r, dr, y) = (&ws.r[slot * stride..], &ws.dr[slot * stride..], &ws.y[slot * n_y..][..n_y]);
+                self.angular.gradients(y, dy);
+                let k = block.inv_r[slot];
+                let unit = [k * block.x[slot], k * block.y[slot], k * block.z[slot]];
+                for shell in &p.shells {
+                    let width = 2 * shell.l + 1;
+                    for n in 0..shell.n {
+                        let (r, dr) = (r[shell.t0 + n], dr[shell.t0 + n]);
+                        let radial = unit.map(|u| u * dr);
+                        for m in 0..width {
+                            let lm = shell.l * shell.l + m;
+                            da[shell.a0 + n * width + m] =
+                                std::array::from_fn(|x| radial[x].mul_add(y[lm], r * dy[lm][x]));
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    fn jacobian(&self, first: usize, ws: &Scratch<V>, out: &mut [[V; 3]]) {
+        let coupling = &self.program.coupling;
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for (b, out) in out.iter_mut().enumerate() {
+                    let range = coupling.derivatives_of(first + b);
+                    let mut g = [V::zero(); 3];
+                    for (&d, &v) in ws.derivatives[range.clone()].iter().zip(&coupling.derivative_v[range]) {
+                        let da = &ws.da[v as usize];
+                        g = [d.mul_add(da[0], g[0]), d.mul_add(da[1], g[1]), d.mul_add(da[2], g[2])];
+                    }
+                    *out = g;
+                }
+            },
+        );
+    }
+
+    fn bytes(&self) -> usize {
+        let folded: usize = self.folded.iter().map(|c| std::mem::size_of_val(&c[..])).sum();
+        self.rows.bytes() + folded
+    }
+}

@@ -1,0 +1,114 @@
+//! Site models as compositions of stages.
+
+pub mod ace;
+pub mod pair;
+
+use crate::simd::{Lanes, Real};
+use crate::stage::block::Block;
+use crate::stage::rows::RowsScratch;
+
+/// How the radial functions are evaluated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RadialMode {
+    /// The polynomials or splines of the model file.
+    Exact,
+    /// Piecewise polynomials in `r` whose values and slopes differ from the exact ones by at most this,
+    /// relative to the largest of the same function. Splines are always evaluated as they are.
+    Table { tolerance: f64 },
+}
+
+/// A site model on blocks of centres. Energies are in eV, gradients in eV/Å.
+pub(crate) trait Part<V: Lanes>: Send + Sync {
+    /// Å.
+    fn rcut(&self) -> f64;
+    /// Basis functions a species.
+    fn n_basis(&self) -> usize;
+    /// Folds readout weights, (n_readouts, n_species · n_basis).
+    fn set_readouts(&mut self, weights: &[&[f64]]);
+    /// Adds the site energies of the readouts `first..first + energy.len()` to `energy`.
+    fn energy(&self, block: &Block<V>, ws: &mut Scratch<V>, first: usize, energy: &mut [V]);
+    /// Adds the site energies, and their gradients to `gradient[k · n_slots + slot]` for the `k`-th of these readouts.
+    fn energy_gradient(
+        &self,
+        block: &Block<V>,
+        ws: &mut Scratch<V>,
+        first: usize,
+        energy: &mut [V],
+        gradient: &mut [[V; 3]],
+    );
+    /// The basis `B` of every centre into `out[..n_basis]`, and, where `jacobian`, what [`Part::jacobian_slot`] needs.
+    fn basis(&self, block: &Block<V>, ws: &mut Scratch<V>, jacobian: bool, out: &mut [V]);
+    /// Prepares [`Part::jacobian`] for one slot; after [`Part::basis`] of the same block.
+    fn open_slot(&self, block: &Block<V>, slot: usize, ws: &mut Scratch<V>);
+    /// `∂B_b/∂r` of the edges in the open slot, for the functions `first .. first + out.len()`.
+    fn jacobian(&self, first: usize, ws: &Scratch<V>, out: &mut [[V; 3]]);
+    /// Bytes of tables and coefficients.
+    fn bytes(&self) -> usize;
+}
+
+/// Intermediates of one block; they keep their memory.
+pub(crate) struct Scratch<V: Lanes> {
+    pub rows: RowsScratch<V>,
+    /// Radial functions and their derivatives, by slot.
+    pub r: Vec<V>,
+    pub dr: Vec<V>,
+    /// Harmonics by slot, their adjoint and gradients in one slot.
+    pub y: Vec<V>,
+    pub y_bar: Vec<V>,
+    pub dy: Vec<[V; 3]>,
+    /// `A`, its adjoint, and its derivative with respect to the edge in one slot.
+    pub a: Vec<V>,
+    pub a_bar: Vec<V>,
+    pub da: Vec<[V; 3]>,
+    /// Products below and sums above each node of the trie.
+    pub p: Vec<V>,
+    pub s: Vec<V>,
+    pub monomials: Vec<V>,
+    pub derivatives: Vec<V>,
+}
+
+impl<V: Lanes> Default for Scratch<V> {
+    fn default() -> Self {
+        Scratch {
+            rows: RowsScratch::default(),
+            r: vec![],
+            dr: vec![],
+            y: vec![],
+            y_bar: vec![],
+            dy: vec![],
+            a: vec![],
+            a_bar: vec![],
+            da: vec![],
+            p: vec![],
+            s: vec![],
+            monomials: vec![],
+            derivatives: vec![],
+        }
+    }
+}
+
+/// At least `n` entries, contents unspecified.
+#[inline(always)]
+pub(crate) fn room<T: Copy>(v: &mut Vec<T>, n: usize, fill: T) -> &mut [T] {
+    if v.len() < n {
+        v.resize(n, fill);
+    }
+    &mut v[..n]
+}
+
+/// `Σ_t weights[z_i · n_t + t] · row[t]` of every matrix row, where `z_i` is the centre's species of the row's pair.
+pub(crate) fn fold_rows(matrix: &[f64], n_t: usize, n_species: usize, weights: &[f64]) -> Vec<f64> {
+    let rows = matrix.len() / n_t;
+    let rows_per_centre = rows / n_species;
+    (0..rows)
+        .map(|row| {
+            let w = &weights[row / rows_per_centre * n_t..][..n_t];
+            matrix[row * n_t..][..n_t].iter().zip(w).map(|(m, w)| m * w).sum()
+        })
+        .collect()
+}
+
+/// Numbers in the working precision.
+pub(crate) fn reals<T: Real>(x: &[f64]) -> Vec<T> {
+    x.iter().map(|&x| T::of(x)).collect()
+}

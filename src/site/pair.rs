@@ -1,0 +1,138 @@
+//! The pair model: `B_n = Σ_j R_n(r_ij; z_i, z_j)`.
+//!
+//! For energies the readout is folded into the radial functions: one function a species pair remains.
+
+use super::{Part, RadialMode, Scratch, fold_rows, room};
+use crate::model::spec::PairSpec;
+use crate::simd::Lanes;
+use crate::stage::block::Block;
+use crate::stage::radial::Radial;
+use crate::stage::rows::Rows;
+use crate::stage::table::Table;
+
+pub(crate) struct Pair<V: Lanes> {
+    rcut: f64,
+    radial: Radial,
+    table: Option<Table>,
+    rows: Rows<V>,
+    /// One folded function a readout.
+    folded: Vec<Rows<V>>,
+}
+
+impl<V: Lanes> Pair<V> {
+    pub fn new(n_species: usize, spec: &PairSpec, mode: RadialMode) -> Pair<V> {
+        let columns: Vec<usize> = (0..spec.weights[0].len()).collect();
+        let radial = Radial::new(n_species, &spec.radial, &columns);
+        let table = Table::for_mode(&radial, spec.rcut, mode);
+        let rows = Rows::new(radial.clone(), table.clone());
+        Pair { rcut: spec.rcut, radial, table, rows, folded: Vec::new() }
+    }
+}
+
+impl<V: Lanes> Part<V> for Pair<V> {
+    fn rcut(&self) -> f64 {
+        self.rcut
+    }
+
+    fn n_basis(&self) -> usize {
+        self.radial.n_t
+    }
+
+    fn set_readouts(&mut self, weights: &[&[f64]]) {
+        let fold = |w: &&[f64]| {
+            let fold = |matrix: &[f64]| fold_rows(matrix, self.radial.n_t, self.radial.n_species, w);
+            let radial = Radial { n_t: 1, matrix: fold(&self.radial.matrix), ..self.radial.clone() };
+            let table = self.table.as_ref().map(|t| Table { matrix: fold(&t.matrix), ..t.clone() });
+            Rows::single(radial, table)
+        };
+        self.folded = weights.iter().map(fold).collect();
+    }
+
+    fn energy(&self, block: &Block<V>, ws: &mut Scratch<V>, first: usize, energy: &mut [V]) {
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for (rows, e) in self.folded[first..].iter().zip(energy) {
+                    for s in 0..block.n_slots {
+                        *e = *e + rows.eval_single(block, s, &mut ws.rows).0;
+                    }
+                }
+            },
+        );
+    }
+
+    fn energy_gradient(
+        &self,
+        block: &Block<V>,
+        ws: &mut Scratch<V>,
+        first: usize,
+        energy: &mut [V],
+        gradient: &mut [[V; 3]],
+    ) {
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for ((rows, e), gradient) in
+                    self.folded[first..].iter().zip(energy).zip(gradient.chunks_mut(block.n_slots))
+                {
+                    for (s, g) in gradient.iter_mut().enumerate() {
+                        let (f, df) = rows.eval_single(block, s, &mut ws.rows);
+                        *e = *e + f;
+                        let k = df * block.inv_r[s];
+                        *g = [k.mul_add(block.x[s], g[0]), k.mul_add(block.y[s], g[1]), k.mul_add(block.z[s], g[2])];
+                    }
+                }
+            },
+        );
+    }
+
+    fn basis(&self, block: &Block<V>, ws: &mut Scratch<V>, jacobian: bool, out: &mut [V]) {
+        let n = self.n_basis();
+        out[..n].fill(V::zero());
+        let stride = self.rows.stride();
+        let r = room(&mut ws.r, stride * block.n_slots, V::zero());
+        let dr = room(&mut ws.dr, stride * block.n_slots, V::zero());
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for s in 0..block.n_slots {
+                    let (r, dr) = (&mut r[s * stride..][..stride], &mut dr[s * stride..][..stride]);
+                    if jacobian {
+                        self.rows.eval::<true>(block, s, &mut ws.rows, r, dr);
+                    } else {
+                        self.rows.eval::<false>(block, s, &mut ws.rows, r, dr);
+                    }
+                    for (b, &r) in out[..n].iter_mut().zip(&*r) {
+                        *b = *b + r;
+                    }
+                }
+            },
+        );
+    }
+
+    fn open_slot(&self, block: &Block<V>, slot: usize, ws: &mut Scratch<V>) {
+        let stride = self.rows.stride();
+        let da = room(&mut ws.da, self.radial.n_t, [V::zero(); 3]);
+        V::vectorize(
+            #[inline(always)]
+            || {
+                let k = block.inv_r[slot];
+                let unit = [k * block.x[slot], k * block.y[slot], k * block.z[slot]];
+                for (da, &dr) in da.iter_mut().zip(&ws.dr[slot * stride..]) {
+                    *da = unit.map(
+                        #[inline(always)]
+                        |u| u * dr,
+                    );
+                }
+            },
+        );
+    }
+
+    fn jacobian(&self, first: usize, ws: &Scratch<V>, out: &mut [[V; 3]]) {
+        out.copy_from_slice(&ws.da[first..][..out.len()]);
+    }
+
+    fn bytes(&self) -> usize {
+        self.rows.bytes() + self.folded.iter().map(Rows::bytes).sum::<usize>()
+    }
+}
