@@ -96,18 +96,6 @@ pub(crate) fn room<T: Copy>(v: &mut Vec<T>, n: usize, fill: T) -> &mut [T] {
     &mut v[..n]
 }
 
-/// `Σ_t weights[z_i · n_t + t] · row[t]` of every matrix row, where `z_i` is the centre's species of the row's pair.
-pub(crate) fn fold_rows(matrix: &[f64], n_t: usize, n_species: usize, weights: &[f64]) -> Vec<f64> {
-    let rows = matrix.len() / n_t;
-    let rows_per_centre = rows / n_species;
-    (0..rows)
-        .map(|row| {
-            let w = &weights[row / rows_per_centre * n_t..][..n_t];
-            matrix[row * n_t..][..n_t].iter().zip(w).map(|(m, w)| m * w).sum()
-        })
-        .collect()
-}
-
 /// Numbers in the working precision.
 pub(crate) fn reals<T: Real>(x: &[f64]) -> Vec<T> {
     x.iter().map(|&x| T::of(x)).collect()

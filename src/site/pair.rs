@@ -2,7 +2,7 @@
 //!
 //! For energies the readout is folded into the radial functions: one function a species pair remains.
 
-use super::{Part, RadialMode, Scratch, fold_rows, room};
+use super::{Part, RadialMode, Scratch, room};
 use crate::model::spec::PairSpec;
 use crate::simd::Lanes;
 use crate::stage::block::Block;
@@ -39,12 +39,7 @@ impl<V: Lanes> Part<V> for Pair<V> {
     }
 
     fn set_readouts(&mut self, weights: &[&[f64]]) {
-        let fold = |w: &&[f64]| {
-            let fold = |matrix: &[f64]| fold_rows(matrix, self.radial.n_t, self.radial.n_species, w);
-            let radial = Radial { n_t: 1, matrix: fold(&self.radial.matrix), ..self.radial.clone() };
-            let table = self.table.as_ref().map(|t| Table { matrix: fold(&t.matrix), ..t.clone() });
-            Rows::single(radial, table)
-        };
+        let fold = |w: &&[f64]| Rows::single(self.radial.fold(w), self.table.as_ref().map(|t| t.fold(w)));
         self.folded = weights.iter().map(fold).collect();
     }
 

@@ -75,8 +75,18 @@ impl EnvelopeSpec {
 pub enum Functions {
     /// `w_q = P_q(y)` by recursion; the rows of ordered pair `p` are `p·n_q ..`.
     Polynomial { a: Vec<f64>, b: Vec<f64>, c: Vec<f64> },
-    /// Cubic Hermite weights; the rows of pair `p` are value and slope of each node.
-    Spline { x0: f64, x1: f64, n_nodes: usize },
+    /// Cubic Hermite weights; the rows of a pair are value and slope of each of its nodes.
+    Spline { grids: Vec<Grid> },
+}
+
+/// The nodes of one ordered pair's splines.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
+    x0: f64,
+    x1: f64,
+    n_nodes: usize,
+    /// First row in the matrix.
+    row: usize,
 }
 
 /// The radial functions of one part.
@@ -88,7 +98,7 @@ pub struct Radial {
     transforms: Vec<TransformSpec>,
     envelopes: Vec<EnvelopeSpec>,
     pub functions: Functions,
-    /// (n_species², rows of a pair, n_t).
+    /// The rows of each ordered pair, one after another; (·, n_t).
     pub matrix: Vec<f64>,
 }
 
@@ -103,12 +113,14 @@ impl Radial {
                 (Functions::Polynomial { a: a.clone(), b: b.clone(), c: c.clone() }, matrix)
             }
             FunctionsSpec::Spline { tables } => {
-                let SplineSpec { x0, x1, values, .. } = &tables[0];
-                let nodes = |s: &SplineSpec| {
-                    s.values.iter().zip(&s.slopes).flat_map(|(v, g)| [pick(v), pick(g)]).flatten().collect::<Vec<_>>()
-                };
-                let matrix = tables.iter().flat_map(nodes).collect();
-                (Functions::Spline { x0: *x0, x1: *x1, n_nodes: values.len() }, matrix)
+                let mut grids = Vec::new();
+                let mut matrix = Vec::new();
+                for SplineSpec { x0, x1, values, slopes } in tables {
+                    let row = matrix.len() / columns.len().max(1);
+                    grids.push(Grid { x0: *x0, x1: *x1, n_nodes: values.len(), row });
+                    matrix.extend(values.iter().zip(slopes).flat_map(|(v, g)| [pick(v), pick(g)]).flatten());
+                }
+                (Functions::Spline { grids }, matrix)
             }
         };
         let unordered = |zi: usize, zj: usize| {
@@ -140,12 +152,14 @@ impl Radial {
         }
     }
 
-    /// The number of matrix rows that belong to one ordered pair.
-    pub fn rows_per_pair(&self) -> usize {
-        match &self.functions {
-            Functions::Polynomial { a, .. } => a.len(),
-            Functions::Spline { n_nodes, .. } => 2 * n_nodes,
-        }
+    /// `Σ_t weights[z_i · n_t + t] · R_t`: a single function for each ordered pair.
+    pub fn fold(&self, weights: &[f64]) -> Radial {
+        let rows: Vec<usize> = match &self.functions {
+            Functions::Polynomial { a, .. } => (0..self.n_species.pow(2)).map(|p| p * a.len()).collect(),
+            Functions::Spline { grids } => grids.iter().map(|g| g.row).collect(),
+        };
+        let matrix = fold_rows(&self.matrix, self.n_t, self.n_species, &rows, weights);
+        Radial { n_t: 1, matrix, ..self.clone() }
     }
 
     /// `y` and the envelope of ordered pair `pair` at `r`.
@@ -176,14 +190,15 @@ impl Radial {
                 }
                 pair * a.len()
             }
-            Functions::Spline { x0, x1, n_nodes } => {
+            Functions::Spline { grids } => {
+                let Grid { x0, x1, n_nodes, row } = grids[pair];
                 let h = (x1 - x0) / (n_nodes - 1) as f64;
                 let s = ((y.value - x0) / h).clamp(0.0, (n_nodes - 1) as f64);
                 let node = (s as usize).min(n_nodes - 2);
                 for (q, (p, dp)) in hermite(s - node as f64, h).into_iter().enumerate() {
                     put(q, p, dp);
                 }
-                2 * (pair * n_nodes + node)
+                row + 2 * node
             }
         }
     }
@@ -215,4 +230,18 @@ fn hermite(u: f64, h: f64) -> [(f64, f64); 4] {
         (u * u * (3.0 - 2.0 * u), 6.0 * u * v / h),
         (-u * u * v * h, u * (3.0 * u - 2.0)),
     ]
+}
+
+/// `Σ_t weights[z_i · n_t + t] · matrix[row][t]`, where `z_i` is the centre's species of the pair that the row
+/// belongs to; `first_rows` says where each pair begins.
+pub(super) fn fold_rows(
+    matrix: &[f64],
+    n_t: usize,
+    n_species: usize,
+    first_rows: &[usize],
+    weights: &[f64],
+) -> Vec<f64> {
+    let centre = |row: usize| (first_rows.partition_point(|&first| first <= row) - 1) / n_species;
+    let fold = |(row, m): (usize, &[f64])| m.iter().zip(&weights[centre(row) * n_t..]).map(|(m, w)| m * w).sum();
+    matrix.chunks(n_t).enumerate().map(fold).collect()
 }

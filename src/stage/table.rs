@@ -5,7 +5,7 @@
 //! The number of intervals grows until the measured error is below the tolerance.
 
 use super::block::{Block, NONE};
-use super::radial::{Functions, Radial};
+use super::radial::{Functions, Radial, fold_rows};
 use super::rows::EXACT;
 use crate::simd::{Lanes, MAX_LANES, Real};
 use crate::site::RadialMode;
@@ -18,6 +18,7 @@ const MAX_INTERVALS: usize = 1 << 14;
 #[derive(Clone, Debug)]
 pub struct Table {
     n_species: usize,
+    n_t: usize,
     n_intervals: usize,
     r0: f64,
     /// Intervals per Å.
@@ -59,6 +60,7 @@ impl Table {
         let h = (rcut - r0) / n as f64;
         let mut table = Table {
             n_species: exact.n_species,
+            n_t,
             n_intervals: n,
             r0,
             density: 1.0 / h,
@@ -114,6 +116,12 @@ impl Table {
         worst(0).max(worst(1))
     }
 
+    /// As [`Radial::fold`].
+    pub fn fold(&self, weights: &[f64]) -> Table {
+        let rows: Vec<_> = (0..self.n_species.pow(2)).map(|p| p * self.n_intervals * (DEGREE + 1)).collect();
+        Table { n_t: 1, matrix: fold_rows(&self.matrix, self.n_t, self.n_species, &rows, weights), ..*self }
+    }
+
     pub fn n_terms(&self) -> usize {
         DEGREE + 1
     }
@@ -157,10 +165,6 @@ impl Table {
             w[q] = w[q - 1] * u;
             dw[q] = w[q - 1] * scale * V::splat(V::Real::of(q as f64));
         }
-    }
-
-    pub fn bytes(&self) -> usize {
-        std::mem::size_of_val(&self.matrix[..])
     }
 }
 
