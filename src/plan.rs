@@ -72,7 +72,7 @@ impl Plan {
         let single = precision == Precision::F32;
         let mode = options.radial.unwrap_or(RadialMode::Table { tolerance: if single { 1e-7 } else { 1e-11 } });
         if let RadialMode::Table { tolerance } = mode
-            && !(tolerance > 1e-15)
+            && (tolerance.is_nan() || tolerance <= 1e-15)
         {
             return Err(Error::Argument(format!("table tolerance {tolerance} is not above 1e-15")));
         }

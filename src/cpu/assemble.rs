@@ -172,10 +172,10 @@ impl<V: Lanes> Cpu<V> {
                         }
                     }
                 }
-                if let (Some(f), Some(rows)) = (forces, force_rows) {
-                    if f.strides[1] != 1 {
-                        transpose(f, rows, n, task.column);
-                    }
+                if let (Some(f), Some(rows)) = (forces, force_rows)
+                    && f.strides[1] != 1
+                {
+                    transpose(f, rows, n, task.column);
                 }
             },
         );

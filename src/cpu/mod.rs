@@ -215,8 +215,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                         false => &mut [],
                     };
                     virial.fill([0.0; 9]);
-                    for (k, &i) in schedule.centres(entry).iter().enumerate() {
-                        let _ = k;
+                    for &i in schedule.centres(entry) {
                         for readout in 0..n_readouts {
                             // SAFETY: a centre, and so its energy and edges, belongs to one block.
                             unsafe {

@@ -218,7 +218,7 @@ mod tests {
             .filter(|j| 2 * j >= l + k)
             .map(|j| {
                 let binomial = factorial(l) / factorial(j) / factorial(l - j);
-                let sign = if (l - j) % 2 == 0 { 1.0 } else { -1.0 };
+                let sign = if (l - j).is_multiple_of(2) { 1.0 } else { -1.0 };
                 let power = 2 * j - l - k;
                 sign * binomial * factorial(2 * j) / factorial(power) * ct.powi(power as i32)
             })

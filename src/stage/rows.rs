@@ -35,13 +35,15 @@ pub struct RowsScratch<V: Lanes> {
     dw: Vec<V>,
     /// First matrix entry of each lane.
     first: [usize; MAX_LANES],
+    /// Lanes that are outside the table, to be evaluated exactly, as bits; their weights are zero.
+    outside: u32,
     tile: Vec<V>,
     exact: Vec<f64>,
 }
 
 impl<V: Lanes> Default for RowsScratch<V> {
     fn default() -> Self {
-        RowsScratch { w: vec![], dw: vec![], first: [0; MAX_LANES], tile: vec![], exact: vec![] }
+        RowsScratch { w: vec![], dw: vec![], first: [0; MAX_LANES], outside: 0, tile: vec![], exact: vec![] }
     }
 }
 
@@ -109,12 +111,15 @@ impl<V: Lanes> Rows<V> {
         let mut t = 0;
         while t < self.stride {
             match ((self.stride - t) / V::N).min(TILE) {
-                4 => self.tile::<GRAD, 4>(block, s, t, scratch, out, d_out),
-                3 => self.tile::<GRAD, 3>(block, s, t, scratch, out, d_out),
-                2 => self.tile::<GRAD, 2>(block, s, t, scratch, out, d_out),
-                _ => self.tile::<GRAD, 1>(block, s, t, scratch, out, d_out),
+                4 => self.tile::<GRAD, 4>(t, scratch, out, d_out),
+                3 => self.tile::<GRAD, 3>(t, scratch, out, d_out),
+                2 => self.tile::<GRAD, 2>(t, scratch, out, d_out),
+                _ => self.tile::<GRAD, 1>(t, scratch, out, d_out),
             }
             t += TILE * V::N;
+        }
+        if scratch.outside != 0 {
+            self.eval_outside(block, s, scratch, out, d_out);
         }
     }
 
@@ -122,22 +127,16 @@ impl<V: Lanes> Rows<V> {
     #[inline(always)]
     fn tile<const GRAD: bool, const C: usize>(
         &self,
-        block: &Block<V>,
-        s: usize,
         t: usize,
         scratch: &mut RowsScratch<V>,
         out: &mut [V],
         d_out: &mut [V],
     ) {
         scratch.tile.resize(2 * TILE * V::N, V::zero());
-        let RowsScratch { w, dw, first, tile, exact } = scratch;
+        let RowsScratch { w, dw, first, tile, .. } = scratch;
         let (values, slopes) = tile.split_at_mut(TILE * V::N);
         let (w, dw) = (&as_reals(w)[..self.n_terms * V::N], &as_reals(dw)[..self.n_terms * V::N]);
         for lane in 0..V::N {
-            if first[lane] == EXACT {
-                self.exact_lane::<C>(block, s, t, lane, exact, values, slopes);
-                continue;
-            }
             let rows = &self.matrix[first[lane] + t..][..(self.n_terms - 1) * self.stride + C * V::N];
             let mut acc = [V::zero(); C];
             let mut d_acc = [V::zero(); C];
@@ -166,29 +165,19 @@ impl<V: Lanes> Rows<V> {
         }
     }
 
-    /// One edge outside the table.
+    /// The lanes of slot `s` that are outside the table.
     #[cold]
     #[inline(never)]
-    fn exact_lane<const C: usize>(
-        &self,
-        block: &Block<V>,
-        s: usize,
-        t: usize,
-        lane: usize,
-        scratch: &mut Vec<f64>,
-        values: &mut [V],
-        slopes: &mut [V],
-    ) {
-        let (n, pad) = (self.exact.n_t, self.stride);
-        scratch.clear();
-        scratch.resize(2 * pad, 0.0);
-        let (f, df) = scratch.split_at_mut(pad);
-        let pair = block.pairs(s, self.exact.n_species)[lane];
-        self.exact.eval(pair, as_reals(&block.r[s..=s])[lane].to_f64(), &mut f[..n], &mut df[..n]);
-        for c in 0..C {
-            for k in 0..V::N {
-                as_reals_mut(&mut values[c * V::N + lane..][..1])[k] = V::Real::of(f[t + c * V::N + k]);
-                as_reals_mut(&mut slopes[c * V::N + lane..][..1])[k] = V::Real::of(df[t + c * V::N + k]);
+    fn eval_outside(&self, block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>, out: &mut [V], d_out: &mut [V]) {
+        let n = self.exact.n_t;
+        let (pairs, r) = (block.pairs(s, self.exact.n_species), block.r[s].to_array());
+        scratch.exact.resize(2 * n, 0.0);
+        let (f, df) = scratch.exact.split_at_mut(n);
+        for lane in (0..V::N).filter(|lane| scratch.outside >> lane & 1 == 1) {
+            self.exact.eval(pairs[lane], r[lane].to_f64(), f, df);
+            for t in 0..n {
+                as_reals_mut(out)[t * V::N + lane] = V::Real::of(f[t]);
+                as_reals_mut(d_out)[t * V::N + lane] = V::Real::of(df[t]);
             }
         }
     }
@@ -198,29 +187,24 @@ impl<V: Lanes> Rows<V> {
     pub fn eval_single(&self, block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) -> (V, V) {
         self.weights(block, s, scratch);
         let first = scratch.first;
-        let (mut f, mut df) = (V::zero(), V::zero());
-        let inside = first.map(|k| if k == EXACT { 0 } else { k });
-        let same = inside[..V::N].iter().all(|&k| k == inside[0]);
+        let (mut f, mut df) = ([V::zero()], [V::zero()]);
+        let same = first[..V::N].iter().all(|&k| k == first[0]);
         for q in 0..self.n_terms {
             let m = if same {
-                V::splat(self.matrix[inside[0] + q])
+                V::splat(self.matrix[first[0] + q])
             } else {
-                V::from_fn(|lane| self.matrix[inside[lane] + q])
+                V::from_fn(
+                    #[inline(always)]
+                    |lane| self.matrix[first[lane] + q],
+                )
             };
-            f = scratch.w[q].mul_add(m, f);
-            df = scratch.dw[q].mul_add(m, df);
+            f[0] = scratch.w[q].mul_add(m, f[0]);
+            df[0] = scratch.dw[q].mul_add(m, df[0]);
         }
-        if first[..V::N].contains(&EXACT) {
-            let (mut v, mut d) = (f.to_array(), df.to_array());
-            let (r, pairs) = (block.r[s].to_array(), block.pairs(s, self.exact.n_species));
-            for lane in (0..V::N).filter(|&lane| first[lane] == EXACT) {
-                let (mut x, mut dx) = ([0.0], [0.0]);
-                self.exact.eval(pairs[lane], r[lane].to_f64(), &mut x, &mut dx);
-                (v[lane], d[lane]) = (V::Real::of(x[0]), V::Real::of(dx[0]));
-            }
-            (f, df) = (V::load(&v), V::load(&d));
+        if scratch.outside != 0 {
+            self.eval_outside(block, s, scratch, &mut f, &mut df);
         }
-        (f, df)
+        (f[0], df[0])
     }
 
     /// Weights, their derivatives and the first matrix entry of each lane. Lanes without an edge get zero weights.
@@ -232,7 +216,8 @@ impl<V: Lanes> Rows<V> {
             Source::Polynomial { a, b, c } => self.polynomial_weights(block, s, a, b, c, scratch),
             Source::Spline => self.spline_weights(block, s, scratch),
             Source::Table(table) => {
-                table.weights(block, s, self.stride, &mut scratch.w, &mut scratch.dw, &mut scratch.first)
+                let RowsScratch { w, dw, first, outside, .. } = scratch;
+                *outside = table.weights(block, s, self.stride, w, dw, first)
             }
         }
     }
@@ -298,6 +283,3 @@ impl<V: Lanes> Rows<V> {
         }
     }
 }
-
-/// Marks a lane whose distance is outside the table: evaluated exactly.
-pub(super) const EXACT: usize = usize::MAX;

@@ -6,7 +6,6 @@
 
 use super::block::{Block, NONE};
 use super::radial::{Functions, Radial, fold_rows};
-use super::rows::EXACT;
 use crate::simd::{Lanes, MAX_LANES, Real};
 use crate::site::RadialMode;
 
@@ -127,7 +126,8 @@ impl Table {
     }
 
     /// Powers of the position in the interval, their derivatives with respect to `r`, and the matrix entry
-    /// where the interval of each lane starts, for rows of length `stride`.
+    /// where the interval of each lane starts, for rows of length `stride`. Lanes before the table get zero weights
+    /// and their bit in the result.
     #[inline(always)]
     pub(super) fn weights<V: Lanes>(
         &self,
@@ -137,7 +137,8 @@ impl Table {
         w: &mut [V],
         dw: &mut [V],
         first: &mut [usize; MAX_LANES],
-    ) {
+    ) -> u32 {
+        let mut outside = 0;
         let pairs = block.pairs(s, self.n_species);
         let position = (block.r[s] - V::splat(V::Real::of(self.r0))) * V::splat(V::Real::of(self.density));
         let position = position.to_array();
@@ -149,7 +150,7 @@ impl Table {
             }
             let p = position[lane].to_f64();
             if p < 0.0 {
-                first[lane] = EXACT;
+                outside |= 1 << lane;
                 continue;
             }
             let k = (p as usize).min(self.n_intervals - 1);
@@ -165,6 +166,7 @@ impl Table {
             w[q] = w[q - 1] * u;
             dw[q] = w[q - 1] * scale * V::splat(V::Real::of(q as f64));
         }
+        outside
     }
 }
 
