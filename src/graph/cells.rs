@@ -121,8 +121,8 @@ impl Cells {
         let open = (0..3).filter(|&d| !lattice.periodic[d]);
         let volume = open.fold(lattice.volume(), |v, d| v * extent[d].max(rcut));
         let wanted = (ATOMS_PER_CELL * volume / structure.n_atoms() as f64).cbrt();
-        // A hair more than the cutoff, so that neighbours stay in adjacent cells in spite of rounding.
-        let width = wanted.max(rcut / 3.0).min(rcut) * (1.0 + 1e-6);
+        // Whole fractions of the cutoff waste the least reach; a hair wider, so that rounding adds none.
+        let width = rcut / (rcut / wanted).round().clamp(1.0, 3.0) * (1.0 + 1e-6);
         for d in 0..3 {
             let length = lattice.height(d) * extent[d];
             let n = (length / width).floor().clamp(1.0, MAX_CELLS);

@@ -1,9 +1,8 @@
 //! The neighbour graph: directed edges `i → j` in compressed rows.
 //!
-//! Atoms are sorted into the cells of a grid about as wide as the cutoff
-//! ([`cells`]); per cell the atoms near its own ones are gathered into small
-//! contiguous tiles, which each centre is then tested against ([`search`]):
-//! once to count its edges, once to write them to their final place.
+//! Atoms are sorted into the cells of a grid over the most compact basis of the lattice (`lattice`, `cells`).
+//! Per cell the atoms near its own ones are gathered into small contiguous tiles (`tile`), which each centre is
+//! then tested against: once to count its edges, once to write them to their final place (`search`).
 
 mod cells;
 mod external;
@@ -16,6 +15,7 @@ mod tile;
 
 pub use list::NeighbourList;
 
+use crate::simd::Isa;
 use crate::structure::Structure;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -60,7 +60,7 @@ impl Graph {
 
     /// [`Graph::build`] into the memory of this graph.
     fn rebuild(&mut self, structure: &Structure, rcut: f64, workspace: &mut Workspace) -> Result<()> {
-        search::build(self, structure, rcut, workspace)?;
+        search::build(self, structure, rcut, workspace, Isa::detect())?;
         incoming::transpose(self, structure.n_atoms(), &mut workspace.counts);
         Ok(())
     }

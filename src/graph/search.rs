@@ -2,7 +2,7 @@
 
 use super::cells::Cells;
 use super::select::Select;
-use super::tile::Tile;
+use super::tile::{TILE, Tile};
 use super::{COINCIDENT, Graph, Shared, resize};
 use crate::simd::{Isa, Portable};
 use crate::structure::Structure;
@@ -34,7 +34,13 @@ struct Scratch {
 }
 
 /// Fills all of the graph but its incoming edges.
-pub(super) fn build(graph: &mut Graph, structure: &Structure, rcut: f64, workspace: &mut Workspace) -> Result<()> {
+pub(super) fn build(
+    graph: &mut Graph,
+    structure: &Structure,
+    rcut: f64,
+    workspace: &mut Workspace,
+    isa: Isa,
+) -> Result<()> {
     structure.validate()?;
     if !(rcut > 0.0 && rcut.is_finite()) {
         return Err(Error::Graph(format!("cutoff {rcut} Å is not positive and finite")));
@@ -44,11 +50,12 @@ pub(super) fn build(graph: &mut Graph, structure: &Structure, rcut: f64, workspa
         return Err(Error::Graph(format!("{n_atoms} atoms are more than 32 bits can count")));
     }
     let Workspace { cells, scratch, degree, .. } = workspace;
-    scratch.resize_with(rayon::current_num_threads().max(1), Scratch::default);
     cells.sort(structure, rcut)?;
+    let turns = cells.n_occupied().div_ceil(CELLS_PER_TURN);
+    scratch.resize_with(rayon::current_num_threads().min(turns).max(1), Scratch::default);
     refuse_absurd(cells, n_atoms, rcut)?;
 
-    match Isa::detect() {
+    match isa {
         Isa::Portable => passes::<Portable<f64, 4>>(graph, cells, scratch, degree, rcut),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => passes::<crate::simd::F64x4>(graph, cells, scratch, degree, rcut),
@@ -230,21 +237,42 @@ fn fill<V: Select>(graph: &mut Graph, cells: &Cells, scratch: &mut [Scratch], rc
                     for (k, slot) in slots.clone().enumerate() {
                         let (x, w) = (centre(cells, slot), cells.wrap[slot]);
                         let n = tile.measure(x);
-                        let found = V::select(&tile.squares[..n], low, high, &mut tile.list);
+                        let found = V::select(&tile.squares[..n], low, high, &mut tile.list[..]);
                         let row = next[k] as usize..next[k] as usize + found;
                         next[k] += found as u64;
                         // SAFETY: rows of different centres do not overlap, and this thread alone has this one.
                         let (neighbour, r, shift) =
                             unsafe { (rows.0.slice(row.clone()), rows.1.slice(row.clone()), rows.2.slice(row)) };
-                        for (e, &k) in tile.list[..found].iter().enumerate() {
-                            let k = k as usize;
-                            neighbour[e] = tile.atom[k];
-                            r[e] = std::array::from_fn(|d| (tile.x[d][k] - x[d]) + tile.t[d][k]);
-                            shift[e] = std::array::from_fn(|d| tile.shift[k][d] + w[d]);
+                        let written = neighbour.iter_mut().zip(r).zip(shift);
+                        for (&k, ((neighbour, r), shift)) in tile.list.iter().zip(written) {
+                            let k = k as usize % TILE;
+                            *neighbour = tile.atom[k];
+                            *r = std::array::from_fn(|d| (tile.x[d][k] - x[d]) + tile.t[d][k]);
+                            let s = tile.shift[k];
+                            *shift = std::array::from_fn(|d| s[d] + w[d]);
                         }
                     }
                 },
             );
         },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_finds_the_same_edges_in_the_same_order() {
+        let mut s = Structure::diamond(14, 5.43).repeat([3, 4, 5]).rattle(0.4, 1);
+        s.pbc[1] = false;
+        let built = Isa::available().into_iter().map(|isa| {
+            let mut graph = Graph::default();
+            build(&mut graph, &s, 5.5, &mut Workspace::default(), isa).unwrap();
+            graph
+        });
+        let graphs: Vec<Graph> = built.collect();
+        assert!(graphs[0].n_edges() > 10_000);
+        assert!(graphs.iter().all(|g| *g == graphs[0]));
+    }
 }

@@ -4,35 +4,38 @@ use super::cells::{Cells, Run};
 use super::lattice::combine;
 use super::select::{GROUP, Select};
 
-/// Atoms in a tile at most: what fits the first-level cache.
+/// Atoms in a tile at most: what fits the first-level cache. A power of two, so that an index `% TILE`
+/// costs nothing and needs no check.
 pub(super) const TILE: usize = 512;
+
+type Column<T> = Box<[T; TILE]>;
 
 /// Candidates: position in the first cell, translation of the periodic image, atom and shift.
 /// Distances come from `(x_j − x_i) + t`, which is exactly antisymmetric.
 #[derive(Clone, Debug)]
 pub(super) struct Tile {
     pub len: usize,
-    pub x: [Vec<f64>; 3],
-    pub t: [Vec<f64>; 3],
-    pub atom: Vec<u32>,
+    pub x: [Column<f64>; 3],
+    pub t: [Column<f64>; 3],
+    pub atom: Column<u32>,
     /// Shift of an edge that starts in the first cell.
-    pub shift: Vec<[i16; 4]>,
+    pub shift: Column<[i16; 4]>,
     /// Squared distances, and where they are short enough.
-    pub squares: Vec<f64>,
-    pub list: Vec<u32>,
+    pub squares: Column<f64>,
+    pub list: Column<u32>,
 }
 
 impl Default for Tile {
     fn default() -> Self {
-        let zeros = || vec![0.0; TILE];
+        let zeros = || Box::new([0.0; TILE]);
         Tile {
             len: 0,
             x: [zeros(), zeros(), zeros()],
             t: [zeros(), zeros(), zeros()],
-            atom: vec![0; TILE],
-            shift: vec![[0; 4]; TILE],
+            atom: Box::new([0; TILE]),
+            shift: Box::new([[0; 4]; TILE]),
             squares: zeros(),
-            list: vec![0; TILE],
+            list: Box::new([0; TILE]),
         }
     }
 }
@@ -64,8 +67,8 @@ impl Tile {
                     // `visit` has used the list.
                     self.select_near::<V>(cells, slots.clone(), t, &bounds, near);
                 }
-                for k in 0..found {
-                    let (slot, at) = (slots.start + self.list[k] as usize, self.len + k);
+                for k in 0..found.min(TILE) {
+                    let (slot, at) = (slots.start + self.list[k] as usize, (self.len + k) % TILE);
                     for (d, &t) in t.iter().enumerate() {
                         self.x[d][at] = cells.x[d][slot];
                         self.t[d][at] = t;
@@ -108,7 +111,7 @@ impl Tile {
             *square = dx * dx + dy * dy + dz * dz;
         }
         squares[n..].fill(f64::INFINITY);
-        V::select(squares, -1.0, near, &mut self.list)
+        V::select(squares, -1.0, near, &mut self.list[..])
     }
 
     /// Fills up to whole groups with atoms that are near nothing.
