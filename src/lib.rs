@@ -1,4 +1,5 @@
 //! ACERust: site models of the atomic cluster expansion at hardware speed.
+pub mod capi;
 mod cpu;
 pub mod element;
 pub mod error;

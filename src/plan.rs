@@ -177,8 +177,7 @@ impl Plan {
             return Graph::build(structure, self.rcut());
         }
         structure.validate()?;
-        let n = structure.n_atoms();
-        Ok(Graph { first: vec![0; n + 1], incoming_first: vec![0; n + 1], ..Graph::default() })
+        Ok(Graph::isolated(structure.n_atoms()))
     }
 
     /// Site energies of the centres into `out` (n_centres), eV; returns their sum.

@@ -58,6 +58,11 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The graph of a structure whose atoms do not see each other.
+    pub fn isolated(n_atoms: usize) -> Graph {
+        Graph { first: vec![0; n_atoms + 1], incoming_first: vec![0; n_atoms + 1], ..Graph::default() }
+    }
+
     /// [`Graph::build`] into the memory of this graph.
     fn rebuild(&mut self, structure: &Structure, rcut: f64, workspace: &mut Workspace) -> Result<()> {
         search::build(self, structure, rcut, workspace, Isa::detect())?;

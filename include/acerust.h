@@ -1,0 +1,771 @@
+/* The C interface of ACERust: site models of the atomic cluster expansion at hardware speed.
+ *
+ * Generated from src/capi: change it there, then run `ACERUST_BLESS=1 cargo test --test capi header`.
+ *
+ * Units are eV and Å; indices count from 0; matrices are row-major unless something else is said: positions of n atoms are
+ * (n, 3), x y z of one atom after another.
+ *
+ * Every function returns a status: ACERUST_OK, or one of ACERUST_ERROR_…, and then acerust_last_error has a message that names the
+ * culprit. Where a function fails, what its results hold is not specified, but handles that it was to make are left alone.
+ *
+ * Handles are made by functions whose last argument is `out` and freed by acerust_…_free. They are not addresses. A handle that was
+ * freed, or never was one, is an error and does no harm. All functions may be called from several threads at once, on the same
+ * handles too.
+ *
+ * Buffers belong to the caller; their lengths count entries, not bytes, and are checked. Buffers for results may not overlap each
+ * other. Where a length is 0 the pointer may be null. */
+
+#ifndef ACERUST_H
+#define ACERUST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The version of the binary interface. Functions and status codes are only ever added within a version;
+ * what is removed or changed raises it.
+ */
+#define ACERUST_ABI_VERSION 1
+
+/**
+ * All went well.
+ */
+#define ACERUST_OK 0
+
+/**
+ * A file could not be read or written.
+ */
+#define ACERUST_ERROR_IO 1
+
+/**
+ * A model file is malformed or inconsistent.
+ */
+#define ACERUST_ERROR_MODEL 2
+
+/**
+ * A structure is malformed.
+ */
+#define ACERUST_ERROR_STRUCTURE 3
+
+/**
+ * A neighbour graph is inconsistent or cannot be built.
+ */
+#define ACERUST_ERROR_GRAPH 4
+
+/**
+ * An argument has the wrong shape or value: null, misaligned, of the wrong length, overlapping another, out of range.
+ */
+#define ACERUST_ERROR_ARGUMENT 5
+
+/**
+ * The device cannot do what was asked.
+ */
+#define ACERUST_ERROR_DEVICE 6
+
+/**
+ * A handle is null, was freed, or never was one of the kind that the function expects.
+ */
+#define ACERUST_ERROR_HANDLE 7
+
+/**
+ * A defect of the library: an internal check failed. Please report it with the message.
+ */
+#define ACERUST_ERROR_PANIC 8
+
+/**
+ * The processor.
+ */
+#define ACERUST_CPU 0
+
+/**
+ * A CUDA device.
+ */
+#define ACERUST_CUDA 1
+
+/**
+ * Double precision.
+ */
+#define ACERUST_F64 0
+
+/**
+ * Single precision; distances are taken, and atoms summed, in double precision all the same.
+ */
+#define ACERUST_F32 1
+
+/**
+ * Radial functions from tables as accurate as the precision deserves.
+ */
+#define ACERUST_RADIAL_DEFAULT 0
+
+/**
+ * Radial functions as the model file has them.
+ */
+#define ACERUST_RADIAL_EXACT 1
+
+/**
+ * Radial functions from tables of the given tolerance.
+ */
+#define ACERUST_RADIAL_TABLE 2
+
+/**
+ * The best instruction set of the processor.
+ */
+#define ACERUST_ISA_BEST 0
+
+/**
+ * What every processor of this architecture has.
+ */
+#define ACERUST_ISA_PORTABLE 1
+
+/**
+ * AVX2 and FMA.
+ */
+#define ACERUST_ISA_AVX2 2
+
+/**
+ * AVX-512 (F, DQ, VL).
+ */
+#define ACERUST_ISA_AVX512 3
+
+/**
+ * Entry (i, j) of a matrix at `i·ld + j`.
+ */
+#define ACERUST_ROW_MAJOR 0
+
+/**
+ * Entry (i, j) of a matrix at `i + j·ld`.
+ */
+#define ACERUST_COL_MAJOR 1
+
+/**
+ * Atoms and their neighbours. Several threads may evaluate on one graph at once; an update waits for them.
+ */
+typedef struct acerust_graph acerust_graph;
+
+/**
+ * A validated model: species and a stack of parts. It never changes.
+ */
+typedef struct acerust_model acerust_model;
+
+/**
+ * A model made ready for a device. Several threads may evaluate on one plan at once; what changes a plan waits for them.
+ */
+typedef struct acerust_plan acerust_plan;
+
+/**
+ * What a plan may be told beyond device and precision. Set `size` to `sizeof(acerust_options)` and the rest to 0 for the
+ * defaults; later versions of the library may add fields at the end, whose 0 will mean what this version does.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_options)`.
+   */
+  size_t size;
+  /**
+   * 0: all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says.
+   */
+  size_t n_threads;
+  /**
+   * Of `ACERUST_RADIAL_TABLE`: the largest error of values and slopes, relative to the largest of the same function;
+   * above 1e-15.
+   */
+  double tolerance;
+  /**
+   * `ACERUST_RADIAL_…`.
+   */
+  int32_t radial;
+  /**
+   * `ACERUST_ISA_…`; for the processor.
+   */
+  int32_t instruction_set;
+} acerust_options;
+
+/**
+ * Where the design rows of a structure go: E = energy · θ, F = forces · θ, V = virial · θ for linear parameters θ, one-body
+ * energies left out. A matrix whose pointer is null is not computed. Matrices may not overlap.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_rows)`.
+   */
+  size_t size;
+  /**
+   * (1, n_params), eV.
+   */
+  double *energy;
+  /**
+   * Numbers in `energy`, at least as many as order and leading dimension take.
+   */
+  size_t n_energy;
+  /**
+   * Leading dimension of `energy`; 0: without gaps.
+   */
+  size_t ld_energy;
+  /**
+   * (3·n_atoms, n_params), eV/Å; row 3·atom + axis.
+   */
+  double *forces;
+  /**
+   * Numbers in `forces`.
+   */
+  size_t n_forces;
+  /**
+   * Leading dimension of `forces`; 0: without gaps.
+   */
+  size_t ld_forces;
+  /**
+   * (n_virial_rows, n_params), eV.
+   */
+  double *virial;
+  /**
+   * Numbers in `virial`.
+   */
+  size_t n_virial;
+  /**
+   * Leading dimension of `virial`; 0: without gaps.
+   */
+  size_t ld_virial;
+  /**
+   * 9, row 3·a + b, or 6, in the order xx, yy, zz, yz, xz, xy.
+   */
+  int32_t n_virial_rows;
+  /**
+   * `ACERUST_ROW_MAJOR` or `ACERUST_COL_MAJOR`, of all three.
+   */
+  int32_t order;
+} acerust_rows;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The ABI version of the library, to be compared with `ACERUST_ABI_VERSION` of the header.
+ */
+uint32_t acerust_abi_version(void);
+
+/**
+ * The version of the library, as `0.1.0`; a string that lives as long as the library.
+ */
+const char *acerust_version(void);
+
+/**
+ * Copies the message of this thread's last failure, UTF-8, into `buffer`, of `length` bytes; it is cut where it does not fit and
+ * always ends in a NUL byte. Returns the bytes that the whole message needs with its NUL; 1 where nothing has failed yet.
+ * `buffer` may be null for that number alone.
+ */
+size_t acerust_last_error(char *buffer, size_t length);
+
+/**
+ * Reads a model file.
+ *
+ * @param path Name of the file, ending in NUL.
+ * @param out The model; to be freed with `acerust_model_free`.
+ * @return `ACERUST_ERROR_IO` for a file that cannot be read, `ACERUST_ERROR_MODEL` for one that is no valid model.
+ */
+int32_t acerust_model_load(const char *path, acerust_model **out);
+
+/**
+ * Reads the text of a model file.
+ *
+ * @param json `length` bytes, which need not end in NUL.
+ * @param out The model; to be freed with `acerust_model_free`.
+ * @return `ACERUST_ERROR_MODEL` for a text that is no valid model.
+ */
+int32_t acerust_model_from_json(const char *json, size_t length, acerust_model **out);
+
+/**
+ * Reads the model in the text of a reference file (format `acerust-reference/1`).
+ *
+ * @param json `length` bytes, which need not end in NUL.
+ * @param out The model; to be freed with `acerust_model_free`.
+ * @return `ACERUST_ERROR_MODEL` for a text that is no reference file, or whose model is not valid.
+ */
+int32_t acerust_model_from_reference_json(const char *json, size_t length, acerust_model **out);
+
+/**
+ * The model made of some parts of another.
+ *
+ * @param parts (n_parts) indices below `acerust_model_n_parts`, each at most once.
+ * @param out The new model; to be freed with `acerust_model_free`.
+ * @return `ACERUST_ERROR_ARGUMENT` for an index out of range or repeated.
+ */
+int32_t acerust_model_extract(const acerust_model *model, const size_t *parts, size_t n_parts, acerust_model **out);
+
+/**
+ * Frees a model. Plans made from it live on. Null is ignored.
+ *
+ * @return `ACERUST_ERROR_HANDLE` for a handle that was freed before.
+ */
+int32_t acerust_model_free(acerust_model *model);
+
+/**
+ * The text of the model file. Call it with a null buffer first to learn its size.
+ *
+ * @param buffer `length` bytes for the text and a NUL, or null.
+ * @param needed Bytes that text and NUL need, or null.
+ * @return `ACERUST_ERROR_ARGUMENT` for a buffer that is too short; it is left alone then.
+ */
+int32_t acerust_model_to_json(const acerust_model *model, char *buffer, size_t length, size_t *needed);
+
+/**
+ * Writes the model file. A file of that name is replaced as a whole or not at all.
+ *
+ * @param path Name of the file, ending in NUL.
+ * @return `ACERUST_ERROR_IO` where it cannot be written.
+ */
+int32_t acerust_model_save(const acerust_model *model, const char *path);
+
+/**
+ * Species, cutoff, sizes of the parts and memory, in lines for people. Buffer and errors as for `acerust_model_to_json`.
+ */
+int32_t acerust_model_summary(const acerust_model *model, char *buffer, size_t length, size_t *needed);
+
+/**
+ * The name in the model file. Buffer and errors as for `acerust_model_to_json`.
+ */
+int32_t acerust_model_name(const acerust_model *model, char *buffer, size_t length, size_t *needed);
+
+/**
+ * The number of species.
+ */
+int32_t acerust_model_n_species(const acerust_model *model, size_t *out);
+
+/**
+ * Atomic numbers of the species, in the order of the blocks of linear parameters.
+ *
+ * @param species (n_species); `length` must be n_species.
+ */
+int32_t acerust_model_species(const acerust_model *model, int32_t *species, size_t length);
+
+/**
+ * The largest cutoff of the parts, Å; 0 where no part has neighbours.
+ */
+int32_t acerust_model_rcut(const acerust_model *model, double *out);
+
+/**
+ * The number of linear parameters, n_params = n_species · n_basis.
+ */
+int32_t acerust_model_length_basis(const acerust_model *model, size_t *out);
+
+/**
+ * Basis functions of a site, all parts together: the columns of the site basis.
+ */
+int32_t acerust_model_n_basis(const acerust_model *model, size_t *out);
+
+/**
+ * The number of parts.
+ */
+int32_t acerust_model_n_parts(const acerust_model *model, size_t *out);
+
+/**
+ * The kind of a part: `onebody`, `pair` or `ace`. Buffer and errors as for `acerust_model_to_json`.
+ *
+ * @param part Index of the part, below `acerust_model_n_parts`.
+ */
+int32_t acerust_model_part_kind(const acerust_model *model, size_t part, char *buffer, size_t length, size_t *needed);
+
+/**
+ * Basis functions of a site that belong to a part; the parts follow one another in the columns of the site basis.
+ *
+ * @param part Index of the part, below `acerust_model_n_parts`.
+ */
+int32_t acerust_model_part_n_basis(const acerust_model *model, size_t part, size_t *out);
+
+/**
+ * The readout weights, the model's linear parameters, eV: species-major within a part, the parts one after another.
+ *
+ * @param parameters (n_params); `length` must be n_params.
+ */
+int32_t acerust_model_linear_parameters(const acerust_model *model, double *parameters, size_t length);
+
+/**
+ * Makes a model ready for a device: checks it once, builds tables and folded coefficients.
+ *
+ * @param device `ACERUST_CPU` or `ACERUST_CUDA`.
+ * @param index Of the CUDA device; 0 for the processor.
+ * @param precision `ACERUST_F64` or `ACERUST_F32`.
+ * @param options Null for the defaults.
+ * @param out The plan; to be freed with `acerust_plan_free`. It does not need the model any more.
+ * @return `ACERUST_ERROR_DEVICE` for a device or instruction set that is missing, `ACERUST_ERROR_ARGUMENT` for a value that is
+ * none of the above.
+ */
+int32_t acerust_plan_new(const acerust_model *model,
+                         int32_t device,
+                         int32_t index,
+                         int32_t precision,
+                         const acerust_options *options,
+                         acerust_plan **out);
+
+/**
+ * Frees a plan, as soon as no other thread works with it. Null is ignored.
+ *
+ * @return `ACERUST_ERROR_HANDLE` for a handle that was freed before.
+ */
+int32_t acerust_plan_free(acerust_plan *plan);
+
+/**
+ * Sets the number of threads for the calls that follow. Results do not depend on it.
+ *
+ * @param n_threads 0: all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says. Handles
+ * of the same number share their threads.
+ */
+int32_t acerust_plan_set_threads(acerust_plan *plan, size_t n_threads);
+
+/**
+ * The model of a plan, with the plan's current linear parameters: to be saved, or read out.
+ *
+ * @param out The model; to be freed with `acerust_model_free`.
+ */
+int32_t acerust_plan_model(const acerust_plan *plan, acerust_model **out);
+
+/**
+ * The cutoff that graphs for this plan need, Å; 0 where no part has neighbours.
+ */
+int32_t acerust_plan_rcut(const acerust_plan *plan, double *out);
+
+/**
+ * The number of linear parameters, n_params.
+ */
+int32_t acerust_plan_length_basis(const acerust_plan *plan, size_t *out);
+
+/**
+ * Basis functions of a site, n_basis.
+ */
+int32_t acerust_plan_n_basis(const acerust_plan *plan, size_t *out);
+
+/**
+ * The number of committee members, n_members.
+ */
+int32_t acerust_plan_n_members(const acerust_plan *plan, size_t *out);
+
+/**
+ * The linear parameters, eV, in the order of `acerust_model_linear_parameters`.
+ *
+ * @param parameters (n_params); `length` must be n_params.
+ */
+int32_t acerust_plan_linear_parameters(const acerust_plan *plan, double *parameters, size_t length);
+
+/**
+ * Replaces the linear parameters. Waits until no thread evaluates with the old ones.
+ *
+ * @param parameters (n_params), eV, finite; `length` must be n_params.
+ * @return `ACERUST_ERROR_ARGUMENT` for a wrong length or a parameter that is not finite; nothing is changed then.
+ */
+int32_t acerust_plan_set_linear_parameters(acerust_plan *plan, const double *parameters, size_t length);
+
+/**
+ * Sets the committee: further sets of linear parameters, evaluated together. Waits until no thread evaluates.
+ *
+ * @param parameters (n_members, n_params), row-major, eV, finite; `length` must be n_members · n_params.
+ * @param n_members 0 removes the committee.
+ * @return `ACERUST_ERROR_ARGUMENT` for a wrong length or a parameter that is not finite; nothing is changed then.
+ */
+int32_t acerust_plan_set_committee(acerust_plan *plan, const double *parameters, size_t length, size_t n_members);
+
+/**
+ * The energy of a structure, eV.
+ *
+ * @param plan The plan to evaluate, here and below.
+ * @param n_atoms The number of atoms; may be 0.
+ * @param numbers (n_atoms) atomic numbers, 1 to 118, of elements that the model knows.
+ * @param positions (n_atoms, 3), row-major, Å; finite.
+ * @param cell (3, 3), cell vectors as rows, Å; null for no cell. Rows of directions without periodicity are ignored.
+ * @param pbc (3), not 0 where the structure is periodic along the cell vector; null for no periodicity.
+ * @param energy (1), eV.
+ * @return `ACERUST_ERROR_STRUCTURE` or `ACERUST_ERROR_GRAPH` for a structure that makes no sense: numbers, positions, a singular
+ * periodic cell, two atoms in one place. `ACERUST_ERROR_ARGUMENT` for an element that the model does not know, a null pointer or
+ * a wrong length. The message names the atom, counted from 0.
+ */
+int32_t acerust_energy(const acerust_plan *plan,
+                       size_t n_atoms,
+                       const int32_t *numbers,
+                       const double *positions,
+                       const double *cell,
+                       const int32_t *pbc,
+                       double *energy);
+
+/**
+ * The energy of every atom, eV. Arguments and errors as for `acerust_energy`.
+ *
+ * @param site_energies (n_atoms); `length` must be n_atoms.
+ */
+int32_t acerust_site_energies(const acerust_plan *plan,
+                              size_t n_atoms,
+                              const int32_t *numbers,
+                              const double *positions,
+                              const double *cell,
+                              const int32_t *pbc,
+                              double *site_energies,
+                              size_t length);
+
+/**
+ * Energy, forces and virial of a structure. Arguments and errors as for `acerust_energy`; a result whose pointer is null is
+ * not wanted.
+ *
+ * @param energy (1), eV.
+ * @param site_energies (n_atoms), eV; `n_site_energies` must be n_atoms.
+ * @param forces (n_atoms, 3), row-major, eV/Å; `n_forces` must be 3·n_atoms.
+ * @param virial (3, 3), V = −Σ g ⊗ r over edges, eV; stress = −V / volume.
+ */
+int32_t acerust_energy_forces_virial(const acerust_plan *plan,
+                                     size_t n_atoms,
+                                     const int32_t *numbers,
+                                     const double *positions,
+                                     const double *cell,
+                                     const int32_t *pbc,
+                                     double *energy,
+                                     double *site_energies,
+                                     size_t n_site_energies,
+                                     double *forces,
+                                     size_t n_forces,
+                                     double *virial);
+
+/**
+ * Energies, forces and virials of every committee member, from one pass over the basis. Arguments and errors as for
+ * `acerust_energy_forces_virial`.
+ *
+ * @param energies (n_members), eV.
+ * @param site_energies (n_members, n_atoms), eV.
+ * @param forces (n_members, n_atoms, 3), eV/Å.
+ * @param virials (n_members, 3, 3), eV.
+ */
+int32_t acerust_committee_energy_forces_virial(const acerust_plan *plan,
+                                               size_t n_atoms,
+                                               const int32_t *numbers,
+                                               const double *positions,
+                                               const double *cell,
+                                               const int32_t *pbc,
+                                               double *energies,
+                                               size_t n_energies,
+                                               double *site_energies,
+                                               size_t n_site_energies,
+                                               double *forces,
+                                               size_t n_forces,
+                                               double *virials,
+                                               size_t n_virials);
+
+/**
+ * The site basis. Arguments and errors as for `acerust_energy`.
+ *
+ * @param basis (n_atoms, n_basis), row-major, the parts side by side; `length` must be n_atoms·n_basis.
+ */
+int32_t acerust_site_basis(const acerust_plan *plan,
+                           size_t n_atoms,
+                           const int32_t *numbers,
+                           const double *positions,
+                           const double *cell,
+                           const int32_t *pbc,
+                           double *basis,
+                           size_t length);
+
+/**
+ * The design rows of a structure. Arguments and errors as for `acerust_energy`.
+ *
+ * @param rows Where they go. `ACERUST_ERROR_ARGUMENT` for a matrix that does not fit, or overlaps another.
+ */
+int32_t acerust_assemble(const acerust_plan *plan,
+                         size_t n_atoms,
+                         const int32_t *numbers,
+                         const double *positions,
+                         const double *cell,
+                         const int32_t *pbc,
+                         const acerust_rows *rows);
+
+/**
+ * The neighbour graph of a structure: all directed edges i → j with 0 < r ≤ rcut, those to periodic images included, and, with
+ * a skin, some that are longer; evaluations pass over these.
+ *
+ * @param n_atoms,numbers,positions,cell,pbc As for `acerust_energy`.
+ * @param rcut Å, at least that of the plans that will be evaluated; 0 for models without neighbours.
+ * @param skin Å. Updates keep the edges while no atom has moved by more than half the skin. 0 for graphs that will not be
+ * updated.
+ * @param n_threads For building: 0 for all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says.
+ * @param out The graph; to be freed with `acerust_graph_free`.
+ * @return `ACERUST_ERROR_STRUCTURE` or `ACERUST_ERROR_GRAPH` for a structure, cutoff or skin that makes no sense.
+ */
+int32_t acerust_graph_build(size_t n_atoms,
+                            const int32_t *numbers,
+                            const double *positions,
+                            const double *cell,
+                            const int32_t *pbc,
+                            double rcut,
+                            double skin,
+                            size_t n_threads,
+                            acerust_graph **out);
+
+/**
+ * Takes over new positions, or another structure altogether. Builds anew only where an atom has moved by more than half the skin,
+ * or atoms, cell or periodicity have changed; else it allocates nothing. Waits until no thread evaluates on the graph.
+ *
+ * @param n_atoms,numbers,positions,cell,pbc As for `acerust_energy`.
+ * @param rebuilt 1 where the edges are others than before, 0 where they are the same; may be null.
+ * @return As `acerust_graph_build`; the graph can then not be evaluated until an update succeeds. `ACERUST_ERROR_GRAPH` for a graph
+ * made from edges, which stays as it is.
+ */
+int32_t acerust_graph_update(acerust_graph *graph,
+                             size_t n_atoms,
+                             const int32_t *numbers,
+                             const double *positions,
+                             const double *cell,
+                             const int32_t *pbc,
+                             int32_t *rebuilt);
+
+/**
+ * A graph from a list of the caller, as of a simulation engine with ghost atoms: atoms 0 … n_centres − 1 have energies, those
+ * from n_centres on are ghosts, which only exert and feel forces. The list must have all directed edges within the cutoff of the
+ * plans that will be evaluated; longer ones are passed over. It is copied.
+ *
+ * @param n_centres At most n_atoms.
+ * @param n_atoms Centres and ghosts.
+ * @param numbers (n_atoms) atomic numbers.
+ * @param first (n_centres + 1) offsets: the edges of centre i are first[i] … first[i + 1] − 1.
+ * @param n_edges first[n_centres].
+ * @param neighbour (n_edges) indices below n_atoms.
+ * @param r (n_edges, 3), vectors from centre to neighbour, Å; finite and not zero.
+ * @param out The graph; to be freed with `acerust_graph_free`.
+ * @return `ACERUST_ERROR_GRAPH` for offsets, indices or vectors that make no sense; the message names the centre or the edge.
+ */
+int32_t acerust_graph_from_edges(size_t n_centres,
+                                 size_t n_atoms,
+                                 const int32_t *numbers,
+                                 const uint32_t *first,
+                                 size_t n_edges,
+                                 const uint32_t *neighbour,
+                                 const double *r,
+                                 acerust_graph **out);
+
+/**
+ * Frees a graph, as soon as no other thread works with it. Null is ignored.
+ *
+ * @return `ACERUST_ERROR_HANDLE` for a handle that was freed before.
+ */
+int32_t acerust_graph_free(acerust_graph *graph);
+
+/**
+ * The number of centres, n_centres: all atoms, but for graphs from edges with ghosts.
+ */
+int32_t acerust_graph_n_centres(const acerust_graph *graph, size_t *out);
+
+/**
+ * The number of atoms, n_atoms: centres and ghosts.
+ */
+int32_t acerust_graph_n_atoms(const acerust_graph *graph, size_t *out);
+
+/**
+ * The number of directed edges, n_edges.
+ */
+int32_t acerust_graph_n_edges(const acerust_graph *graph, size_t *out);
+
+/**
+ * Copies the edges out, sorted by centre. A result whose pointer is null is not wanted.
+ *
+ * @param first (n_centres + 1) offsets: the edges of centre i are first[i] … first[i + 1] − 1.
+ * @param neighbour (n_edges) indices below n_atoms.
+ * @param shift (n_edges, 3), in cell vectors: r = x_j + shift · cell − x_i. Graphs from edges have none.
+ * @param r (n_edges, 3), Å.
+ * @return `ACERUST_ERROR_ARGUMENT` for a wrong length; each must be the number of entries as given here.
+ */
+int32_t acerust_graph_edges(const acerust_graph *graph,
+                            uint32_t *first,
+                            size_t n_first,
+                            uint32_t *neighbour,
+                            size_t n_neighbour,
+                            int32_t *shift,
+                            size_t n_shift,
+                            double *r,
+                            size_t n_r);
+
+/**
+ * Energy, forces and virial on a graph. A result whose pointer is null is not wanted.
+ *
+ * @param energy (1), eV: the sum over the centres.
+ * @param site_energies (n_centres), eV; `n_site_energies` must be n_centres.
+ * @param forces (n_atoms, 3), row-major, eV/Å, those on ghosts included; `n_forces` must be 3·n_atoms.
+ * @param virial (3, 3), eV.
+ * @return `ACERUST_ERROR_GRAPH` for a graph of a cutoff less than the plan's, `ACERUST_ERROR_ARGUMENT` for a wrong length or an
+ * element that the model does not know.
+ */
+int32_t acerust_graph_energy_forces_virial(const acerust_plan *plan,
+                                           const acerust_graph *graph,
+                                           double *energy,
+                                           double *site_energies,
+                                           size_t n_site_energies,
+                                           double *forces,
+                                           size_t n_forces,
+                                           double *virial);
+
+/**
+ * Energies, forces and virials of every committee member on a graph, from one pass over the basis. A result whose pointer is
+ * null is not wanted. Errors as for `acerust_graph_energy_forces_virial`.
+ *
+ * @param energies (n_members), eV.
+ * @param site_energies (n_members, n_centres), eV.
+ * @param forces (n_members, n_atoms, 3), eV/Å.
+ * @param virials (n_members, 3, 3), eV.
+ */
+int32_t acerust_graph_committee_energy_forces_virial(const acerust_plan *plan,
+                                                     const acerust_graph *graph,
+                                                     double *energies,
+                                                     size_t n_energies,
+                                                     double *site_energies,
+                                                     size_t n_site_energies,
+                                                     double *forces,
+                                                     size_t n_forces,
+                                                     double *virials,
+                                                     size_t n_virials);
+
+/**
+ * The energy of every centre, eV. Errors as for `acerust_graph_energy_forces_virial`.
+ *
+ * @param site_energies (n_centres); `length` must be n_centres.
+ */
+int32_t acerust_graph_site_energies(const acerust_plan *plan, const acerust_graph *graph, double *site_energies, size_t length);
+
+/**
+ * Site energies and their gradients ∂E_i/∂r_ij. A result whose pointer is null is not wanted. Errors as for
+ * `acerust_graph_energy_forces_virial`.
+ *
+ * @param site_energies (n_centres), eV.
+ * @param gradients (n_edges, 3), eV/Å, in the order of the edges; 0 for edges beyond the cutoff.
+ */
+int32_t acerust_graph_site_grads(const acerust_plan *plan,
+                                 const acerust_graph *graph,
+                                 double *site_energies,
+                                 size_t n_site_energies,
+                                 double *gradients,
+                                 size_t n_gradients);
+
+/**
+ * The site basis of every centre. Errors as for `acerust_graph_energy_forces_virial`.
+ *
+ * @param basis (n_centres, n_basis), row-major, the parts side by side; `length` must be n_centres·n_basis.
+ */
+int32_t acerust_graph_site_basis(const acerust_plan *plan, const acerust_graph *graph, double *basis, size_t length);
+
+/**
+ * The site basis and its derivatives ∂B_b/∂r_ij. A result whose pointer is null is not wanted. Errors as for
+ * `acerust_graph_energy_forces_virial`.
+ *
+ * @param basis (n_centres, n_basis), row-major.
+ * @param jacobian (n_edges, n_basis, 3), row-major, 1/Å.
+ */
+int32_t acerust_graph_site_basis_jacobian(const acerust_plan *plan,
+                                          const acerust_graph *graph,
+                                          double *basis,
+                                          size_t n_basis,
+                                          double *jacobian,
+                                          size_t n_jacobian);
+
+/**
+ * The design rows of the atoms of a graph. Errors as for `acerust_graph_energy_forces_virial`.
+ *
+ * @param rows Where they go. `ACERUST_ERROR_ARGUMENT` for a matrix that does not fit, or overlaps another.
+ */
+int32_t acerust_graph_assemble(const acerust_plan *plan, const acerust_graph *graph, const acerust_rows *rows);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* ACERUST_H */

@@ -1,0 +1,193 @@
+//! Memory of the caller, checked before it is touched.
+
+use super::status::{Failure, Result};
+use std::ffi::{CStr, OsStr, c_char};
+use std::ops::Range;
+use std::path::Path;
+
+/// `n` numbers to read; null is an empty slice where `n` is 0.
+///
+/// # Safety
+/// A pointer that is not null points to `n` numbers that nobody writes to during `'a`.
+pub unsafe fn input<'a, T>(name: &str, pointer: *const T, n: usize) -> Result<&'a [T]> {
+    if n == 0 {
+        return Ok(&[]);
+    }
+    check(name, pointer, n)?;
+    // SAFETY: not null, aligned, of a legal size, and valid by the caller's word.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, n) })
+}
+
+/// `n` vectors to read.
+///
+/// # Safety
+/// As [`input`], for `3 n` numbers.
+pub unsafe fn vectors<'a>(name: &str, pointer: *const f64, n: usize) -> Result<&'a [[f64; 3]]> {
+    // SAFETY: passed on; a vector is aligned like its numbers.
+    unsafe { input(name, pointer.cast(), n) }
+}
+
+/// A single result.
+///
+/// # Safety
+/// A pointer that is not null is writable and nobody else's during `'a`.
+pub unsafe fn result<'a, T>(name: &str, pointer: *mut T) -> Result<&'a mut T> {
+    check(name, pointer, 1)?;
+    // SAFETY: not null, aligned, and exclusive by the caller's word.
+    Ok(unsafe { &mut *pointer })
+}
+
+/// A result that has to be there, of exactly `expected` numbers; null is fine where that is 0.
+///
+/// # Safety
+/// As [`Outputs::exactly`].
+pub unsafe fn output<'a, T>(
+    name: &'static str,
+    pointer: *mut T,
+    length: usize,
+    expected: usize,
+) -> Result<&'a mut [T]> {
+    // SAFETY: passed on.
+    let found = unsafe { Outputs::default().exactly(name, pointer, length, expected) }?;
+    if found.is_none() && expected > 0 {
+        return Err(Failure::argument(format!("{name} is null")));
+    }
+    Ok(found.unwrap_or_default())
+}
+
+fn check<T>(name: &str, pointer: *const T, n: usize) -> Result {
+    let fail = |message: String| Err(Failure::argument(format!("{name} {message}")));
+    if pointer.is_null() {
+        return fail("is null".into());
+    }
+    if !pointer.is_aligned() {
+        return fail(format!("at {pointer:p} is not aligned to {} bytes", align_of::<T>()));
+    }
+    let bytes = n.checked_mul(size_of::<T>()).filter(|&b| b <= isize::MAX as usize);
+    match bytes.and_then(|b| pointer.addr().checked_add(b)) {
+        Some(_) => Ok(()),
+        None => fail(format!("of {n} entries is longer than memory")),
+    }
+}
+
+/// The results of one call: none may overlap another.
+#[derive(Default)]
+pub struct Outputs {
+    taken: Vec<(&'static str, Range<usize>)>,
+}
+
+impl Outputs {
+    /// A buffer of `length` numbers that has to hold exactly `expected`; `None` where it is null.
+    ///
+    /// # Safety
+    /// A pointer that is not null points to `length` numbers, nobody else's during `'a`.
+    pub unsafe fn exactly<'a, T>(
+        &mut self,
+        name: &'static str,
+        pointer: *mut T,
+        length: usize,
+        expected: usize,
+    ) -> Result<Option<&'a mut [T]>> {
+        if !pointer.is_null() && length != expected {
+            return Err(Failure::argument(format!("{name}: expected a length of {expected}, got {length}")));
+        }
+        // SAFETY: passed on.
+        unsafe { self.any(name, pointer, length) }
+    }
+
+    /// A buffer of whatever length.
+    ///
+    /// # Safety
+    /// As [`Outputs::exactly`].
+    pub unsafe fn any<'a, T>(
+        &mut self,
+        name: &'static str,
+        pointer: *mut T,
+        length: usize,
+    ) -> Result<Option<&'a mut [T]>> {
+        if pointer.is_null() {
+            return Ok(None);
+        }
+        check(name, pointer, length)?;
+        let range = pointer.addr()..pointer.addr() + length * size_of::<T>();
+        if let Some((other, _)) = self.taken.iter().find(|(_, r)| r.start < range.end && range.start < r.end) {
+            return Err(Failure::argument(format!("{name} overlaps {other} in memory")));
+        }
+        self.taken.push((name, range));
+        // SAFETY: checked above, and exclusive by the caller's word.
+        Ok(Some(unsafe { std::slice::from_raw_parts_mut(pointer, length) }))
+    }
+}
+
+/// Numbers as vectors; their number is a multiple of 3.
+pub fn as_vectors(numbers: &mut [f64]) -> &mut [[f64; 3]] {
+    numbers.as_chunks_mut().0
+}
+
+/// The caller's buffer, or one of our own where the caller wants no such result.
+pub fn or_own<'a, T: Clone + Default>(wanted: Option<&'a mut [T]>, own: &'a mut Vec<T>, n: usize) -> &'a mut [T] {
+    wanted.unwrap_or_else(|| {
+        own.resize(n, T::default());
+        own
+    })
+}
+
+/// A string that ends in NUL.
+///
+/// # Safety
+/// A pointer that is not null points to such a string, which nobody writes to during `'a`.
+pub unsafe fn text<'a>(name: &str, pointer: *const c_char) -> Result<&'a CStr> {
+    check(name, pointer, 1)?;
+    // SAFETY: not null, and terminated by the caller's word.
+    Ok(unsafe { CStr::from_ptr(pointer) })
+}
+
+/// A file's name.
+///
+/// # Safety
+/// As [`text`].
+pub unsafe fn path<'a>(pointer: *const c_char) -> Result<&'a Path> {
+    // SAFETY: passed on.
+    let text = unsafe { text("path", pointer) }?;
+    #[cfg(unix)]
+    let name = std::os::unix::ffi::OsStrExt::from_bytes(text.to_bytes());
+    #[cfg(not(unix))]
+    let name = OsStr::new(text.to_str().map_err(|_| Failure::argument("path is not UTF-8"))?);
+    Ok(Path::new::<OsStr>(name))
+}
+
+/// Copies as much of the text as fits, always with a NUL at the end; returns the bytes that all of it needs.
+///
+/// # Safety
+/// A buffer that is not null has `length` writable bytes.
+pub unsafe fn copy_text(text: &str, buffer: *mut c_char, length: usize) -> usize {
+    if !buffer.is_null() && length > 0 {
+        let n = text.floor_char_boundary(length - 1);
+        // SAFETY: `n + 1 ≤ length`, and the text is ours.
+        unsafe {
+            std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), n);
+            *buffer.add(n) = 0;
+        }
+    }
+    text.len() + 1
+}
+
+/// A text as a result: into `buffer`, if that is not null, and the bytes it needs into `needed`, if that is not null.
+///
+/// # Safety
+/// As [`copy_text`] and [`result`].
+pub unsafe fn return_text(text: &str, buffer: *mut c_char, length: usize, needed: *mut usize) -> Result {
+    if !needed.is_null() {
+        // SAFETY: passed on.
+        *unsafe { result("needed", needed) }? = text.len() + 1;
+    }
+    if buffer.is_null() {
+        return Ok(());
+    }
+    if length <= text.len() {
+        return Err(Failure::argument(format!("buffer: {length} bytes for a text of {}", text.len() + 1)));
+    }
+    // SAFETY: passed on.
+    unsafe { copy_text(text, buffer, length) };
+    Ok(())
+}

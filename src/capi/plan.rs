@@ -1,0 +1,310 @@
+//! Plans: a model on a device in a precision.
+
+use super::buffer;
+use super::handle::Table;
+use super::model::{MODELS, acerust_model, copy_linear_parameters};
+use super::pool::Threads;
+use super::status::{Failure, Result, guard};
+use crate::plan::{Device, Options, Plan, Precision, RadialMode};
+use crate::simd::Isa;
+use std::sync::{PoisonError, RwLock};
+
+/// A model made ready for a device. Several threads may evaluate on one plan at once; what changes a plan waits for them.
+#[allow(non_camel_case_types)]
+pub struct acerust_plan(());
+
+/// The processor.
+pub const ACERUST_CPU: i32 = 0;
+/// A CUDA device.
+pub const ACERUST_CUDA: i32 = 1;
+
+/// Double precision.
+pub const ACERUST_F64: i32 = 0;
+/// Single precision; distances are taken, and atoms summed, in double precision all the same.
+pub const ACERUST_F32: i32 = 1;
+
+/// Radial functions from tables as accurate as the precision deserves.
+pub const ACERUST_RADIAL_DEFAULT: i32 = 0;
+/// Radial functions as the model file has them.
+pub const ACERUST_RADIAL_EXACT: i32 = 1;
+/// Radial functions from tables of the given tolerance.
+pub const ACERUST_RADIAL_TABLE: i32 = 2;
+
+/// The best instruction set of the processor.
+pub const ACERUST_ISA_BEST: i32 = 0;
+/// What every processor of this architecture has.
+pub const ACERUST_ISA_PORTABLE: i32 = 1;
+/// AVX2 and FMA.
+pub const ACERUST_ISA_AVX2: i32 = 2;
+/// AVX-512 (F, DQ, VL).
+pub const ACERUST_ISA_AVX512: i32 = 3;
+
+/// What a plan may be told beyond device and precision. Set `size` to `sizeof(acerust_options)` and the rest to 0 for the
+/// defaults; later versions of the library may add fields at the end, whose 0 will mean what this version does.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct acerust_options {
+    /// `sizeof(acerust_options)`.
+    pub size: usize,
+    /// 0: all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says.
+    pub n_threads: usize,
+    /// Of `ACERUST_RADIAL_TABLE`: the largest error of values and slopes, relative to the largest of the same function;
+    /// above 1e-15.
+    pub tolerance: f64,
+    /// `ACERUST_RADIAL_…`.
+    pub radial: i32,
+    /// `ACERUST_ISA_…`; for the processor.
+    pub instruction_set: i32,
+}
+
+impl acerust_options {
+    /// # Safety
+    /// Null, or `size` readable bytes.
+    unsafe fn read(pointer: *const acerust_options) -> Result<acerust_options> {
+        let mut options = acerust_options::default();
+        if pointer.is_null() {
+            return Ok(options);
+        }
+        let ours = size_of::<acerust_options>();
+        let fail = |message: String| Err(Failure::argument(format!("options: {message}")));
+        // SAFETY: at least the size is readable.
+        let theirs = unsafe { buffer::input("options", pointer.cast::<usize>(), 1) }?[0];
+        if !(size_of::<usize>()..=4096).contains(&theirs) {
+            return fail(format!("size is {theirs}, not sizeof(acerust_options), {ours}"));
+        }
+        // SAFETY: `theirs` bytes by the caller's word.
+        let bytes = unsafe { buffer::input("options", pointer.cast::<u8>(), theirs) }?;
+        let (known, unknown) = bytes.split_at(theirs.min(ours));
+        if unknown.iter().any(|&b| b != 0) {
+            return fail(format!("a field beyond the {ours} bytes known to this version is set"));
+        }
+        // SAFETY: plain data, any bytes are legal, and the copy ends within both.
+        unsafe { std::ptr::copy_nonoverlapping(known.as_ptr(), (&raw mut options).cast(), known.len()) };
+        Ok(options)
+    }
+
+    fn plan_options(&self) -> Result<Options> {
+        let radial = match self.radial {
+            ACERUST_RADIAL_DEFAULT => None,
+            ACERUST_RADIAL_EXACT => Some(RadialMode::Exact),
+            ACERUST_RADIAL_TABLE => Some(RadialMode::Table { tolerance: self.tolerance }),
+            other => return Err(Failure::argument(format!("options: no radial mode {other}"))),
+        };
+        let isa = match self.instruction_set {
+            ACERUST_ISA_BEST => None,
+            ACERUST_ISA_PORTABLE => Some(Isa::Portable),
+            ACERUST_ISA_AVX2 => Some(Isa::Avx2),
+            ACERUST_ISA_AVX512 => Some(Isa::Avx512),
+            other => return Err(Failure::argument(format!("options: no instruction set {other}"))),
+        };
+        Ok(Options { radial, isa })
+    }
+}
+
+/// A plan and the threads it runs on.
+pub(super) struct Shared {
+    plan: RwLock<Plan>,
+    threads: RwLock<Threads>,
+}
+
+pub(super) static PLANS: Table<Shared> = Table::new("plan");
+
+impl Shared {
+    /// Runs `f` with the plan, on its threads; several callers may do so at once.
+    pub fn run<T: Send>(&self, f: impl FnOnce(&Plan) -> Result<T> + Send) -> Result<T> {
+        let threads = self.threads.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let plan = self.plan.read().map_err(|_| unusable())?;
+        let plan = &*plan;
+        threads.run(|| f(plan))
+    }
+
+    /// Looks at the plan from this thread.
+    pub fn look<T>(&self, f: impl FnOnce(&Plan) -> T) -> Result<T> {
+        Ok(f(&*self.plan.read().map_err(|_| unusable())?))
+    }
+
+    fn change(&self, f: impl FnOnce(&mut Plan) -> crate::Result<()>) -> Result {
+        Ok(f(&mut *self.plan.write().map_err(|_| unusable())?)?)
+    }
+}
+
+fn unusable() -> Failure {
+    Failure::Panic("a change of this plan was interrupted, it cannot be used any more".into())
+}
+
+/// Makes a model ready for a device: checks it once, builds tables and folded coefficients.
+///
+/// @param device `ACERUST_CPU` or `ACERUST_CUDA`.
+/// @param index Of the CUDA device; 0 for the processor.
+/// @param precision `ACERUST_F64` or `ACERUST_F32`.
+/// @param options Null for the defaults.
+/// @param out The plan; to be freed with `acerust_plan_free`. It does not need the model any more.
+/// @return `ACERUST_ERROR_DEVICE` for a device or instruction set that is missing, `ACERUST_ERROR_ARGUMENT` for a value that is
+/// none of the above.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_new(
+    model: *const acerust_model,
+    device: i32,
+    index: i32,
+    precision: i32,
+    options: *const acerust_options,
+    out: *mut *mut acerust_plan,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let out = buffer::result("out", out)?;
+        let model = MODELS.get(model)?;
+        let wrong = |what: &str, value: i32| Err(Failure::argument(format!("no {what} {value}")));
+        let device = match (device, usize::try_from(index)) {
+            (ACERUST_CPU, Ok(0)) => Device::Cpu,
+            (ACERUST_CUDA, Ok(index)) => Device::Cuda(index),
+            (ACERUST_CPU | ACERUST_CUDA, _) => return wrong("device with the index", index),
+            (other, _) => return wrong("device", other),
+        };
+        let precision = match precision {
+            ACERUST_F64 => Precision::F64,
+            ACERUST_F32 => Precision::F32,
+            other => return wrong("precision", other),
+        };
+        let options = acerust_options::read(options)?;
+        let threads = Threads::new(options.n_threads)?;
+        let plan_options = options.plan_options()?;
+        let plan = threads.run(|| Plan::with_options(&model, device, precision, plan_options))?;
+        PLANS.insert(Shared { plan: RwLock::new(plan), threads: RwLock::new(threads) }, out);
+        Ok(())
+    })
+}
+
+/// Frees a plan, as soon as no other thread works with it. Null is ignored.
+///
+/// @return `ACERUST_ERROR_HANDLE` for a handle that was freed before.
+#[unsafe(no_mangle)]
+pub extern "C" fn acerust_plan_free(plan: *mut acerust_plan) -> i32 {
+    guard(|| PLANS.remove(plan))
+}
+
+/// Sets the number of threads for the calls that follow. Results do not depend on it.
+///
+/// @param n_threads 0: all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says. Handles
+/// of the same number share their threads.
+#[unsafe(no_mangle)]
+pub extern "C" fn acerust_plan_set_threads(plan: *mut acerust_plan, n_threads: usize) -> i32 {
+    guard(|| {
+        let shared = PLANS.get(plan)?;
+        *shared.threads.write().unwrap_or_else(PoisonError::into_inner) = Threads::new(n_threads)?;
+        Ok(())
+    })
+}
+
+/// The model of a plan, with the plan's current linear parameters: to be saved, or read out.
+///
+/// @param out The model; to be freed with `acerust_model_free`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_model(plan: *const acerust_plan, out: *mut *mut acerust_model) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let out = buffer::result("out", out)?;
+        MODELS.insert(PLANS.get(plan)?.look(|p| p.model().clone())?, out);
+        Ok(())
+    })
+}
+
+/// The cutoff that graphs for this plan need, Å; 0 where no part has neighbours.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_rcut(plan: *const acerust_plan, out: *mut f64) -> i32 {
+    // SAFETY: the promise of the module.
+    unsafe { scalar(plan, out, Plan::rcut) }
+}
+
+/// The number of linear parameters, n_params.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_length_basis(plan: *const acerust_plan, out: *mut usize) -> i32 {
+    // SAFETY: the promise of the module.
+    unsafe { scalar(plan, out, Plan::length_basis) }
+}
+
+/// Basis functions of a site, n_basis.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_n_basis(plan: *const acerust_plan, out: *mut usize) -> i32 {
+    // SAFETY: the promise of the module.
+    unsafe { scalar(plan, out, Plan::n_basis) }
+}
+
+/// The number of committee members, n_members.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_n_members(plan: *const acerust_plan, out: *mut usize) -> i32 {
+    // SAFETY: the promise of the module.
+    unsafe { scalar(plan, out, |p| p.committee().len()) }
+}
+
+/// The linear parameters, eV, in the order of `acerust_model_linear_parameters`.
+///
+/// @param parameters (n_params); `length` must be n_params.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_linear_parameters(
+    plan: *const acerust_plan,
+    parameters: *mut f64,
+    length: usize,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe { PLANS.get(plan)?.look(|p| copy_linear_parameters(p.model(), parameters, length))? })
+}
+
+/// Replaces the linear parameters. Waits until no thread evaluates with the old ones.
+///
+/// @param parameters (n_params), eV, finite; `length` must be n_params.
+/// @return `ACERUST_ERROR_ARGUMENT` for a wrong length or a parameter that is not finite; nothing is changed then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_set_linear_parameters(
+    plan: *mut acerust_plan,
+    parameters: *const f64,
+    length: usize,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let plan = PLANS.get(plan)?;
+        let parameters = buffer::input("parameters", parameters, length)?;
+        plan.change(|p| p.set_linear_parameters(parameters))
+    })
+}
+
+/// Sets the committee: further sets of linear parameters, evaluated together. Waits until no thread evaluates.
+///
+/// @param parameters (n_members, n_params), row-major, eV, finite; `length` must be n_members · n_params.
+/// @param n_members 0 removes the committee.
+/// @return `ACERUST_ERROR_ARGUMENT` for a wrong length or a parameter that is not finite; nothing is changed then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_set_committee(
+    plan: *mut acerust_plan,
+    parameters: *const f64,
+    length: usize,
+    n_members: usize,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let plan = PLANS.get(plan)?;
+        let parameters = buffer::input("parameters", parameters, length)?;
+        let n_params = plan.look(Plan::length_basis)?;
+        if n_members.checked_mul(n_params) != Some(length) {
+            return Err(Failure::argument(format!(
+                "parameters: expected a length of {n_members} · {n_params}, got {length}"
+            )));
+        }
+        if n_params == 0 && n_members > 0 {
+            return Err(Failure::argument("a model without linear parameters has no committee"));
+        }
+        let members: Vec<_> = parameters.chunks(n_params.max(1)).map(<[f64]>::to_vec).collect();
+        plan.change(|p| p.set_committee(&members))
+    })
+}
+
+/// # Safety
+/// The promise of the module.
+unsafe fn scalar<T>(plan: *const acerust_plan, out: *mut T, value: impl FnOnce(&Plan) -> T) -> i32 {
+    // SAFETY: passed on.
+    guard(|| unsafe {
+        *buffer::result("out", out)? = PLANS.get(plan)?.look(value)?;
+        Ok(())
+    })
+}

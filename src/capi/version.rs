@@ -1,0 +1,19 @@
+//! The versions of the library and of its binary interface.
+
+use std::ffi::c_char;
+
+/// The version of the binary interface. Functions and status codes are only ever added within a version;
+/// what is removed or changed raises it.
+pub const ACERUST_ABI_VERSION: u32 = 1;
+
+/// The ABI version of the library, to be compared with `ACERUST_ABI_VERSION` of the header.
+#[unsafe(no_mangle)]
+pub extern "C" fn acerust_abi_version() -> u32 {
+    ACERUST_ABI_VERSION
+}
+
+/// The version of the library, as `0.1.0`; a string that lives as long as the library.
+#[unsafe(no_mangle)]
+pub extern "C" fn acerust_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}

@@ -1,0 +1,4 @@
+//! The C ABI, called as C does.
+
+#[path = "capi/header.rs"]
+mod header;
