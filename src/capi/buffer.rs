@@ -162,7 +162,8 @@ pub unsafe fn path<'a>(pointer: *const c_char) -> Result<&'a Path> {
 /// A buffer that is not null has `length` writable bytes.
 pub unsafe fn copy_text(text: &str, buffer: *mut c_char, length: usize) -> usize {
     if !buffer.is_null() && length > 0 {
-        let n = text.floor_char_boundary(length - 1);
+        let most = text.len().min(length - 1);
+        let n = (0..=most).rev().find(|&n| text.is_char_boundary(n)).unwrap_or(0);
         // SAFETY: `n + 1 ≤ length`, and the text is ours.
         unsafe {
             std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), n);
