@@ -104,3 +104,23 @@ fn compare(label: &str, model: &Model, case: &Case, value: &Value, expected: &Va
         close("virial rows", &v, &expected["virial_rows"]);
     }
 }
+
+#[test]
+fn atoms_without_neighbours_have_their_one_body_energy() {
+    let model = golden("sio_o2").model;
+    let onebody = only(&model, "onebody");
+    let structure = acerust::structure::Structure {
+        numbers: vec![14, 8],
+        positions: vec![[0.0; 3], [9.0; 3]],
+        ..Default::default()
+    };
+    for case in cases() {
+        let plan = |model| Plan::with_options(model, Device::Cpu, case.precision, case.options).unwrap();
+        let expected = plan(&onebody).energy(&plan(&onebody).graph(&structure).unwrap(), &structure.numbers).unwrap();
+        let plan = plan(&model);
+        let graph = plan.graph(&structure).unwrap();
+        let (mut sites, mut forces) = ([f64::NAN; 2], [[f64::NAN; 3]; 2]);
+        let (energy, virial) = plan.energy_forces_virial(&graph, &structure.numbers, &mut sites, &mut forces).unwrap();
+        assert_eq!((energy, virial, forces), (expected, [[0.0; 3]; 3], [[0.0; 3]; 2]));
+    }
+}

@@ -57,6 +57,13 @@ impl Default for Keys {
     }
 }
 
+impl Keys {
+    /// Names that no file has: energies, forces, virials and stresses stay in `info` and `arrays` as they are.
+    pub fn none() -> Self {
+        Keys { energy: String::new(), forces: String::new(), virial: String::new(), stress: String::new() }
+    }
+}
+
 /// One structure of a file with what is known about it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Frame {

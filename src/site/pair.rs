@@ -68,7 +68,7 @@ impl<V: Lanes> Part<V> for Pair<V> {
             #[inline(always)]
             || {
                 for ((rows, e), gradient) in
-                    self.folded[first..].iter().zip(energy).zip(gradient.chunks_mut(block.n_slots))
+                    self.folded[first..].iter().zip(energy).zip(gradient.chunks_mut(block.n_slots.max(1)))
                 {
                     for (s, g) in gradient.iter_mut().enumerate() {
                         let (f, df) = rows.eval_single(block, s, &mut ws.rows);

@@ -1,0 +1,48 @@
+# Everything that README and CI call. A Rust toolchain (with the linker it needs) is all that has to be there.
+
+CARGO ?= cargo
+JULIA ?= julia
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+ACERUST = $(TARGET)/release/acerust
+SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
+
+.PHONY: demo test test-gpu bench lint release julia-test
+
+# A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
+demo: release
+	@mkdir -p $(TARGET)/demo
+	$(ACERUST) compare $(SILICON) --each -o $(TARGET)/demo/Si_test.extxyz --plot $(TARGET)/demo/parity.svg
+	@echo
+	$(ACERUST) bench $(SILICON) --frame 24 --repeat 6 6 5
+
+release:
+	@$(CARGO) build --release --quiet
+
+test: lint
+	$(CARGO) test --quiet
+	@if [ -x test/abi/julia15.sh ]; then \
+		$(CARGO) build --quiet --lib && test/abi/julia15.sh $(TARGET)/debug/libacerust.so; \
+	else \
+		echo "make test: there is no ABI smoke test yet"; \
+	fi
+	@$(MAKE) --no-print-directory julia-test
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
+
+julia-test:
+	@if [ ! -f julia/test/runtests.jl ]; then \
+		echo "make test: there are no Julia tests yet"; \
+	elif ! $(JULIA) --startup-file=no -e 'exit(VERSION < v"1.10")' 2>/dev/null; then \
+		echo "make test: NOT RUN: the Julia tests, which need julia 1.10 or later on the PATH"; \
+	else \
+		$(JULIA) --startup-file=no --project=julia -e 'using Pkg; Pkg.instantiate(); Pkg.test()'; \
+	fi
+
+test-gpu:
+	@echo "make test-gpu: there is no GPU test yet"
+
+bench:
+	$(CARGO) bench

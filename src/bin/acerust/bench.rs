@@ -1,0 +1,195 @@
+use crate::options::Options;
+use crate::output::Output;
+use acerust::bench::{fma_peak, nominal_flops};
+use acerust::extxyz::{self, Keys};
+use acerust::graph::Graph;
+use acerust::matrix::MatrixMut;
+use acerust::model::Model;
+use acerust::plan::{Plan, Rows};
+use acerust::simd::Isa;
+use acerust::structure::Structure;
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Measures the time an atom of energies, forces, design rows and neighbour list
+///
+/// Wall-clock time of rounds over all structures, after a round to warm up: the shortest, and the median. All
+/// but the list is measured with the list at hand. The peak is the rate of fused multiply–adds in registers,
+/// measured before and after on the same threads with the instruction set and precision in use. The number of operations is nominal:
+/// for a many-body part `10 n_R + 10 (lmax+1)² + 6 n_A` an edge and 4 to 5 a product, for a pair part 10 an edge
+/// (see acerust::bench::nominal_flops).
+#[derive(clap::Args)]
+pub struct Bench {
+    /// The model file
+    model: PathBuf,
+    /// Structures, extended XYZ
+    structures: PathBuf,
+    /// Take one frame alone, counted from 0
+    #[arg(long, value_name = "INDEX")]
+    frame: Option<usize>,
+    /// Repeat each structure along its cell vectors (not for the design rows)
+    #[arg(long, num_args = 3, value_names = ["NX", "NY", "NZ"], value_parser = clap::value_parser!(u16).range(1..))]
+    repeat: Option<Vec<u16>>,
+    /// Seconds for each measurement
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Print one JSON object; times in µs an atom, the shortest and (`…_median`) the median
+    #[arg(long)]
+    json: bool,
+}
+
+/// Design rows are not measured where those of a structure take more than this.
+const MOST_ROW_BYTES: usize = 1 << 30;
+
+/// Seconds of the rounds.
+struct Times {
+    shortest: f64,
+    median: f64,
+}
+
+impl Bench {
+    pub fn run(self, options: &Options) -> Result<()> {
+        let model = Model::load(&self.model)?;
+        let plan = options.plan(&model)?;
+        let given = self.read()?;
+        let counts = self.repeat.as_deref().map_or([1; 3], |r| std::array::from_fn(|d| r[d] as usize));
+        let copies = counts.iter().product::<usize>();
+        let atoms: usize = given.iter().map(|s| s.n_atoms()).sum();
+        ensure!(atoms > 0, "{}: no atoms", self.structures.display());
+        ensure!(atoms.checked_mul(copies).is_some_and(|n| n < 1 << 31), "{atoms} atoms × {copies} are too many");
+        let structures: Vec<Structure> = given.iter().map(|s| s.repeat(counts)).collect();
+        let graphs = structures.iter().map(|s| plan.graph(s)).collect::<Result<Vec<Graph>, _>>()?;
+
+        let peak = || fma_peak(plan.precision(), Isa::detect());
+        let first_peak = peak();
+        let list = self.time(|| structures.iter().try_for_each(|s| Ok(plan.graph(s).map(drop)?)))?;
+        let mut results: Vec<_> =
+            structures.iter().map(|s| (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()])).collect();
+        let energy = self.time(|| {
+            for ((graph, s), (sites, _)) in graphs.iter().zip(&structures).zip(&mut results) {
+                plan.site_energies(graph, &s.numbers, sites)?;
+            }
+            Ok(())
+        })?;
+        let forces = self.time(|| {
+            for ((graph, s), (sites, forces)) in graphs.iter().zip(&structures).zip(&mut results) {
+                plan.energy_forces_virial(graph, &s.numbers, sites, forces)?;
+            }
+            Ok(())
+        })?;
+        let rows = self.time_rows(&plan, &given)?;
+        let peak = first_peak.max(peak());
+
+        let n = (atoms * copies) as f64;
+        let edges: usize = graphs.iter().map(Graph::n_edges).sum();
+        let flops = graphs.iter().map(|g| nominal_flops(&model, g)).sum::<f64>();
+        let rate = flops / forces.shortest * 1e-9;
+        let us = |t: &Times, n: f64| [t.shortest, t.median].map(|seconds| seconds * 1e6 / n);
+        let (list, energy, forces) = (us(&list, n), us(&energy, n), us(&forces, n));
+        let rows = rows.map(|t| us(&t, atoms as f64));
+        let threads = rayon::current_num_threads();
+        let mut out = Output::new(None)?;
+        if self.json {
+            let value = json!({
+                "model": model.spec().name,
+                "atoms": n,
+                "edges_per_atom": edges as f64 / n,
+                "precision": format!("{:?}", plan.precision()).to_lowercase(),
+                "isa": format!("{:?}", Isa::detect()).to_lowercase(),
+                "threads": threads,
+                "us_per_atom": forces[0],
+                "us_per_atom_median": forces[1],
+                "us_per_atom_energy": energy[0],
+                "us_per_atom_energy_median": energy[1],
+                "us_per_atom_rows": rows.map(|r| r[0]),
+                "us_per_atom_rows_median": rows.map(|r| r[1]),
+                "us_per_atom_list": list[0],
+                "us_per_atom_list_median": list[1],
+                "nominal_flops_per_atom": flops / n,
+                "gflops": rate,
+                "fma_peak_gflops": peak,
+                "share_of_peak": rate / peak,
+            });
+            writeln!(out, "{value}")?;
+        } else {
+            writeln!(
+                out,
+                "{}: {n} atoms, {:.1} neighbours, {:?}, {:?}, {threads} thread(s)",
+                model.spec().name,
+                edges as f64 / n,
+                plan.precision(),
+                Isa::detect()
+            )?;
+            writeln!(out, "{:28} {:>9} {:>9}", "µs/atom", "shortest", "median")?;
+            let sum = [forces[0] + list[0], forces[1] + list[1]];
+            let lines = [
+                ("energy", Some(energy)),
+                ("energy, forces, virial", Some(forces)),
+                ("neighbour list", Some(list)),
+                ("both", Some(sum)),
+                ("design rows", rows),
+            ];
+            for (what, times) in lines {
+                let times = times.map(|[a, b]| format!("{a:>9.3} {b:>9.3}"));
+                writeln!(out, "{what:28} {}", times.unwrap_or_else(|| "not measured: too large".into()))?;
+            }
+            writeln!(
+                out,
+                "{:.1} nominal kflop/atom: {rate:.1} of {peak:.1} Gflop/s, {:.1} %",
+                flops / n * 1e-3,
+                100.0 * rate / peak
+            )?;
+        }
+        out.finish()
+    }
+
+    fn read(&self) -> Result<Vec<Structure>> {
+        let frames = extxyz::read(&self.structures, &Keys::none())?;
+        let count = frames.len();
+        let mut structures: Vec<_> = frames.into_iter().map(|frame| frame.structure).collect();
+        if let Some(index) = self.frame {
+            let missing = || format!("{}: no frame {index} among {count}", self.structures.display());
+            structures = vec![structures.into_iter().nth(index).with_context(missing)?];
+        }
+        Ok(structures)
+    }
+
+    /// Rounds for the time that the user gives: at least three, the first one not counted.
+    fn time(&self, mut round: impl FnMut() -> Result<()>) -> Result<Times> {
+        round()?;
+        let start = Instant::now();
+        let mut times = Vec::new();
+        while times.len() < 2 || start.elapsed().as_secs_f64() < self.seconds {
+            let start = Instant::now();
+            round()?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(Times { shortest: times[0], median: times[times.len() / 2] })
+    }
+
+    fn time_rows(&self, plan: &Plan, structures: &[Structure]) -> Result<Option<Times>> {
+        let columns = plan.length_basis();
+        let most = structures.iter().map(|s| s.n_atoms()).max().unwrap_or(0);
+        if 24 * most * columns > MOST_ROW_BYTES {
+            return Ok(None);
+        }
+        let graphs = structures.iter().map(|s| plan.graph(s)).collect::<Result<Vec<Graph>, _>>()?;
+        let (mut e, mut f, mut v) = (vec![0.0; columns], vec![0.0; 3 * most * columns], vec![0.0; 9 * columns]);
+        let times = self.time(|| {
+            for (graph, s) in graphs.iter().zip(structures) {
+                let mut rows = Rows {
+                    energy: Some(MatrixMut::rows(&mut e, 1, columns)?),
+                    forces: Some(MatrixMut::rows(&mut f, 3 * s.n_atoms(), columns)?),
+                    virial: Some(MatrixMut::rows(&mut v, 9, columns)?),
+                };
+                plan.assemble(graph, &s.numbers, &mut rows)?;
+            }
+            Ok(())
+        })?;
+        Ok(Some(times))
+    }
+}

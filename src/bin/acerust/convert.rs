@@ -1,0 +1,35 @@
+use crate::output::Output;
+use acerust::model::Model;
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Writes a model file from a reference file, or a model file anew in canonical form
+#[derive(clap::Args)]
+pub struct Convert {
+    /// A file of format acerust-reference/1 or acerust-model/1
+    file: PathBuf,
+    /// The model file to write [default: standard output]
+    #[arg(short, long, value_name = "MODEL")]
+    output: Option<PathBuf>,
+}
+
+/// What every file starts with; anything else is for the model to judge.
+#[derive(Deserialize)]
+struct Header {
+    format: String,
+}
+
+impl Convert {
+    pub fn run(self) -> Result<()> {
+        let name = || self.file.display().to_string();
+        let json = std::fs::read(&self.file).with_context(name)?;
+        let is_reference =
+            serde_json::from_slice::<Header>(&json).is_ok_and(|h| h.format.starts_with("acerust-reference/"));
+        let model = if is_reference { Model::from_reference_json(&json) } else { Model::from_json(&json) };
+        let mut out = Output::new(self.output.as_deref())?;
+        writeln!(out, "{}", model.with_context(name)?.to_json())?;
+        out.finish()
+    }
+}

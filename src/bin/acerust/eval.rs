@@ -1,0 +1,79 @@
+use crate::frames;
+use crate::options::Options;
+use crate::output::Output;
+use crate::results::Results;
+use acerust::extxyz::{Frame, Keys, Writer};
+use acerust::model::Model;
+use acerust::plan::Plan;
+use anyhow::Result;
+use serde_json::{Map, json};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Computes energies, forces and virials
+///
+/// The results are written as extended XYZ under `energy`, `forces` and `virial`, all else of the input
+/// beside them. What the input holds under these names, or as `stress`, moves to `ref_energy`,
+/// `ref_forces` …; where such a name is taken, to `ref_energy_2` ….
+#[derive(clap::Args)]
+pub struct Eval {
+    /// The model file
+    model: PathBuf,
+    /// Structures, extended XYZ
+    structures: PathBuf,
+    /// The file to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write one JSON object a frame instead: energy, site_energies, forces, virial
+    #[arg(long)]
+    json: bool,
+    /// With --json: the same of each part of the model, under `parts` (onebody, pair, ace, then pair_2 …)
+    #[arg(long, requires = "json")]
+    parts: bool,
+}
+
+impl Eval {
+    pub fn run(self, options: &Options) -> Result<()> {
+        let model = Model::load(&self.model)?;
+        let plan = options.plan(&model)?;
+        let parts = if self.parts { parts(&model, options)? } else { Vec::new() };
+        let mut out = Output::new(self.output.as_deref())?;
+        let bar = frames::bar(out.is_file());
+        let compute = |frame: &Frame| {
+            let graph = plan.graph(&frame.structure)?;
+            let of = |plan: &Plan| Results::new(plan, &graph, &frame.structure);
+            let parts = parts.iter().map(|(name, plan)| Ok((name, of(plan)?))).collect::<Result<Vec<_>>>()?;
+            Ok((of(&plan)?, parts))
+        };
+        if self.json {
+            frames::for_each(&self.structures, frames::CHUNK_ATOMS, &bar, compute, |_, (results, parts)| {
+                let mut line = serde_json::to_value(results)?;
+                if self.parts {
+                    line["parts"] =
+                        parts.into_iter().map(|(name, r)| (name.clone(), json!(r))).collect::<Map<_, _>>().into();
+                }
+                serde_json::to_writer(&mut out, &line)?;
+                Ok(writeln!(out)?)
+            })?;
+        } else {
+            let mut writer = Writer::new(&mut out, &Keys::default());
+            frames::for_each(&self.structures, frames::CHUNK_ATOMS, &bar, compute, |mut frame, (results, _)| {
+                results.label(&mut frame);
+                Ok(writer.write(&frame)?)
+            })?;
+        }
+        out.finish()
+    }
+}
+
+/// A plan for each part of the model, by name.
+fn parts(model: &Model, options: &Options) -> Result<Vec<(String, Plan)>> {
+    let mut parts = Vec::<(String, Plan)>::new();
+    for (p, part) in model.spec().parts.iter().enumerate() {
+        let same = model.spec().parts[..p].iter().filter(|other| other.kind() == part.kind()).count();
+        let name = if same == 0 { part.kind().to_owned() } else { format!("{}_{}", part.kind(), same + 1) };
+        let alone = acerust::model::ModelSpec { parts: vec![part.clone()], ..model.spec().clone() };
+        parts.push((name, options.plan(&Model::new(alone)?)?));
+    }
+    Ok(parts)
+}

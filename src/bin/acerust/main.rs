@@ -1,0 +1,61 @@
+//! The command line. Every subcommand is a file; what they share is in `options`, `output`, `frames` and `results`.
+
+mod basis;
+mod bench;
+mod compare;
+mod convert;
+mod eval;
+mod frames;
+mod info;
+mod npz;
+mod options;
+mod output;
+mod plot;
+mod results;
+
+use clap::{Parser, Subcommand};
+use options::Options;
+use std::process::ExitCode;
+
+/// Interatomic potentials of the atomic cluster expansion.
+///
+/// Energies are in eV, lengths in Å, forces in eV/Å. Exit status: 0, 1 after an error, 2 for wrong usage.
+#[derive(Parser)]
+#[command(name = "acerust", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Convert(convert::Convert),
+    Info(info::Info),
+    Eval(eval::Eval),
+    Basis(basis::Basis),
+    Compare(compare::Compare),
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let Cli { options, command } = Cli::parse();
+    let done = options.set_threads().and_then(|()| match command {
+        Command::Convert(command) => command.run(),
+        Command::Info(command) => command.run(&options),
+        Command::Eval(command) => command.run(&options),
+        Command::Basis(command) => command.run(&options),
+        Command::Compare(command) => command.run(&options),
+        Command::Bench(command) => command.run(&options),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has read enough.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("acerust: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The options of every subcommand.
+
+use acerust::model::Model;
+use acerust::plan::{self, Device, Plan, Precision, RadialMode};
+use anyhow::{Context, Result};
+use std::num::NonZeroUsize;
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Threads to use [default: all processors]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Working precision: f64 or f32
+    #[arg(long, global = true, default_value = "f64", value_parser = precision)]
+    pub precision: Precision,
+    /// Where to compute: cpu, cuda or cuda:INDEX
+    #[arg(long, global = true, default_value = "cpu", value_parser = device)]
+    device: Device,
+    /// Radial functions: auto, exact, or table=TOLERANCE (relative to each function's largest value)
+    #[arg(long, global = true, default_value = "auto", value_parser = radial)]
+    radial: Radial,
+}
+
+/// `None`: a table as accurate as the precision deserves.
+#[derive(Clone, Copy)]
+struct Radial(Option<RadialMode>);
+
+impl Options {
+    /// Sizes the pool that all work runs on.
+    pub fn set_threads(&self) -> Result<()> {
+        let threads = self.threads.map_or(0, NonZeroUsize::get); // 0: all processors
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("the threads do not start")
+    }
+
+    pub fn plan(&self, model: &Model) -> Result<Plan> {
+        let options = plan::Options { radial: self.radial.0, ..Default::default() };
+        Ok(Plan::with_options(model, self.device, self.precision, options)?)
+    }
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "f64" => Ok(Precision::F64),
+        "f32" => Ok(Precision::F32),
+        _ => Err("neither f64 nor f32".into()),
+    }
+}
+
+fn device(text: &str) -> Result<Device, String> {
+    match (text, text.strip_prefix("cuda:").map(str::parse)) {
+        ("cpu", _) => Ok(Device::Cpu),
+        ("cuda", _) => Ok(Device::Cuda(0)),
+        (_, Some(Ok(index))) => Ok(Device::Cuda(index)),
+        _ => Err("none of cpu, cuda, cuda:INDEX".into()),
+    }
+}
+
+fn radial(text: &str) -> Result<Radial, String> {
+    match (text, text.strip_prefix("table=").map(str::parse)) {
+        ("auto", _) => Ok(Radial(None)),
+        ("exact", _) => Ok(Radial(Some(RadialMode::Exact))),
+        (_, Some(Ok(tolerance))) => Ok(Radial(Some(RadialMode::Table { tolerance }))),
+        _ => Err("none of auto, exact, table=TOLERANCE".into()),
+    }
+}

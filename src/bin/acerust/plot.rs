@@ -1,0 +1,90 @@
+//! Results against references, as a picture.
+
+use crate::compare::Group;
+use anyhow::{Result, anyhow};
+use indexmap::IndexMap;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+/// Points of one group at most, evenly chosen: more make the file large, not the picture better.
+const MOST_POINTS: usize = 5000;
+
+/// Colours that the colour-blind tell apart (Okabe and Ito, 2008).
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(90, 90, 90),
+];
+
+/// An SVG with energies on the left and force components on the right.
+pub fn parity(groups: &IndexMap<String, Group>) -> Result<String> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (960, 480)).into_drawing_area();
+        area.fill(&WHITE).map_err(|e| anyhow!("plot: {e}"))?;
+        let (left, right) = area.split_horizontally(480);
+        let drawn = panel(&left, "energy, eV/atom", groups, |g| &g.energies)
+            .and_then(|()| panel(&right, "force components, eV/Å", groups, |g| &g.forces));
+        drawn.and_then(|()| area.present().map_err(|e| e.to_string())).map_err(|e| anyhow!("plot: {e}"))?;
+    }
+    Ok(svg)
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+fn panel(
+    area: &Area,
+    title: &str,
+    groups: &IndexMap<String, Group>,
+    pairs: fn(&Group) -> &Vec<[f64; 2]>,
+) -> Result<(), String> {
+    let text = |e: DrawingAreaErrorKind<_>| e.to_string();
+    let numbers = || groups.values().flat_map(pairs).flatten();
+    let (low, high) = numbers().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
+    if low > high {
+        return area.titled(&format!("{title}: none"), ("sans-serif", 21)).map(drop).map_err(text);
+    }
+    let margin = (0.04 * (high - low)).max(1e-3);
+    let range = low - margin..high + margin;
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 21))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(64)
+        .build_cartesian_2d(range.clone(), range.clone())
+        .map_err(text)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_labels(6)
+        .y_labels(6)
+        .x_desc("reference")
+        .y_desc("model")
+        .label_style(("sans-serif", 16))
+        .axis_desc_style(("sans-serif", 18))
+        .draw()
+        .map_err(text)?;
+    chart
+        .draw_series(LineSeries::new([(range.start, range.start), (range.end, range.end)], BLACK.mix(0.5)))
+        .map_err(text)?;
+    for ((name, group), colour) in groups.iter().zip(COLOURS.iter().cycle()) {
+        let pairs = pairs(group);
+        let points = pairs.iter().step_by(pairs.len().div_ceil(MOST_POINTS).max(1));
+        let style = colour.mix(0.6).filled();
+        let radius = if numbers().count() < 1000 { 4 } else { 2 };
+        let series = chart.draw_series(points.map(|&[x, y]| Circle::new((x, y), radius, style))).map_err(text)?;
+        series.label(name).legend(move |(x, y)| Circle::new((x + 8, y), 4, style));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .label_font(("sans-serif", 16))
+        .draw()
+        .map_err(text)
+}

@@ -1,0 +1,62 @@
+//! What a model says about a structure, and how it is written down.
+
+use acerust::extxyz::{Column, Data, Frame};
+use acerust::graph::Graph;
+use acerust::plan::{Plan, Virial};
+use acerust::structure::Structure;
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub struct Results {
+    /// eV.
+    pub energy: f64,
+    /// (n_atoms), eV.
+    pub site_energies: Vec<f64>,
+    /// (n_atoms, 3), eV/Å.
+    pub forces: Vec<[f64; 3]>,
+    /// eV.
+    pub virial: Virial,
+}
+
+impl Results {
+    /// `graph` has all edges within the plan's cutoff, and perhaps longer ones.
+    pub fn new(plan: &Plan, graph: &Graph, structure: &Structure) -> Result<Results> {
+        let n = structure.n_atoms();
+        let (mut site_energies, mut forces) = (vec![0.0; n], vec![[0.0; 3]; n]);
+        let (energy, virial) = plan.energy_forces_virial(graph, &structure.numbers, &mut site_energies, &mut forces)?;
+        let finite = |x: &[f64]| x.iter().all(|x| x.is_finite());
+        if !(energy.is_finite() && finite(forces.as_flattened()) && finite(virial.as_flattened())) {
+            bail!("the results are not finite");
+        }
+        Ok(Results { energy, site_energies, forces, virial })
+    }
+
+    /// Puts energy, forces and virial into the frame under these names. What the frame had under
+    /// them, or as `stress`, moves to `ref_energy`, `ref_forces` ….
+    pub fn label(self, frame: &mut Frame) {
+        for name in ["energy", "virial", "stress"] {
+            set_aside(&mut frame.info, name);
+        }
+        set_aside(&mut frame.arrays, "forces");
+        frame.energy = Some(self.energy);
+        frame.forces = Some(self.forces);
+        frame.virial = Some(self.virial);
+    }
+}
+
+/// Renames an entry to the first of `ref_NAME`, `ref_NAME_2`, `ref_NAME_3` … that is free, in its place.
+fn set_aside<T>(entries: &mut indexmap::IndexMap<String, T>, name: &str) {
+    let Some((index, key, value)) = entries.shift_remove_full(name) else { return };
+    let names = std::iter::once(format!("ref_{key}")).chain((2..).map(|k| format!("ref_{key}_{k}")));
+    let free = names.into_iter().find(|name| !entries.contains_key(name)).expect("endless names");
+    entries.shift_insert(index, free, value);
+}
+
+/// The numbers of a column, if it holds real ones, three an atom.
+pub fn vectors(column: &Column) -> Option<&[[f64; 3]]> {
+    match column {
+        Column { width: 3, data: Data::Real(x) } => Some(x.as_chunks().0),
+        _ => None,
+    }
+}
