@@ -8,6 +8,8 @@
 //! For all functions alike: a pointer is null, where the function allows it, or points to as many numbers as the length beside
 //! it says, readable or (for results) writable by the callee alone while the call lasts.
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
+// The comments are those of the C header, where brackets index arrays.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod buffer;
 mod evaluate;
