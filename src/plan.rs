@@ -31,7 +31,7 @@ pub enum Precision {
 /// What a plan may be told beyond device and precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {
-    /// `None`: a table as accurate as the precision deserves.
+    /// `None`: [`RadialMode::Exact`].
     pub radial: Option<RadialMode>,
     /// `None`: the best instruction set of the processor.
     pub isa: Option<Isa>,
@@ -70,7 +70,7 @@ impl Plan {
     /// tolerance that is not above 1e-15.
     pub fn with_options(model: &Model, device: Device, precision: Precision, options: Options) -> Result<Plan> {
         let single = precision == Precision::F32;
-        let mode = options.radial.unwrap_or(RadialMode::Table { tolerance: if single { 1e-7 } else { 1e-11 } });
+        let mode = options.radial.unwrap_or(RadialMode::Exact);
         if let RadialMode::Table { tolerance } = mode
             && (tolerance.is_nan() || tolerance <= 1e-15)
         {

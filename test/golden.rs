@@ -19,12 +19,13 @@ struct Case {
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for isa in Isa::available() {
-        for radial in [Some(RadialMode::Exact), None] {
-            let options = Options { radial, isa: Some(isa) };
-            let exact = radial.is_some();
-            cases.push(Case { precision: Precision::F64, options, tolerance: if exact { 1e-12 } else { 1e-10 } });
-            cases.push(Case { precision: Precision::F32, options, tolerance: 2e-5 });
-        }
+        let options = |radial| Options { radial: Some(radial), isa: Some(isa) };
+        let table = |tolerance| options(RadialMode::Table { tolerance });
+        let exact = options(RadialMode::Exact);
+        cases.push(Case { precision: Precision::F64, options: exact, tolerance: 1e-12 });
+        cases.push(Case { precision: Precision::F64, options: table(1e-10), tolerance: 1e-9 });
+        cases.push(Case { precision: Precision::F32, options: exact, tolerance: 2e-5 });
+        cases.push(Case { precision: Precision::F32, options: table(1e-7), tolerance: 2e-5 });
     }
     cases
 }

@@ -10,7 +10,7 @@ use crate::graph::Graph;
 use crate::matrix::MatrixMut;
 use crate::simd::{Lanes, Real, as_reals};
 use crate::site::room;
-use crate::stage::block::{Block, NONE};
+use crate::stage::block::{Block, NONE, Sites};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -100,6 +100,7 @@ impl<V: Lanes> Cpu<V> {
         let mut call = self.calls.take();
         call.schedule.fill(graph, species_of, V::N);
         let schedule = &call.schedule;
+        let sites = Sites { graph, species_of, n_species: self.n_species };
         let targets = [&mut rows.energy, &mut rows.forces, &mut rows.virial].map(|m| m.as_mut().map(Target::new));
         let [energy, forces, virial] = targets;
         self.tasks().into_par_iter().for_each_init(
@@ -117,7 +118,8 @@ impl<V: Lanes> Cpu<V> {
                     }
                 });
                 for &entry in schedule.entries.iter().filter(|e| e.species as usize == task.species) {
-                    block.pack(graph, species_of, task.species, schedule.centres(entry), part.rcut());
+                    let centres = schedule.centres(entry);
+                    block.pack(sites, task.species, centres, part.rcut(), part.by_species());
                     let values = room(basis, part.n_basis(), V::zero());
                     part.basis(block, scratch, force_rows.is_some() || virial.is_some(), values);
                     let lanes = block.centres.len();

@@ -10,7 +10,7 @@ use crate::simd::{Isa, Lanes, Portable, Real, as_reals};
 use crate::site::ace::Ace;
 use crate::site::pair::Pair;
 use crate::site::{Part, RadialMode, Scratch, room};
-use crate::stage::block::{Block, NONE};
+use crate::stage::block::{Block, NONE, Sites};
 use memory::{Disjoint, Pool};
 use rayon::prelude::*;
 use schedule::{Entry, Schedule};
@@ -46,8 +46,8 @@ pub(crate) trait Engine: Send + Sync {
 /// The engine for a model in working precision `f32` or `f64`.
 pub(crate) fn engine(model: &Model, single: bool, mode: RadialMode, isa: Isa) -> Box<dyn Engine> {
     match (isa, single) {
-        (Isa::Portable, false) => Box::new(Cpu::<Portable<f64, 4>>::new(model, mode)),
-        (Isa::Portable, true) => Box::new(Cpu::<Portable<f32, 8>>::new(model, mode)),
+        (Isa::Portable, false) => Box::new(Cpu::<Portable<f64, 2>>::new(model, mode)),
+        (Isa::Portable, true) => Box::new(Cpu::<Portable<f32, 4>>::new(model, mode)),
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx2, false) => Box::new(Cpu::<crate::simd::F64x4>::new(model, mode)),
         #[cfg(target_arch = "x86_64")]
@@ -64,6 +64,7 @@ pub(crate) fn engine(model: &Model, single: bool, mode: RadialMode, isa: Isa) ->
 /// Parts that share a cutoff share a packed block.
 struct Group {
     rcut: f64,
+    by_species: bool,
     parts: Range<usize>,
 }
 
@@ -152,8 +153,11 @@ impl<V: Lanes> Cpu<V> {
         let mut groups = Vec::<Group>::new();
         for (k, part) in parts.iter().enumerate() {
             match groups.last_mut() {
-                Some(group) if group.rcut == part.rcut() => group.parts.end = k + 1,
-                _ => groups.push(Group { rcut: part.rcut(), parts: k..k + 1 }),
+                Some(group) if group.rcut == part.rcut() => {
+                    group.parts.end = k + 1;
+                    group.by_species |= part.by_species();
+                }
+                _ => groups.push(Group { rcut: part.rcut(), by_species: part.by_species(), parts: k..k + 1 }),
             }
         }
         let mut cpu =
@@ -165,16 +169,16 @@ impl<V: Lanes> Cpu<V> {
     /// Packs the block of `entry` for every group in turn.
     fn for_groups(
         &self,
-        graph: &Graph,
-        species_of: &[u32],
+        sites: Sites,
         schedule: &Schedule,
         entry: Entry,
         block: &mut Block<V>,
-        mut f: impl FnMut(&mut Block<V>, usize, &Group),
+        mut f: impl FnMut(&mut Block<V>, &Group),
     ) {
-        for (g, group) in self.groups.iter().enumerate() {
-            block.pack(graph, species_of, entry.species as usize, schedule.centres(entry), group.rcut);
-            f(block, g, group);
+        for group in &self.groups {
+            let centres = schedule.centres(entry);
+            block.pack(sites, entry.species as usize, centres, group.rcut, group.by_species);
+            f(block, group);
         }
     }
 }
@@ -195,6 +199,7 @@ impl<V: Lanes> Engine for Cpu<V> {
         let Call { schedule, gradients, virials } = &mut *call;
         schedule.fill(graph, species_of, V::N);
         let schedule = &*schedule;
+        let sites = Sites { graph, species_of, n_species: self.n_species };
         let with_gradients = out.gradients.is_some();
         if with_gradients {
             room(gradients, n_readouts * n_edges, [V::Real::default(); 3]);
@@ -230,7 +235,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                             }
                         }
                     }
-                    self.for_groups(graph, species_of, schedule, entry, block, |block, _, group| {
+                    self.for_groups(sites, schedule, entry, block, |block, group| {
                         energy.clear();
                         energy.resize(n_readouts, V::zero());
                         if with_gradients {
@@ -267,7 +272,7 @@ impl<V: Lanes> Engine for Cpu<V> {
             let gradients = &call.gradients[k * n_edges..][..n_edges];
             sum_forces(graph, gradients, &mut out.forces[k * n_atoms..][..n_atoms]);
             out.virial[k] = [[0.0; 3]; 3];
-            for virial in call.virials[k..].iter().step_by(n_readouts).take(call.schedule.entries.len()) {
+            for virial in call.virials.iter().skip(k).step_by(n_readouts).take(call.schedule.entries.len()) {
                 for (v, x) in out.virial[k].as_flattened_mut().iter_mut().zip(virial) {
                     *v -= x;
                 }
@@ -303,6 +308,7 @@ impl<V: Lanes> Cpu<V> {
         let mut call = self.calls.take();
         call.schedule.fill(graph, species_of, V::N);
         let schedule = &call.schedule;
+        let sites = Sites { graph, species_of, n_species: self.n_species };
         let n_basis = self.n_basis;
         let with_jacobian = jacobian.is_some();
         let basis = Disjoint::new(basis);
@@ -321,7 +327,7 @@ impl<V: Lanes> Cpu<V> {
                                 .fill(0.0);
                         }
                     }
-                    self.for_groups(graph, species_of, schedule, entry, block, |block, _, group| {
+                    self.for_groups(sites, schedule, entry, block, |block, group| {
                         for p in group.parts.clone() {
                             let (part, offset) = (&self.parts[p], self.offsets[p].basis);
                             let n = part.n_basis();

@@ -56,7 +56,7 @@ pub(super) fn build(
     refuse_absurd(cells, n_atoms, rcut)?;
 
     match isa {
-        Isa::Portable => passes::<Portable<f64, 4>>(graph, cells, scratch, degree, rcut),
+        Isa::Portable => passes::<Portable<f64, 2>>(graph, cells, scratch, degree, rcut),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => passes::<crate::simd::F64x4>(graph, cells, scratch, degree, rcut),
         #[cfg(target_arch = "x86_64")]

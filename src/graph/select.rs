@@ -23,7 +23,7 @@ fn select_one_by_one(squares: &[f64], low: f64, high: f64, list: &mut [u32]) -> 
     n
 }
 
-impl Select for Portable<f64, 4> {
+impl Select for Portable<f64, 2> {
     #[inline(always)]
     fn select(squares: &[f64], low: f64, high: f64, list: &mut [u32]) -> usize {
         select_one_by_one(squares, low, high, list)

@@ -4,7 +4,7 @@ use super::{Lanes, Real};
 use std::ops::{Add, Mul, Neg, Sub};
 
 #[derive(Clone, Copy)]
-#[repr(C, align(32))]
+#[repr(C, align(16))]
 pub struct Portable<T, const N: usize>([T; N]);
 
 impl<T: Real, const N: usize> Portable<T, N> {
@@ -51,6 +51,7 @@ macro_rules! portable {
         impl Lanes for Portable<$T, $N> {
             type Real = $T;
             const N: usize = $N;
+            const REGISTERS: usize = 16;
             #[inline(always)]
             fn splat(x: $T) -> Self {
                 Portable([x; $N])
@@ -81,6 +82,15 @@ macro_rules! portable {
                 }
             }
             #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                self.zip(other, |a, b| if a > b { a } else { b })
+            }
+            #[inline(always)]
+            fn select_lt(self, other: Self, then: Self, otherwise: Self) -> Self {
+                let pick = |k: usize| if self.0[k] < other.0[k] { then.0[k] } else { otherwise.0[k] };
+                Portable(std::array::from_fn(pick))
+            }
+            #[inline(always)]
             fn transpose(rows: &mut [Self]) {
                 for i in 0..$N {
                     for j in 0..i {
@@ -96,5 +106,5 @@ macro_rules! portable {
     };
 }
 
-portable!(f64, 4);
-portable!(f32, 8);
+portable!(f64, 2);
+portable!(f32, 4);

@@ -5,9 +5,9 @@ use std::arch::x86_64::*;
 use std::ops::{Add, Mul, Neg, Sub};
 
 macro_rules! register {
-    ($Name:ident, $Reg:ty, $T:ty, $N:literal, $features:literal,
+    ($Name:ident, $Reg:ty, $T:ty, $N:literal, $registers:literal, $features:literal,
      $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident,
-     $fma:ident, $transpose:ident) => {
+     $fma:ident, $max:ident, $select:ident, $transpose:ident) => {
         #[derive(Clone, Copy)]
         #[repr(transparent)]
         pub struct $Name($Reg);
@@ -45,6 +45,7 @@ macro_rules! register {
         impl Lanes for $Name {
             type Real = $T;
             const N: usize = $N;
+            const REGISTERS: usize = $registers;
             #[inline(always)]
             fn splat(x: $T) -> Self {
                 unsafe { $Name($splat(x)) }
@@ -72,6 +73,14 @@ macro_rules! register {
                 unsafe { $Name($fma(self.0, b.0, c.0)) }
             }
             #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                unsafe { $Name($max(self.0, other.0)) }
+            }
+            #[inline(always)]
+            fn select_lt(self, other: Self, then: Self, otherwise: Self) -> Self {
+                unsafe { $Name($select(self.0, other.0, then.0, otherwise.0)) }
+            }
+            #[inline(always)]
             fn transpose(rows: &mut [Self]) {
                 let rows: &mut [Self; $N] = (&mut rows[..$N]).try_into().expect("N rows");
                 // SAFETY: the wrapper is transparent.
@@ -94,6 +103,7 @@ register!(
     __m256d,
     f64,
     4,
+    16,
     "avx2,fma",
     _mm256_set1_pd,
     _mm256_loadu_pd,
@@ -104,6 +114,8 @@ register!(
     _mm256_div_pd,
     _mm256_sqrt_pd,
     _mm256_fmadd_pd,
+    _mm256_max_pd,
+    select_f64x4,
     transpose_f64x4
 );
 register!(
@@ -111,6 +123,7 @@ register!(
     __m256,
     f32,
     8,
+    16,
     "avx2,fma",
     _mm256_set1_ps,
     _mm256_loadu_ps,
@@ -121,6 +134,8 @@ register!(
     _mm256_div_ps,
     _mm256_sqrt_ps,
     _mm256_fmadd_ps,
+    _mm256_max_ps,
+    select_f32x8,
     transpose_f32x8
 );
 register!(
@@ -128,6 +143,7 @@ register!(
     __m512d,
     f64,
     8,
+    32,
     "avx512f,avx512dq,avx512vl",
     _mm512_set1_pd,
     _mm512_loadu_pd,
@@ -138,6 +154,8 @@ register!(
     _mm512_div_pd,
     _mm512_sqrt_pd,
     _mm512_fmadd_pd,
+    _mm512_max_pd,
+    select_f64x8,
     transpose_f64x8
 );
 register!(
@@ -145,6 +163,7 @@ register!(
     __m512,
     f32,
     16,
+    32,
     "avx512f,avx512dq,avx512vl",
     _mm512_set1_ps,
     _mm512_loadu_ps,
@@ -155,8 +174,25 @@ register!(
     _mm512_div_ps,
     _mm512_sqrt_ps,
     _mm512_fmadd_ps,
+    _mm512_max_ps,
+    select_f32x16,
     transpose_f32x16
 );
+
+macro_rules! select {
+    ($Reg:ty, $features:literal, $name:ident, $compare:expr, $blend:expr) => {
+        /// `then` where `a < b`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn $name(a: $Reg, b: $Reg, then: $Reg, otherwise: $Reg) -> $Reg {
+            $blend($compare(a, b), otherwise, then)
+        }
+    };
+}
+select!(__m256d, "avx2,fma", select_f64x4, _mm256_cmp_pd::<_CMP_LT_OQ>, |m, a, b| _mm256_blendv_pd(a, b, m));
+select!(__m256, "avx2,fma", select_f32x8, _mm256_cmp_ps::<_CMP_LT_OQ>, |m, a, b| _mm256_blendv_ps(a, b, m));
+select!(__m512d, "avx512f,avx512dq,avx512vl", select_f64x8, _mm512_cmp_pd_mask::<_CMP_LT_OQ>, _mm512_mask_blend_pd);
+select!(__m512, "avx512f,avx512dq,avx512vl", select_f32x16, _mm512_cmp_ps_mask::<_CMP_LT_OQ>, _mm512_mask_blend_ps);
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]

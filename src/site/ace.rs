@@ -4,16 +4,17 @@ use super::{Part, RadialMode, Scratch, reals, room};
 use crate::model::spec::{AceSpec, HarmonicsKind};
 use crate::simd::Lanes;
 use crate::stage::angular::{Angular, n_harmonics};
-use crate::stage::block::Block;
+use crate::stage::block::{Block, MAX_SPECIES_BY_SLOT};
 use crate::stage::couple::Coupling;
-use crate::stage::pool::{self, Shell};
+use crate::stage::mix;
+use crate::stage::pool::{self, Shell, Slots};
 use crate::stage::product::Trie;
 use crate::stage::radial::Radial;
 use crate::stage::rows::Rows;
 use crate::stage::table::Table;
 
 /// Slots whose radial functions and harmonics are pooled while they are in the first cache.
-const CHUNK: usize = 4;
+const CHUNK: usize = 16;
 
 /// A many-body model compiled for evaluation, free of device and precision.
 ///
@@ -92,6 +93,14 @@ impl Program {
         }
     }
 
+    /// Does it take less arithmetic to pool the `n_q` polynomials than to evaluate and pool the radial functions?
+    fn prefers_polynomials(&self, n_q: usize) -> bool {
+        // Fused products an edge, for energy and gradient.
+        let functions = 2 * self.radial.n_t * n_q + 3 * self.n_a;
+        let polynomials = 3 * n_q * n_harmonics(self.lmax);
+        self.n_species <= MAX_SPECIES_BY_SLOT && polynomials < functions
+    }
+
     /// `c[z, ·] = Σ_b W[z, b] C[b, ·]` in the order of the trie, from weights (n_species · n_basis).
     pub fn fold(&self, weights: &[f64]) -> Vec<f64> {
         let n = self.trie.n_coefficients();
@@ -111,6 +120,8 @@ pub(crate) struct Ace<V: Lanes> {
     program: Program,
     rows: Rows<V>,
     angular: Angular<V>,
+    /// For energies the polynomials are pooled, and mixed into `A` afterwards.
+    raw: bool,
     /// Folded coefficients, (n_readouts, n_species, n_coefficients).
     folded: Vec<Vec<V::Real>>,
 }
@@ -119,76 +130,97 @@ impl<V: Lanes> Ace<V> {
     pub fn new(n_species: usize, spec: &AceSpec, mode: RadialMode) -> Ace<V> {
         let program = Program::new(n_species, spec);
         let table = Table::for_mode(&program.radial, program.rcut, mode);
-        Ace {
-            rows: Rows::new(program.radial.clone(), table),
-            angular: Angular::new(program.lmax),
-            folded: Vec::new(),
-            program,
-        }
+        let rows = Rows::new(program.radial.clone(), table);
+        let raw = rows.are_polynomials() && program.prefers_polynomials(rows.n_terms());
+        Ace { rows, angular: Angular::new(program.lmax, program.spherical), raw, folded: Vec::new(), program }
     }
 
-    /// Radial functions, harmonics and `A`. Where `KEEP`, those of all slots stay in `ws`, with derivatives.
-    #[inline(always)]
-    fn forward<const KEEP: bool>(&self, block: &Block<V>, ws: &mut Scratch<V>) {
+    /// Functions of a slot, padding included: polynomials where they are pooled (`raw`), else `R_t`.
+    fn stride(&self, raw: bool) -> usize {
+        if raw { self.rows.n_terms() } else { self.rows.stride() }
+    }
+
+    /// Functions, harmonics and `A`. Where `KEEP`, those of all slots stay in `ws`, with derivatives.
+    fn forward<const KEEP: bool>(&self, raw: bool, block: &Block<V>, ws: &mut Scratch<V>) {
         let p = &self.program;
-        let (stride, n_y) = (self.rows.stride(), n_harmonics(p.lmax));
+        let (stride, n_y) = (self.stride(raw), n_harmonics(p.lmax));
         let kept = if KEEP { block.n_slots } else { CHUNK };
-        room(&mut ws.r, stride * kept, V::zero());
-        room(&mut ws.dr, stride * kept, V::zero());
-        room(&mut ws.y, n_y * kept, V::zero());
-        room(&mut ws.a, p.n_a, V::zero()).fill(V::zero());
-        let mut s0 = 0;
-        while s0 < block.n_slots {
-            let n = CHUNK.min(block.n_slots - s0);
-            let at = if KEEP { s0 } else { 0 };
-            for k in 0..n {
-                let (s, at) = (s0 + k, at + k);
-                let r = &mut ws.r[at * stride..][..stride];
-                let dr = &mut ws.dr[at * stride..][..stride];
-                self.rows.eval::<KEEP>(block, s, &mut ws.rows, r, dr);
-                if p.spherical {
-                    self.divide_by_powers::<KEEP>(block.inv_r[s], r, dr);
+        let r = room(&mut ws.r, stride * kept, V::zero());
+        let dr = room(&mut ws.dr, stride * kept, V::zero());
+        let y = room(&mut ws.y, n_y * kept, V::zero());
+        let a = room(&mut ws.a, p.n_a, V::zero());
+        let pooled = room(&mut ws.pooled, if raw { stride * n_y } else { 0 }, V::zero());
+        a.fill(V::zero());
+        for segment in &block.segments {
+            pooled.fill(V::zero());
+            for start in segment.slots.clone().step_by(CHUNK) {
+                let slots = start..(start + CHUNK).min(segment.slots.end);
+                let (at, n) = (if KEEP { start } else { 0 }, slots.len());
+                let (r, dr) = (&mut r[at * stride..][..n * stride], &mut dr[at * stride..][..n * stride]);
+                let y = &mut y[at * n_y..][..n * n_y];
+                if raw {
+                    self.rows.polynomials_of_slots::<KEEP>(block, slots.clone(), r, dr);
+                } else {
+                    self.rows.eval_slots::<KEEP>(block, slots.clone(), &mut ws.rows, r, dr);
                 }
-                self.angular.eval(block.x[s], block.y[s], block.z[s], &mut ws.y[at * n_y..][..n_y]);
-            }
-            pool::pool(&p.shells, &ws.r[at * stride..], stride, &ws.y[at * n_y..], n_y, n, &mut ws.a);
-            s0 += n;
-        }
-    }
-
-    /// `R ← R r^(−l)`: the factor between solid and spherical harmonics.
-    #[inline(always)]
-    fn divide_by_powers<const GRAD: bool>(&self, inv_r: V, r: &mut [V], dr: &mut [V]) {
-        let (mut power, mut l, mut factor) = (V::splat(crate::simd::Real::of(1.0)), 0, V::zero());
-        for shell in &self.program.shells {
-            while l < shell.l {
-                (power, factor, l) = (power * inv_r, factor + inv_r, l + 1);
-            }
-            for t in shell.t0..shell.t0 + shell.n {
-                r[t] = r[t] * power;
-                if GRAD {
-                    dr[t] = dr[t] * power - factor * r[t];
+                self.angular.eval_slots(block, slots, y);
+                let slots = Slots { r, dr, y, n_q: stride, n_y };
+                if raw {
+                    mix::pool(slots, n, pooled);
+                } else {
+                    pool::pool(&p.shells, slots, n, a);
                 }
+            }
+            if raw {
+                let w = self.rows.mixing(block.species * p.n_species + segment.species);
+                mix::mix(&p.shells, w, n_y, pooled, a);
             }
         }
     }
 
     /// `∂E/∂r` of the edges, from the adjoint of `A`.
-    #[inline(always)]
+    #[inline(never)]
     fn backward(&self, block: &Block<V>, ws: &mut Scratch<V>, gradient: &mut [[V; 3]]) {
-        let p = &self.program;
-        let (stride, n_y) = (self.rows.stride(), n_harmonics(p.lmax));
-        let y_bar = room(&mut ws.y_bar, n_y, V::zero());
-        for (s, g) in gradient.iter_mut().enumerate() {
-            let y = &ws.y[s * n_y..][..n_y];
-            let radial = pool::pullback(&p.shells, &ws.a_bar, &ws.r[s * stride..], &ws.dr[s * stride..], y, y_bar);
-            let [gx, gy, gz] = self.angular.pullback(y, y_bar);
-            let k = radial * block.inv_r[s];
-            *g = [g[0] + k.mul_add(block.x[s], gx), g[1] + k.mul_add(block.y[s], gy), g[2] + k.mul_add(block.z[s], gz)];
-        }
+        V::vectorize(
+            #[inline(always)]
+            || self.backward_inner(block, ws, gradient),
+        )
     }
 
     #[inline(always)]
+    fn backward_inner(&self, block: &Block<V>, ws: &mut Scratch<V>, gradient: &mut [[V; 3]]) {
+        let p = &self.program;
+        let raw = self.raw;
+        let (stride, n_y) = (self.stride(raw), n_harmonics(p.lmax));
+        let y_bar = room(&mut ws.y_bar, n_y, V::zero());
+        // Shells need not exist for every l, and another part may have left its adjoint.
+        y_bar.fill(V::zero());
+        let pooled_bar = room(&mut ws.pooled, if raw { stride * n_y } else { 0 }, V::zero());
+        let slots = Slots { r: &ws.r, dr: &ws.dr, y: &ws.y, n_q: stride, n_y };
+        for segment in &block.segments {
+            if raw {
+                let w = self.rows.mixing(block.species * p.n_species + segment.species);
+                mix::mix_pullback(&p.shells, w, n_y, &ws.a_bar, pooled_bar);
+            }
+            for s in segment.slots.clone() {
+                let y = &ws.y[s * n_y..][..n_y];
+                let radial = if raw {
+                    mix::pool_pullback(slots, s, pooled_bar, y_bar)
+                } else {
+                    pool::pullback(&p.shells, slots, s, &ws.a_bar, y_bar)
+                };
+                let [gx, gy, gz] = self.angular.pullback(block.vectors(s), y, y_bar);
+                let (k, g) = (radial * block.inv_r[s], &mut gradient[s]);
+                *g = [
+                    g[0] + k.mul_add(block.x[s], gx),
+                    g[1] + k.mul_add(block.y[s], gy),
+                    g[2] + k.mul_add(block.z[s], gz),
+                ];
+            }
+        }
+    }
+
+    #[inline(never)]
     fn product<const GRAD: bool>(&self, readout: usize, species: usize, ws: &mut Scratch<V>) -> V {
         let trie = &self.program.trie;
         let n = trie.n_coefficients();
@@ -196,13 +228,20 @@ impl<V: Lanes> Ace<V> {
         room(&mut ws.p, trie.n_nodes(), V::zero());
         room(&mut ws.s, trie.n_nodes(), V::zero());
         let a_bar = room(&mut ws.a_bar, self.program.n_a, V::zero());
-        trie.eval::<V, GRAD>(c, &ws.a, a_bar, &mut ws.p, &mut ws.s)
+        V::vectorize(
+            #[inline(always)]
+            || trie.eval::<V, GRAD>(c, &ws.a, a_bar, &mut ws.p, &mut ws.s),
+        )
     }
 }
 
 impl<V: Lanes> Part<V> for Ace<V> {
     fn rcut(&self) -> f64 {
         self.program.rcut
+    }
+
+    fn by_species(&self) -> bool {
+        self.raw
     }
 
     fn n_basis(&self) -> usize {
@@ -214,18 +253,10 @@ impl<V: Lanes> Part<V> for Ace<V> {
     }
 
     fn energy(&self, block: &Block<V>, ws: &mut Scratch<V>, first: usize, energy: &mut [V]) {
-        V::vectorize(
-            #[inline(always)]
-            || self.forward::<false>(block, ws),
-        );
-        V::vectorize(
-            #[inline(always)]
-            || {
-                for (k, e) in energy.iter_mut().enumerate() {
-                    *e = *e + self.product::<false>(first + k, block.species, ws);
-                }
-            },
-        );
+        self.forward::<false>(self.raw, block, ws);
+        for (k, e) in energy.iter_mut().enumerate() {
+            *e = *e + self.product::<false>(first + k, block.species, ws);
+        }
     }
 
     fn energy_gradient(
@@ -236,34 +267,18 @@ impl<V: Lanes> Part<V> for Ace<V> {
         energy: &mut [V],
         gradient: &mut [[V; 3]],
     ) {
-        V::vectorize(
-            #[inline(always)]
-            || self.forward::<true>(block, ws),
-        );
+        self.forward::<true>(self.raw, block, ws);
         for (k, e) in energy.iter_mut().enumerate() {
-            V::vectorize(
-                #[inline(always)]
-                || *e = *e + self.product::<true>(first + k, block.species, ws),
-            );
-            V::vectorize(
-                #[inline(always)]
-                || self.backward(block, ws, &mut gradient[k * block.n_slots..][..block.n_slots]),
-            );
+            *e = *e + self.product::<true>(first + k, block.species, ws);
+            self.backward(block, ws, &mut gradient[k * block.n_slots..][..block.n_slots]);
         }
     }
 
     fn basis(&self, block: &Block<V>, ws: &mut Scratch<V>, jacobian: bool, out: &mut [V]) {
         let coupling = &self.program.coupling;
-        if jacobian {
-            V::vectorize(
-                #[inline(always)]
-                || self.forward::<true>(block, ws),
-            );
-        } else {
-            V::vectorize(
-                #[inline(always)]
-                || self.forward::<false>(block, ws),
-            );
+        match jacobian {
+            true => self.forward::<true>(false, block, ws),
+            false => self.forward::<false>(false, block, ws),
         }
         let monomials = room(&mut ws.monomials, coupling.n_monomials(), V::zero());
         let derivatives = room(&mut ws.derivatives, coupling.n_derivatives(), V::zero());
@@ -288,7 +303,7 @@ impl<V: Lanes> Part<V> for Ace<V> {
             #[inline(always)]
             || {
                 let (r, dr, y) = (&ws.r[slot * stride..], &ws.dr[slot * stride..], &ws.y[slot * n_y..][..n_y]);
-                self.angular.gradients(y, dy);
+                self.angular.gradients(block.vectors(slot), y, dy);
                 let k = block.inv_r[slot];
                 let unit = [k * block.x[slot], k * block.y[slot], k * block.z[slot]];
                 for shell in &p.shells {

@@ -21,6 +21,8 @@ pub enum RadialMode {
 pub(crate) trait Part<V: Lanes>: Send + Sync {
     /// Å.
     fn rcut(&self) -> f64;
+    /// Are the neighbours in a slot to be of one species?
+    fn by_species(&self) -> bool;
     /// Basis functions a species.
     fn n_basis(&self) -> usize;
     /// Folds readout weights, (n_readouts, n_species · n_basis).
@@ -56,6 +58,8 @@ pub(crate) struct Scratch<V: Lanes> {
     pub y: Vec<V>,
     pub y_bar: Vec<V>,
     pub dy: Vec<[V; 3]>,
+    /// Pooled polynomials, or their adjoint.
+    pub pooled: Vec<V>,
     /// `A`, its adjoint, and its derivative with respect to the edge in one slot.
     pub a: Vec<V>,
     pub a_bar: Vec<V>,
@@ -76,6 +80,7 @@ impl<V: Lanes> Default for Scratch<V> {
             y: vec![],
             y_bar: vec![],
             dy: vec![],
+            pooled: vec![],
             a: vec![],
             a_bar: vec![],
             da: vec![],

@@ -34,6 +34,10 @@ impl<V: Lanes> Part<V> for Pair<V> {
         self.rcut
     }
 
+    fn by_species(&self) -> bool {
+        false
+    }
+
     fn n_basis(&self) -> usize {
         self.radial.n_t
     }
@@ -49,7 +53,7 @@ impl<V: Lanes> Part<V> for Pair<V> {
             || {
                 for (rows, e) in self.folded[first..].iter().zip(energy) {
                     for s in 0..block.n_slots {
-                        *e = *e + rows.eval_single(block, s, &mut ws.rows).0;
+                        *e = *e + rows.eval_single::<false>(block, s, &mut ws.rows).0;
                     }
                 }
             },
@@ -67,11 +71,10 @@ impl<V: Lanes> Part<V> for Pair<V> {
         V::vectorize(
             #[inline(always)]
             || {
-                for ((rows, e), gradient) in
-                    self.folded[first..].iter().zip(energy).zip(gradient.chunks_mut(block.n_slots.max(1)))
-                {
+                for (k, (rows, e)) in self.folded[first..].iter().zip(energy).enumerate() {
+                    let gradient = &mut gradient[k * block.n_slots..][..block.n_slots];
                     for (s, g) in gradient.iter_mut().enumerate() {
-                        let (f, df) = rows.eval_single(block, s, &mut ws.rows);
+                        let (f, df) = rows.eval_single::<true>(block, s, &mut ws.rows);
                         *e = *e + f;
                         let k = df * block.inv_r[s];
                         *g = [k.mul_add(block.x[s], g[0]), k.mul_add(block.y[s], g[1]), k.mul_add(block.z[s], g[2])];
@@ -87,17 +90,15 @@ impl<V: Lanes> Part<V> for Pair<V> {
         let stride = self.rows.stride();
         let r = room(&mut ws.r, stride * block.n_slots, V::zero());
         let dr = room(&mut ws.dr, stride * block.n_slots, V::zero());
+        match jacobian {
+            true => self.rows.eval_slots::<true>(block, 0..block.n_slots, &mut ws.rows, r, dr),
+            false => self.rows.eval_slots::<false>(block, 0..block.n_slots, &mut ws.rows, r, dr),
+        }
         V::vectorize(
             #[inline(always)]
             || {
-                for s in 0..block.n_slots {
-                    let (r, dr) = (&mut r[s * stride..][..stride], &mut dr[s * stride..][..stride]);
-                    if jacobian {
-                        self.rows.eval::<true>(block, s, &mut ws.rows, r, dr);
-                    } else {
-                        self.rows.eval::<false>(block, s, &mut ws.rows, r, dr);
-                    }
-                    for (b, &r) in out[..n].iter_mut().zip(&*r) {
+                for r in r.chunks(stride) {
+                    for (b, &r) in out[..n].iter_mut().zip(r) {
                         *b = *b + r;
                     }
                 }

@@ -1,15 +1,19 @@
-//! Real solid harmonics `r^l Y_lm` of a slot of edges, and the pullback of their gradients.
+//! Real solid or spherical harmonics of a slot of edges, and the pullback of their gradients.
 //!
 //! Orthonormal on the sphere, no Condon–Shortley sign, index `l² + l + m`; see Bigi, Fraux, Browning,
-//! Ceriotti, J. Chem. Phys. 159, 064802 (2023). Spherical harmonics are solid ones times `r^(−l)`,
-//! a factor that the radial functions take over.
+//! Ceriotti, J. Chem. Phys. 159, 064802 (2023). Spherical harmonics are solid ones times `r^(−l)`. The gradient
+//! of a solid harmonic is a combination of those of degree `l − 1`, so the same code serves for both:
+//! `∇(r^(−l) S_l) = (1/r) (∇S)(r^(1−l) S_(l−1)) − (l/r) r^(−l) S_l r̂`.
 
+use super::block::Block;
 use crate::simd::{Lanes, Real};
 use std::f64::consts::PI;
 
 /// Recursion and gradient coefficients up to `lmax`.
 pub struct Angular<V: Lanes> {
     pub lmax: usize,
+    /// Without the factor `r^l`.
+    spherical: bool,
     y00: V::Real,
     /// `Y_{l,±l} = top[l] (x ± …) Y_{l−1,±(l−1)}`.
     top: Vec<V::Real>,
@@ -30,7 +34,7 @@ const fn triangle(l: usize, m: usize) -> usize {
 }
 
 impl<V: Lanes> Angular<V> {
-    pub fn new(lmax: usize) -> Angular<V> {
+    pub fn new(lmax: usize, spherical: bool) -> Angular<V> {
         let mut top = vec![0.0];
         let mut recursion = Vec::new();
         let mut gradient = Vec::new();
@@ -74,6 +78,7 @@ impl<V: Lanes> Angular<V> {
         }
         Angular {
             lmax,
+            spherical,
             y00: V::Real::of((0.25 / PI).sqrt()),
             top: top.into_iter().map(V::Real::of).collect(),
             recursion: recursion.into_iter().map(|c| c.map(V::Real::of)).collect(),
@@ -81,9 +86,24 @@ impl<V: Lanes> Angular<V> {
         }
     }
 
-    /// `out[l² + l + m] = r^l Y_lm` of the vectors `(x, y, z)`.
+    /// The harmonics of some slots, one slot after another.
+    #[inline(never)]
+    pub fn eval_slots(&self, block: &Block<V>, slots: std::ops::Range<usize>, out: &mut [V]) {
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for (s, out) in slots.zip(out.chunks_mut(n_harmonics(self.lmax))) {
+                    self.eval(block.vectors(s), out);
+                }
+            },
+        );
+    }
+
+    /// `out[l² + l + m] = r^l Y_lm`, or `Y_lm`, of the vectors `(x, y, z)` with their `1/r`.
     #[inline(always)]
-    pub fn eval(&self, x: V, y: V, z: V, out: &mut [V]) {
+    fn eval(&self, [x, y, z, inv_r]: [V; 4], out: &mut [V]) {
+        // Spherical harmonics are the solid ones of the unit vector.
+        let [x, y, z] = if self.spherical { [x * inv_r, y * inv_r, z * inv_r] } else { [x, y, z] };
         match self.lmax {
             0 => self.eval_to::<0>(0, x, y, z, out),
             1 => self.eval_to::<1>(1, x, y, z, out),
@@ -128,9 +148,27 @@ impl<V: Lanes> Angular<V> {
         }
     }
 
-    /// `Σ_lm bar[lm] ∇(r^l Y_lm)`, given the harmonics `y` themselves.
+    /// `Σ_lm bar[lm] ∇` of the harmonics of `vectors`, given the harmonics `y` themselves.
     #[inline(always)]
-    pub fn pullback(&self, y: &[V], bar: &[V]) -> [V; 3] {
+    pub fn pullback(&self, vectors: [V; 4], y: &[V], bar: &[V]) -> [V; 3] {
+        let g = self.pullback_solid(y, bar);
+        if !self.spherical {
+            return g;
+        }
+        let mut radial = V::zero();
+        for l in 1..=self.lmax {
+            let degree = V::splat(V::Real::of(l as f64));
+            for lm in l * l..(l + 1) * (l + 1) {
+                radial = (degree * bar[lm]).mul_add(y[lm], radial);
+            }
+        }
+        let [x, y, z, inv_r] = vectors;
+        let k = radial * inv_r;
+        [inv_r * (g[0] - k * x), inv_r * (g[1] - k * y), inv_r * (g[2] - k * z)]
+    }
+
+    #[inline(always)]
+    fn pullback_solid(&self, y: &[V], bar: &[V]) -> [V; 3] {
         match self.lmax {
             0 => [V::zero(); 3],
             1 => self.pullback_to::<1>(1, y, bar),
@@ -177,9 +215,25 @@ impl<V: Lanes> Angular<V> {
         [gx, gy, gz]
     }
 
-    /// `∇(r^l Y_lm)` of all harmonics, into `out[lm]`, given the harmonics `y` themselves.
+    /// `∇` of all harmonics of `vectors`, into `out[lm]`, given the harmonics `y` themselves.
     #[inline(always)]
-    pub fn gradients(&self, y: &[V], out: &mut [[V; 3]]) {
+    pub fn gradients(&self, vectors: [V; 4], y: &[V], out: &mut [[V; 3]]) {
+        self.gradients_solid(y, out);
+        if self.spherical {
+            let [x0, x1, x2, inv_r] = vectors;
+            for l in 1..=self.lmax {
+                let degree = V::splat(V::Real::of(l as f64)) * inv_r;
+                for lm in l * l..(l + 1) * (l + 1) {
+                    let k = degree * y[lm];
+                    let g = out[lm];
+                    out[lm] = [inv_r * (g[0] - k * x0), inv_r * (g[1] - k * x1), inv_r * (g[2] - k * x2)];
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn gradients_solid(&self, y: &[V], out: &mut [[V; 3]]) {
         out[0] = [V::zero(); 3];
         for l in 1..=self.lmax {
             let (row, low) = (l * l + l, l * l - l);
@@ -205,7 +259,7 @@ mod tests {
     use super::*;
     use crate::simd::Portable;
 
-    type V = Portable<f64, 4>;
+    type V = Portable<f64, 2>;
 
     /// Associated Legendre functions by their definition, without the Condon–Shortley sign.
     fn naive(l: usize, m: isize, [x, y, z]: [f64; 3]) -> f64 {
@@ -238,20 +292,25 @@ mod tests {
 
     fn harmonics(angular: &Angular<V>, v: [f64; 3]) -> Vec<V> {
         let mut out = vec![V::zero(); n_harmonics(angular.lmax)];
-        angular.eval(V::splat(v[0]), V::splat(v[1]), V::splat(v[2]), &mut out);
+        angular.eval(vectors(v), &mut out);
         out
+    }
+
+    fn vectors([x, y, z]: [f64; 3]) -> [V; 4] {
+        [x, y, z, 1.0 / (x * x + y * y + z * z).sqrt()].map(V::splat)
     }
 
     #[test]
     fn harmonics_agree_with_the_definition() {
-        for lmax in 0..=9 {
-            let angular = Angular::<V>::new(lmax);
+        for (lmax, spherical) in (0..=9).flat_map(|lmax| [(lmax, false), (lmax, true)]) {
+            let angular = Angular::<V>::new(lmax, spherical);
             for v in [[0.3, -0.7, 1.1], [-1.0, 0.2, -0.4], [0.0, 0.0, 1.0], [0.0, 0.0, -1.3], [0.0, 0.5, 0.0]] {
                 let y = harmonics(&angular, v);
                 for l in 0..=lmax {
                     for m in -(l as isize)..=l as isize {
                         let index = ((l * l + l) as isize + m) as usize;
-                        let expected = naive(l, m, v);
+                        let r = v.iter().map(|x| x * x).sum::<f64>().sqrt();
+                        let expected = naive(l, m, v) / if spherical { r.powi(l as i32) } else { 1.0 };
                         assert!((y[index].to_array()[0] - expected).abs() < 1e-12, "l = {l}, m = {m}");
                     }
                 }
@@ -261,12 +320,12 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_finite_differences_and_with_the_pullback() {
-        for lmax in 0..=7 {
-            let angular = Angular::<V>::new(lmax);
+        for (lmax, spherical) in (0..=7).flat_map(|lmax| [(lmax, false), (lmax, true)]) {
+            let angular = Angular::<V>::new(lmax, spherical);
             let v = [0.31, -0.72, 0.93];
             let y = harmonics(&angular, v);
             let mut gradients = vec![[V::zero(); 3]; y.len()];
-            angular.gradients(&y, &mut gradients);
+            angular.gradients(vectors(v), &y, &mut gradients);
             for axis in 0..3 {
                 let step = 1e-5;
                 let (mut plus, mut minus) = (v, v);
@@ -279,7 +338,7 @@ mod tests {
                 }
             }
             let bar: Vec<V> = (0..y.len()).map(|k| V::splat((k as f64 * 0.7).sin())).collect();
-            let pulled = angular.pullback(&y, &bar);
+            let pulled = angular.pullback(vectors(v), &y, &bar);
             for axis in 0..3 {
                 let sum: f64 = (0..y.len()).map(|k| (bar[k] * gradients[k][axis]).to_array()[0]).sum();
                 assert!((pulled[axis].to_array()[0] - sum).abs() < 1e-12);

@@ -5,6 +5,8 @@
 pub mod angular;
 pub mod block;
 pub mod couple;
+pub mod distance;
+pub mod mix;
 pub mod pool;
 pub mod product;
 pub mod radial;

@@ -13,6 +13,16 @@ pub struct Shell {
     pub a0: usize,
 }
 
+/// Slots of edges: functions `r`, derivatives `dr` and harmonics `y`, each slot after the other.
+#[derive(Clone, Copy)]
+pub struct Slots<'a, V> {
+    pub r: &'a [V],
+    pub dr: &'a [V],
+    pub y: &'a [V],
+    pub n_q: usize,
+    pub n_y: usize,
+}
+
 /// Calls `$f::<.., M>` with `M = 2l + 1` where that is a constant, so that tiles stay in registers.
 macro_rules! by_width {
     ($l:expr, $f:ident $args:tt) => {
@@ -29,36 +39,22 @@ macro_rules! by_width {
     };
 }
 
-/// `a += Σ_s R_s ⊗ Y_s` over the slots `0..n_slots`, whose functions lie `r_stride` and `y_stride` apart.
-#[inline(always)]
-pub fn pool<V: Lanes>(
-    shells: &[Shell],
-    r: &[V],
-    r_stride: usize,
-    y: &[V],
-    y_stride: usize,
-    n_slots: usize,
-    a: &mut [V],
-) {
+pub(super) use by_width;
+
+/// `a += Σ_s R_s ⊗ Y_s` over the slots `0..n_slots`.
+#[inline(never)]
+pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, a: &mut [V]) {
     #[inline(always)]
-    fn narrow<V: Lanes, const M: usize>(
-        shell: Shell,
-        r: &[V],
-        r_stride: usize,
-        y: &[V],
-        y_stride: usize,
-        n_slots: usize,
-        a: &mut [V],
-    ) {
+    fn narrow<V: Lanes, const M: usize>(shell: Shell, slots: Slots<V>, n_slots: usize, a: &mut [V]) {
         let mut n = 0;
         while n < shell.n {
             // At most about 24 accumulators.
             let left = shell.n - n;
             n += match M {
-                1 if left >= 8 => tile::<V, M, 8>(shell, n, r, r_stride, y, y_stride, n_slots, a),
-                1 | 3 | 5 if left >= 4 => tile::<V, M, 4>(shell, n, r, r_stride, y, y_stride, n_slots, a),
-                1 | 3 | 5 | 7 | 9 | 11 if left >= 2 => tile::<V, M, 2>(shell, n, r, r_stride, y, y_stride, n_slots, a),
-                _ => tile::<V, M, 1>(shell, n, r, r_stride, y, y_stride, n_slots, a),
+                1 if left >= 8 => tile::<V, M, 8>(shell, n, slots, n_slots, a),
+                1 | 3 | 5 if left >= 4 => tile::<V, M, 4>(shell, n, slots, n_slots, a),
+                1 | 3 | 5 | 7 | 9 | 11 if left >= 2 => tile::<V, M, 2>(shell, n, slots, n_slots, a),
+                _ => tile::<V, M, 1>(shell, n, slots, n_slots, a),
             };
         }
     }
@@ -68,10 +64,7 @@ pub fn pool<V: Lanes>(
     fn tile<V: Lanes, const M: usize, const T: usize>(
         shell: Shell,
         n: usize,
-        r: &[V],
-        r_stride: usize,
-        y: &[V],
-        y_stride: usize,
+        slots: Slots<V>,
         n_slots: usize,
         a: &mut [V],
     ) -> usize {
@@ -83,8 +76,8 @@ pub fn pool<V: Lanes>(
             }
         }
         for s in 0..n_slots {
-            let r = &r[s * r_stride + shell.t0 + n..][..T];
-            let y = &y[s * y_stride + shell.l * shell.l..][..M];
+            let r = &slots.r[s * slots.n_q + shell.t0 + n..][..T];
+            let y = &slots.y[s * slots.n_y + shell.l * shell.l..][..M];
             for t in 0..T {
                 for m in 0..M {
                     acc[t][m] = r[t].mul_add(y[m], acc[t][m]);
@@ -100,12 +93,12 @@ pub fn pool<V: Lanes>(
     }
 
     #[inline(always)]
-    fn wide<V: Lanes>(shell: Shell, r: &[V], r_stride: usize, y: &[V], y_stride: usize, n_slots: usize, a: &mut [V]) {
+    fn wide<V: Lanes>(shell: Shell, slots: Slots<V>, n_slots: usize, a: &mut [V]) {
         let width = 2 * shell.l + 1;
         for s in 0..n_slots {
-            let y = &y[s * y_stride + shell.l * shell.l..][..width];
+            let y = &slots.y[s * slots.n_y + shell.l * shell.l..][..width];
             for n in 0..shell.n {
-                let r = r[s * r_stride + shell.t0 + n];
+                let r = slots.r[s * slots.n_q + shell.t0 + n];
                 for (a, &y) in a[shell.a0 + n * width..][..width].iter_mut().zip(y) {
                     *a = r.mul_add(y, *a);
                 }
@@ -113,15 +106,22 @@ pub fn pool<V: Lanes>(
         }
     }
 
-    for &shell in shells {
-        by_width!(shell.l, narrow(shell, r, r_stride, y, y_stride, n_slots, a));
-    }
+    V::vectorize(
+        #[inline(always)]
+        || {
+            for &shell in shells {
+                by_width!(shell.l, narrow(shell, slots, n_slots, a));
+            }
+        },
+    );
 }
 
-/// The adjoint for one slot: `Ȳ_lm = Σ_n Ā_{n,lm} R_n` into `y_bar`, and
+/// The adjoint for slot `s`: `Ȳ_lm = Σ_n Ā_{n,lm} R_n` into `y_bar`, and
 /// `Σ_n (Σ_m Ā_{n,lm} Y_lm) ∂R_n/∂r`, which is returned.
 #[inline(always)]
-pub fn pullback<V: Lanes>(shells: &[Shell], a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
+pub fn pullback<V: Lanes>(shells: &[Shell], slots: Slots<V>, s: usize, a_bar: &[V], y_bar: &mut [V]) -> V {
+    let Slots { r, dr, y, n_q, n_y } = slots;
+    let (r, dr, y) = (&r[s * n_q..][..n_q], &dr[s * n_q..][..n_q], &y[s * n_y..][..n_y]);
     #[inline(always)]
     fn narrow<V: Lanes, const M: usize>(shell: Shell, a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
         let y: &[V] = &y[shell.l * shell.l..][..M];

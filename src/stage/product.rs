@@ -10,58 +10,68 @@ use std::collections::BTreeMap;
 /// The trie, for any correlation order. Node 0 is the empty product.
 #[derive(Clone, Debug)]
 pub struct Trie {
-    /// Nodes with children, parents first.
-    nodes: Vec<Node>,
-    /// `A` index of each leaf, grouped by parent.
-    leaves: Vec<u32>,
+    /// Products that are factors of longer ones, parents before children.
+    pub nodes: Vec<Node>,
+    /// The last factor of every other product, by parent.
+    pub leaves: Vec<u32>,
     /// Where the coefficient of product `k` goes: a node, or `nodes.len()` plus a leaf.
     pub slot: Vec<usize>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Node {
-    parent: u32,
-    /// The last factor.
-    v: u32,
-    leaves: [u32; 2],
+/// The product `parent · A_v`, and the leaves `first .. last` below it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Node {
+    pub parent: u32,
+    pub v: u32,
+    pub first: u32,
+    pub last: u32,
+}
+
+#[derive(Default)]
+struct Branch {
+    children: BTreeMap<u32, Branch>,
+    products: Vec<usize>,
+}
+
+impl Branch {
+    fn n_leaves(&self) -> usize {
+        self.children.values().filter(|c| c.children.is_empty()).count()
+    }
 }
 
 impl Trie {
     /// From lists of factors, each sorted.
     pub fn new(products: &[Vec<u32>]) -> Trie {
-        #[derive(Default)]
-        struct Branch {
-            children: BTreeMap<u32, Branch>,
-            ks: Vec<usize>,
-        }
         let mut root = Branch::default();
         for (k, factors) in products.iter().enumerate() {
             let branch = factors.iter().fold(&mut root, |b, &v| b.children.entry(v).or_default());
-            branch.ks.push(k);
+            branch.products.push(k);
         }
-        let mut trie = Trie { nodes: Vec::new(), leaves: Vec::new(), slot: vec![usize::MAX; products.len()] };
-        let mut leaf_ks = Vec::new();
-        let mut queue = std::collections::VecDeque::from([(0u32, 0u32, &root)]);
-        while let Some((parent, v, branch)) = queue.pop_front() {
-            let index = trie.nodes.len();
-            for &k in &branch.ks {
-                trie.slot[k] = index;
-            }
-            let first = trie.leaves.len() as u32;
-            for (&v, child) in &branch.children {
-                if child.children.is_empty() {
-                    leaf_ks.push((trie.leaves.len(), &child.ks));
-                    trie.leaves.push(v);
-                } else {
-                    queue.push_back((index as u32, v, child));
+        let mut trie = Trie { nodes: vec![], leaves: vec![], slot: vec![0; products.len()] };
+        let mut leaf_products = Vec::new();
+        let mut generation = vec![(0, 0, &root)];
+        while !generation.is_empty() {
+            // Nodes with equally many leaves follow each other: the length of their loops can be foreseen.
+            generation.sort_by_key(|(_, _, branch)| branch.n_leaves());
+            let mut next = Vec::new();
+            for (parent, v, branch) in generation {
+                let index = trie.nodes.len();
+                branch.products.iter().for_each(|&k| trie.slot[k] = index);
+                let first = trie.leaves.len() as u32;
+                for (&v, child) in &branch.children {
+                    if child.children.is_empty() {
+                        leaf_products.push(&child.products);
+                        trie.leaves.push(v);
+                    } else {
+                        next.push((index as u32, v, child));
+                    }
                 }
+                trie.nodes.push(Node { parent, v, first, last: trie.leaves.len() as u32 });
             }
-            trie.nodes.push(Node { parent, v, leaves: [first, trie.leaves.len() as u32] });
+            generation = next;
         }
-        for (leaf, ks) in leaf_ks {
-            for &k in ks {
-                trie.slot[k] = trie.nodes.len() + leaf;
-            }
+        for (leaf, products) in leaf_products.into_iter().enumerate() {
+            products.iter().for_each(|&k| trie.slot[k] = trie.nodes.len() + leaf);
         }
         trie
     }
@@ -89,31 +99,24 @@ impl Trie {
         let (c_node, c_leaf) = c.split_at(n);
         let (p, s) = (&mut p[..n], &mut s[..n]);
         p[0] = V::splat(V::Real::of(1.0));
-        s[0] = V::splat(c_node[0]);
-        for k in 1..n {
-            let node = self.nodes[k];
-            if GRAD {
-                p[k] = p[node.parent as usize] * a[node.v as usize];
-            }
-            s[k] = V::splat(c_node[k]);
-        }
         if GRAD {
             a_bar.fill(V::zero());
+            for (k, node) in self.nodes.iter().enumerate().skip(1) {
+                p[k] = p[node.parent as usize] * a[node.v as usize];
+            }
         }
-        for k in (0..n).rev() {
-            let node = self.nodes[k];
-            let (mut sum, mut other) = (s[k], V::zero());
-            let range = node.leaves[0] as usize..node.leaves[1] as usize;
-            for (flip, (&v, &c)) in self.leaves[range.clone()].iter().zip(&c_leaf[range]).enumerate() {
+        for (s, &c) in s.iter_mut().zip(c_node) {
+            *s = V::splat(c);
+        }
+        for (k, node) in self.nodes.iter().enumerate().rev() {
+            let range = node.first as usize..node.last as usize;
+            let (mut sum, mut other, above) = (s[k], V::zero(), p[k]);
+            for (&v, &c) in self.leaves[range.clone()].iter().zip(&c_leaf[range]) {
                 let (v, c) = (v as usize, V::splat(c));
-                // Two sums hide the latency of the addition.
-                if flip % 2 == 0 {
-                    sum = c.mul_add(a[v], sum);
-                } else {
-                    other = c.mul_add(a[v], other);
-                }
+                // Two sums in turn hide the latency of the addition.
+                (sum, other) = (other, c.mul_add(a[v], sum));
                 if GRAD {
-                    a_bar[v] = c.mul_add(p[k], a_bar[v]);
+                    a_bar[v] = c.mul_add(above, a_bar[v]);
                 }
             }
             let sum = sum + other;

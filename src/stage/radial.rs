@@ -24,8 +24,10 @@ impl TransformSpec {
         let p = self.pin.max(self.pcut) as i32;
         let k = (self.pin as i32 - self.pcut as i32).abs();
         let (sp, sk) = (s.powi(p - 1), s.powi(k));
-        let d = sp * s / (1.0 + sk);
-        let dd = sp * (p as f64 * (1.0 + sk) - k as f64 * sk) / ((1.0 + sk) * (1.0 + sk));
+        let q = 1.0 / (1.0 + sk);
+        let d = sp * s * q;
+        // No square of s^k, which may overflow where y does not.
+        let dd = sp * q * (p as f64 - k as f64 * (sk * q));
         let x = 1.0 / (1.0 + self.a * d);
         let y = self.b1 * x + self.b0;
         if y.abs() > 1.0 {
@@ -89,14 +91,26 @@ pub struct Grid {
     row: usize,
 }
 
+impl Grid {
+    /// The first of the four rows that `y` selects, and their weights with derivatives with respect to `y`.
+    #[inline(always)]
+    pub fn weights(&self, y: f64) -> (usize, [(f64, f64); 4]) {
+        let h = (self.x1 - self.x0) / (self.n_nodes - 1) as f64;
+        let s = ((y - self.x0) / h).clamp(0.0, (self.n_nodes - 1) as f64);
+        let node = (s as usize).min(self.n_nodes - 2);
+        (self.row + 2 * node, hermite(s - node as f64, h))
+    }
+}
+
 /// The radial functions of one part.
 #[derive(Clone, Debug)]
 pub struct Radial {
     pub n_species: usize,
     /// Number of functions `t`.
     pub n_t: usize,
-    transforms: Vec<TransformSpec>,
-    envelopes: Vec<EnvelopeSpec>,
+    /// By ordered pair.
+    pub transforms: Vec<TransformSpec>,
+    pub envelopes: Vec<EnvelopeSpec>,
     pub functions: Functions,
     /// The rows of each ordered pair, one after another; (·, n_t).
     pub matrix: Vec<f64>,
@@ -191,14 +205,11 @@ impl Radial {
                 pair * a.len()
             }
             Functions::Spline { grids } => {
-                let Grid { x0, x1, n_nodes, row } = grids[pair];
-                let h = (x1 - x0) / (n_nodes - 1) as f64;
-                let s = ((y.value - x0) / h).clamp(0.0, (n_nodes - 1) as f64);
-                let node = (s as usize).min(n_nodes - 2);
-                for (q, (p, dp)) in hermite(s - node as f64, h).into_iter().enumerate() {
+                let (row, weights) = grids[pair].weights(y.value);
+                for (q, (p, dp)) in weights.into_iter().enumerate() {
                     put(q, p, dp);
                 }
-                row + 2 * node
+                row
             }
         }
     }
@@ -206,9 +217,8 @@ impl Radial {
     /// All functions at `r`: values into `out[..n_t]`, derivatives into `d_out[..n_t]`. The oracle of the other paths.
     pub fn eval(&self, pair: usize, r: f64, out: &mut [f64], d_out: &mut [f64]) {
         let n = self.n_terms();
-        let mut w = vec![0.0; 2 * n];
-        let (w, dw) = w.split_at_mut(n);
-        let first = self.weights(pair, r, w, dw);
+        let (mut w, mut dw) = (vec![0.0; n], vec![0.0; n]);
+        let first = self.weights(pair, r, &mut w, &mut dw);
         out.fill(0.0);
         d_out.fill(0.0);
         for q in 0..n {
@@ -222,6 +232,7 @@ impl Radial {
 }
 
 /// Weights and their derivatives for (value, slope) at the left, then at the right end of an interval of width `h`.
+#[inline(always)]
 fn hermite(u: f64, h: f64) -> [(f64, f64); 4] {
     let v = 1.0 - u;
     [

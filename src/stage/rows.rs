@@ -2,13 +2,16 @@
 //!
 //! Polynomials, splines and tables all have this form: a few weights that depend on the distance,
 //! and as many rows of a matrix that the species pair (and the interval) selects. The weights are
-//! computed with one edge to a lane; the sum runs with one function `t` to a lane, because edges
-//! side by side may use different rows; a transposition brings edges back into the lanes.
+//! computed with one edge to a lane. Where all lanes select the same rows, so is the sum; else it runs
+//! with one function `t` to a lane, and a transposition brings the edges back into the lanes.
 
-use super::block::{Block, NONE};
-use super::radial::{Functions, Radial};
+use super::block::Block;
+use super::distance::{Distance, Distances};
+use super::mix::Mixing;
+use super::radial::{Functions, Grid, Radial};
 use super::table::Table;
 use crate::simd::{Lanes, MAX_LANES, Real, as_reals, as_reals_mut};
+use std::ops::Range;
 
 /// At most this many vectors of functions are summed at a time.
 const TILE: usize = 4;
@@ -16,6 +19,7 @@ const TILE: usize = 4;
 /// The radial functions of one part, laid out for `V`.
 pub struct Rows<V: Lanes> {
     exact: Radial,
+    distance: Distance<V::Real>,
     source: Source<V::Real>,
     /// Length of a row in the matrix: `n_t` rounded up to full vectors where those are used.
     stride: usize,
@@ -25,7 +29,7 @@ pub struct Rows<V: Lanes> {
 
 enum Source<T> {
     Polynomial { a: Vec<T>, b: Vec<T>, c: Vec<T> },
-    Spline,
+    Spline(Vec<Grid>),
     Table(Table),
 }
 
@@ -65,9 +69,10 @@ impl<V: Lanes> Rows<V> {
         let source = match (table, &exact.functions) {
             (Some(table), _) => Source::Table(table),
             (None, Functions::Polynomial { a, b, c }) => Source::Polynomial { a: reals(a), b: reals(b), c: reals(c) },
-            (None, Functions::Spline { .. }) => Source::Spline,
+            (None, Functions::Spline { grids }) => Source::Spline(grids.clone()),
         };
-        let mut rows = Rows { exact, source, stride, matrix: Vec::new(), n_terms: 0 };
+        let distance = Distance::new(&exact);
+        let mut rows = Rows { exact, distance, source, stride, matrix: Vec::new(), n_terms: 0 };
         rows.fill_matrix();
         rows
     }
@@ -97,9 +102,61 @@ impl<V: Lanes> Rows<V> {
         std::mem::size_of_val(&self.matrix[..])
     }
 
-    /// `R_t` and `∂R_t/∂r` of slot `s` into `out[..stride]` and, where `GRAD`, `d_out[..stride]`.
+    /// The number of terms `q` in the sum.
+    pub fn n_terms(&self) -> usize {
+        self.n_terms
+    }
+
+    /// Are the terms polynomials of the transformed distance?
+    pub fn are_polynomials(&self) -> bool {
+        matches!(self.source, Source::Polynomial { .. })
+    }
+
+    /// `R_t` and, where `GRAD`, `∂R_t/∂r` of some slots, [`Rows::stride`] apart.
+    #[inline(never)]
+    pub fn eval_slots<const GRAD: bool>(
+        &self,
+        block: &Block<V>,
+        slots: Range<usize>,
+        scratch: &mut RowsScratch<V>,
+        out: &mut [V],
+        d_out: &mut [V],
+    ) {
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for (k, s) in slots.enumerate() {
+                    let (out, d_out) = (&mut out[k * self.stride..], &mut d_out[k * self.stride..]);
+                    self.eval::<GRAD>(block, s, scratch, &mut out[..self.stride], &mut d_out[..self.stride]);
+                }
+            },
+        );
+    }
+
+    /// The polynomials themselves, `e P_q(y)`, and, where `GRAD`, their derivatives with respect to `r`,
+    /// [`Rows::n_terms`] a slot. Leaves `out` as it is where the terms are no polynomials.
+    #[inline(never)]
+    pub fn polynomials_of_slots<const GRAD: bool>(
+        &self,
+        block: &Block<V>,
+        slots: Range<usize>,
+        out: &mut [V],
+        d_out: &mut [V],
+    ) {
+        let Source::Polynomial { a, b, c } = &self.source else { return };
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for (k, s) in slots.enumerate() {
+                    let (out, d_out) = (&mut out[k * self.n_terms..], &mut d_out[k * self.n_terms..]);
+                    self.polynomial_weights::<GRAD>(block, s, [a, b, c], out, d_out);
+                }
+            },
+        );
+    }
+
     #[inline(always)]
-    pub fn eval<const GRAD: bool>(
+    fn eval<const GRAD: bool>(
         &self,
         block: &Block<V>,
         s: usize,
@@ -107,7 +164,63 @@ impl<V: Lanes> Rows<V> {
         out: &mut [V],
         d_out: &mut [V],
     ) {
-        self.weights(block, s, scratch);
+        self.weights::<GRAD>(block, s, scratch);
+        let first = scratch.first[0];
+        if scratch.first[..V::N].iter().all(|&k| k == first) {
+            self.eval_uniform::<GRAD>(first, scratch, out, d_out);
+        } else {
+            self.eval_mixed::<GRAD>(scratch, out, d_out);
+        }
+        if scratch.outside != 0 {
+            self.eval_outside(block, s, scratch, out, d_out);
+        }
+    }
+
+    /// All lanes use the same rows: the sum runs with one edge to a lane, and nothing is transposed.
+    #[inline(always)]
+    fn eval_uniform<const GRAD: bool>(&self, first: usize, scratch: &RowsScratch<V>, out: &mut [V], d_out: &mut [V]) {
+        let mut t = 0;
+        while t < self.exact.n_t {
+            t += match (self.exact.n_t - t, V::REGISTERS) {
+                (8.., 32) => self.uniform_tile::<GRAD, 8>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
+                (4.., _) => self.uniform_tile::<GRAD, 4>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
+                (3, _) => self.uniform_tile::<GRAD, 3>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
+                (2, _) => self.uniform_tile::<GRAD, 2>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
+                _ => self.uniform_tile::<GRAD, 1>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
+            };
+        }
+    }
+
+    #[inline(always)]
+    fn uniform_tile<const GRAD: bool, const T: usize>(
+        &self,
+        first: usize,
+        scratch: &RowsScratch<V>,
+        out: &mut [V],
+        d_out: &mut [V],
+    ) -> usize {
+        let rows = &self.matrix[first..][..(self.n_terms - 1) * self.stride + T];
+        let (mut acc, mut d_acc) = ([V::zero(); T], [V::zero(); T]);
+        for (q, (&w, &dw)) in scratch.w[..self.n_terms].iter().zip(&scratch.dw[..self.n_terms]).enumerate() {
+            let row = &rows[q * self.stride..][..T];
+            for t in 0..T {
+                let m = V::splat(row[t]);
+                acc[t] = m.mul_add(w, acc[t]);
+                if GRAD {
+                    d_acc[t] = m.mul_add(dw, d_acc[t]);
+                }
+            }
+        }
+        out[..T].copy_from_slice(&acc);
+        if GRAD {
+            d_out[..T].copy_from_slice(&d_acc);
+        }
+        T
+    }
+
+    /// Lanes use different rows: the sum runs with one function to a lane, and the result is transposed.
+    #[inline(always)]
+    fn eval_mixed<const GRAD: bool>(&self, scratch: &mut RowsScratch<V>, out: &mut [V], d_out: &mut [V]) {
         let mut t = 0;
         while t < self.stride {
             match ((self.stride - t) / V::N).min(TILE) {
@@ -117,9 +230,6 @@ impl<V: Lanes> Rows<V> {
                 _ => self.tile::<GRAD, 1>(t, scratch, out, d_out),
             }
             t += TILE * V::N;
-        }
-        if scratch.outside != 0 {
-            self.eval_outside(block, s, scratch, out, d_out);
         }
     }
 
@@ -136,23 +246,29 @@ impl<V: Lanes> Rows<V> {
         let RowsScratch { w, dw, first, tile, .. } = scratch;
         let (values, slopes) = tile.split_at_mut(TILE * V::N);
         let (w, dw) = (&as_reals(w)[..self.n_terms * V::N], &as_reals(dw)[..self.n_terms * V::N]);
-        for lane in 0..V::N {
-            let rows = &self.matrix[first[lane] + t..][..(self.n_terms - 1) * self.stride + C * V::N];
-            let mut acc = [V::zero(); C];
-            let mut d_acc = [V::zero(); C];
+        // Two lanes at a time: enough independent sums to hide the latency of each.
+        for lane in (0..V::N).step_by(2) {
+            let rows =
+                [0, 1].map(|k| &self.matrix[first[lane + k] + t..][..(self.n_terms - 1) * self.stride + C * V::N]);
+            let mut acc = [[V::zero(); C]; 2];
+            let mut d_acc = [[V::zero(); C]; 2];
             for q in 0..self.n_terms {
-                let (wq, dwq) = (V::splat(w[q * V::N + lane]), V::splat(dw[q * V::N + lane]));
-                for c in 0..C {
-                    let m = V::load(&rows[q * self.stride + c * V::N..]);
-                    acc[c] = wq.mul_add(m, acc[c]);
-                    if GRAD {
-                        d_acc[c] = dwq.mul_add(m, d_acc[c]);
+                for k in 0..2 {
+                    let (wq, dwq) = (V::splat(w[q * V::N + lane + k]), V::splat(dw[q * V::N + lane + k]));
+                    for c in 0..C {
+                        let m = V::load(&rows[k][q * self.stride + c * V::N..]);
+                        acc[k][c] = wq.mul_add(m, acc[k][c]);
+                        if GRAD {
+                            d_acc[k][c] = dwq.mul_add(m, d_acc[k][c]);
+                        }
                     }
                 }
             }
-            for c in 0..C {
-                values[c * V::N + lane] = acc[c];
-                slopes[c * V::N + lane] = d_acc[c];
+            for k in 0..2 {
+                for c in 0..C {
+                    values[c * V::N + lane + k] = acc[k][c];
+                    slopes[c * V::N + lane + k] = d_acc[k][c];
+                }
             }
         }
         for c in 0..C {
@@ -184,8 +300,13 @@ impl<V: Lanes> Rows<V> {
 
     /// The single function of [`Rows::single`] and its derivative, one edge to a lane.
     #[inline(always)]
-    pub fn eval_single(&self, block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) -> (V, V) {
-        self.weights(block, s, scratch);
+    pub fn eval_single<const GRAD: bool>(&self, block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) -> (V, V) {
+        if let (Source::Polynomial { a, b, c }, Some(pair)) = (&self.source, block.common_pair(s, self.exact.n_species))
+        {
+            let folded = &self.matrix[pair * self.n_terms..][..self.n_terms];
+            return self.folded_polynomials(block, s, [a, b, c], folded);
+        }
+        self.weights::<GRAD>(block, s, scratch);
         let first = scratch.first;
         let (mut f, mut df) = ([V::zero()], [V::zero()]);
         let same = first[..V::N].iter().all(|&k| k == first[0]);
@@ -199,7 +320,9 @@ impl<V: Lanes> Rows<V> {
                 )
             };
             f[0] = scratch.w[q].mul_add(m, f[0]);
-            df[0] = scratch.dw[q].mul_add(m, df[0]);
+            if GRAD {
+                df[0] = scratch.dw[q].mul_add(m, df[0]);
+            }
         }
         if scratch.outside != 0 {
             self.eval_outside(block, s, scratch, &mut f, &mut df);
@@ -209,12 +332,18 @@ impl<V: Lanes> Rows<V> {
 
     /// Weights, their derivatives and the first matrix entry of each lane. Lanes without an edge get zero weights.
     #[inline(always)]
-    fn weights(&self, block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) {
+    fn weights<const GRAD: bool>(&self, block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) {
         scratch.w.resize(self.n_terms, V::zero());
         scratch.dw.resize(self.n_terms, V::zero());
+        scratch.outside = 0;
         match &self.source {
-            Source::Polynomial { a, b, c } => self.polynomial_weights(block, s, a, b, c, scratch),
-            Source::Spline => self.spline_weights(block, s, scratch),
+            Source::Polynomial { a, b, c } => {
+                self.polynomial_weights::<GRAD>(block, s, [a, b, c], &mut scratch.w, &mut scratch.dw);
+                for (first, pair) in scratch.first.iter_mut().zip(block.pairs(s, self.exact.n_species)) {
+                    *first = pair * self.n_terms * self.stride;
+                }
+            }
+            Source::Spline(grids) => self.spline_weights(grids, block, s, scratch),
             Source::Table(table) => {
                 let RowsScratch { w, dw, first, outside, .. } = scratch;
                 *outside = table.weights(block, s, self.stride, w, dw, first)
@@ -222,64 +351,91 @@ impl<V: Lanes> Rows<V> {
         }
     }
 
+    /// `e Σ_q folded[q] P_q(y)` and its derivative with respect to `r`.
     #[inline(always)]
-    fn polynomial_weights(
-        &self,
-        block: &Block<V>,
-        s: usize,
-        a: &[V::Real],
-        b: &[V::Real],
-        c: &[V::Real],
-        scratch: &mut RowsScratch<V>,
-    ) {
-        let pairs = block.pairs(s, self.exact.n_species);
-        let r = block.r[s].to_array();
-        let mut lanes = [[V::Real::default(); MAX_LANES]; 4];
-        for lane in 0..V::N {
-            scratch.first[lane] = 0;
-            if block.edges(s)[lane] != NONE {
-                let (y, e) = self.exact.transform(pairs[lane], r[lane].to_f64());
-                for (k, x) in [y.value, y.slope, e.value, e.slope].into_iter().enumerate() {
-                    lanes[k][lane] = V::Real::of(x);
-                }
-                scratch.first[lane] = pairs[lane] * self.n_terms * self.stride;
-            }
-        }
-        let [y, dy, e, de] = lanes.map(|x| V::load(&x));
-        let (w, dw) = (&mut scratch.w[..self.n_terms], &mut scratch.dw[..self.n_terms]);
-        let one = V::splat(a[0]);
-        (w[0], dw[0]) = (e * one, de * one);
-        // p, p1: P_n and P_(n−1); d, d1: their derivatives with respect to y.
-        let (mut p, mut p1, mut d, mut d1) = (one, V::zero(), V::zero(), V::zero());
-        for q in 1..self.n_terms {
-            let (aq, g) = (V::splat(a[q]), V::splat(a[q]).mul_add(y, V::splat(b[q])));
-            let (next, dnext) = if q == 1 {
-                (g, aq)
-            } else {
-                let cq = V::splat(c[q]);
-                (g.mul_add(p, cq * p1), aq.mul_add(p, g.mul_add(d, cq * d1)))
-            };
-            (p1, d1, p, d) = (p, d, next, dnext);
-            w[q] = e * p;
-            dw[q] = de.mul_add(p, e * (dy * d));
-        }
+    fn folded_polynomials(&self, block: &Block<V>, s: usize, abc: [&[V::Real]; 3], folded: &[V::Real]) -> (V, V) {
+        let Distances { y, dy, e, de } = self.distance.eval(&self.exact, block, s);
+        let (mut f, mut df) = (V::zero(), V::zero());
+        recursion(
+            abc,
+            y,
+            #[inline(always)]
+            |q, p, d| {
+                let c = V::splat(folded[q]);
+                f = c.mul_add(p, f);
+                df = c.mul_add(d, df);
+            },
+        );
+        (e * f, de.mul_add(f, e * dy * df))
+    }
+
+    /// `W` of an ordered pair, where the functions are polynomials.
+    #[inline(always)]
+    pub fn mixing(&self, pair: usize) -> Mixing<'_, V::Real> {
+        let n = self.n_terms * self.stride;
+        Mixing { w: &self.matrix[pair * n..][..n], n_q: self.n_terms, stride: self.stride }
     }
 
     #[inline(always)]
-    fn spline_weights(&self, block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) {
-        let pairs = block.pairs(s, self.exact.n_species);
-        let r = block.r[s].to_array();
+    fn polynomial_weights<const GRAD: bool>(
+        &self,
+        block: &Block<V>,
+        s: usize,
+        abc: [&[V::Real]; 3],
+        w: &mut [V],
+        dw: &mut [V],
+    ) {
+        let Distances { y, dy, e, de } = self.distance.eval(&self.exact, block, s);
+        let (w, dw) = (&mut w[..self.n_terms], &mut dw[..self.n_terms]);
+        let edy = e * dy;
+        recursion(
+            abc,
+            y,
+            #[inline(always)]
+            |q, p, d| {
+                w[q] = e * p;
+                if GRAD {
+                    dw[q] = de.mul_add(p, edy * d);
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn spline_weights(&self, grids: &[Grid], block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) {
+        let Distances { y, dy, e, de } = self.distance.eval(&self.exact, block, s);
+        let (pairs, y) = (block.pairs(s, self.exact.n_species), y.to_array());
+        let (p, dp) = (&mut scratch.w[..4], &mut scratch.dw[..4]);
         for lane in 0..V::N {
-            let (mut w, mut dw) = ([0.0; 4], [0.0; 4]);
-            scratch.first[lane] = 0;
-            if block.edges(s)[lane] != NONE {
-                let row = self.exact.weights(pairs[lane], r[lane].to_f64(), &mut w, &mut dw);
-                scratch.first[lane] = row * self.stride;
-            }
-            for q in 0..4 {
-                as_reals_mut(&mut scratch.w)[q * V::N + lane] = V::Real::of(w[q]);
-                as_reals_mut(&mut scratch.dw)[q * V::N + lane] = V::Real::of(dw[q]);
+            let (row, weights) = grids[pairs[lane]].weights(y[lane].to_f64());
+            scratch.first[lane] = row * self.stride;
+            for (q, (w, dw)) in weights.into_iter().enumerate() {
+                as_reals_mut(p)[q * V::N + lane] = V::Real::of(w);
+                as_reals_mut(dp)[q * V::N + lane] = V::Real::of(dw);
             }
         }
+        let edy = e * dy;
+        for q in 0..4 {
+            (p[q], dp[q]) = (e * p[q], de.mul_add(p[q], edy * dp[q]));
+        }
+    }
+}
+
+/// Calls `each(q, P_q(y), P_q'(y))` for every polynomial of the recursion with coefficients `A`, `B`, `C`.
+#[inline(always)]
+fn recursion<V: Lanes>([a, b, c]: [&[V::Real]; 3], y: V, mut each: impl FnMut(usize, V, V)) {
+    let (b, c) = (&b[..a.len()], &c[..a.len()]);
+    let (mut p, mut p1, mut d, mut d1) = (V::splat(a[0]), V::zero(), V::zero(), V::zero());
+    each(0, p, d);
+    for q in 1..a.len() {
+        let (aq, g) = (V::splat(a[q]), V::splat(a[q]).mul_add(y, V::splat(b[q])));
+        let (next, dnext) = if q == 1 {
+            (g, aq)
+        } else {
+            let cq = V::splat(c[q]);
+            (g.mul_add(p, cq * p1), g.mul_add(d, aq.mul_add(p, cq * d1)))
+        };
+        (p1, d1, p, d) = (p, d, next, dnext);
+        each(q, p, d);
     }
 }

@@ -8,6 +8,7 @@ use super::block::{Block, NONE};
 use super::radial::{Functions, Radial, fold_rows};
 use crate::simd::{Lanes, MAX_LANES, Real};
 use crate::site::RadialMode;
+use rayon::prelude::*;
 
 const DEGREE: usize = 5;
 /// More intervals than this are not tried: the exact functions are used instead.
@@ -33,7 +34,9 @@ impl Table {
     /// that would take too many intervals.
     pub fn for_mode(exact: &Radial, rcut: f64, mode: RadialMode) -> Option<Table> {
         match (mode, &exact.functions) {
-            (RadialMode::Table { tolerance }, Functions::Polynomial { .. }) if exact.n_t > 0 => {
+            (RadialMode::Table { tolerance }, Functions::Polynomial { .. })
+                if exact.n_t > 0 && exact.table_start() < rcut =>
+            {
                 Table::new(exact, exact.table_start(), rcut, tolerance)
             }
             _ => None,
@@ -43,13 +46,15 @@ impl Table {
     /// Tabulates `exact` between `r0` and `rcut` to the relative error `tolerance` of values and slopes;
     /// `None` where that takes too many intervals.
     pub fn new(exact: &Radial, r0: f64, rcut: f64, tolerance: f64) -> Option<Table> {
-        let mut n = 32;
+        let mut n = 64;
         while n <= MAX_INTERVALS {
             let table = Table::with_intervals(exact, r0, rcut, n);
             if table.error <= tolerance {
                 return Some(table);
             }
-            n = if n.is_power_of_two() { n / 2 * 3 } else { n / 3 * 4 };
+            // The error of the slopes falls with the fifth power of the width.
+            let wanted = n as f64 * (table.error / tolerance).powf(0.2).min(4.0);
+            n = (wanted * 1.05) as usize + 8;
         }
         None
     }
@@ -66,38 +71,43 @@ impl Table {
             matrix: vec![0.0; n_pairs * n * (DEGREE + 1) * n_t],
             error: 0.0,
         };
-        let eval = |pair: usize, r: f64| {
-            let (mut f, mut df) = (vec![0.0; n_t], vec![0.0; n_t]);
-            exact.eval(pair, r, &mut f, &mut df);
-            (f, df)
-        };
-        for pair in 0..n_pairs {
-            let nodes: Vec<_> = (0..=n).map(|k| eval(pair, r0 + h * k as f64)).collect();
-            let intervals = &mut table.matrix[pair * n * (DEGREE + 1) * n_t..][..n * (DEGREE + 1) * n_t];
-            for (k, interval) in intervals.chunks_mut((DEGREE + 1) * n_t).enumerate() {
-                let (left, right) = (&nodes[k], &nodes[k + 1]);
-                let inside = INSIDE.map(|u| eval(pair, r0 + h * (k as f64 + u)).0);
+        let length = n * (DEGREE + 1) * n_t;
+        let mut matrix = std::mem::take(&mut table.matrix);
+        let fill = |(pair, rows): (usize, &mut [f64])| {
+            let eval = |r: f64| {
+                let (mut f, mut df) = (vec![0.0; n_t], vec![0.0; n_t]);
+                exact.eval(pair, r, &mut f, &mut df);
+                (f, df)
+            };
+            let mut left = eval(r0);
+            for (k, interval) in rows.chunks_mut((DEGREE + 1) * n_t).enumerate() {
+                let right = eval(r0 + h * (k + 1) as f64);
+                let inside = INSIDE.map(|u| eval(r0 + h * (k as f64 + u)).0);
                 for t in 0..n_t {
                     let ends = [[left.0[t], left.1[t] * h], [right.0[t], right.1[t] * h]];
                     for (q, c) in quintic(ends, [inside[0][t], inside[1][t]]).into_iter().enumerate() {
                         interval[q * n_t + t] = c;
                     }
                 }
+                left = right;
             }
-            table.error = table.error.max(table.measure(&eval, pair, n_t));
-        }
-        table
+            table.measure(&eval, rows)
+        };
+        let errors = matrix.par_chunks_mut(length).enumerate().map(fill);
+        let error = errors.reduce(|| 0.0, f64::max);
+        Table { matrix, error, ..table }
     }
 
     /// The largest relative error of values and slopes between the nodes.
-    fn measure(&self, eval: &impl Fn(usize, f64) -> (Vec<f64>, Vec<f64>), pair: usize, n_t: usize) -> f64 {
+    fn measure(&self, eval: &impl Fn(f64) -> (Vec<f64>, Vec<f64>), rows: &[f64]) -> f64 {
+        let n_t = self.n_t;
         let mut largest = vec![[f64::MIN_POSITIVE; 2]; n_t];
         let mut error = vec![[0.0f64; 2]; n_t];
         let h = 1.0 / self.density;
         for k in 0..self.n_intervals {
             for u in [0.11, 0.31, 0.5, 0.73, 0.92] {
-                let (f, df) = eval(pair, self.r0 + h * (k as f64 + u));
-                let rows = &self.matrix[(pair * self.n_intervals + k) * (DEGREE + 1) * n_t..];
+                let (f, df) = eval(self.r0 + h * (k as f64 + u));
+                let rows = &rows[k * (DEGREE + 1) * n_t..];
                 for t in 0..n_t {
                     let (mut g, mut dg) = (0.0, 0.0);
                     for q in (0..=DEGREE).rev() {

@@ -1,0 +1,203 @@
+//! Transform and envelope for a slot of edges, one edge to a lane.
+//!
+//! The formulas of [`super::radial`] without branches. Exponents are the same for all species pairs in
+//! every model that is fitted in practice; where they are not, each lane goes the exact way.
+
+use super::block::Block;
+use super::radial::Radial;
+use crate::model::spec::{EnvelopeSpec, TransformSpec};
+use crate::simd::{Lanes, MAX_LANES, Real};
+
+/// Transformed distances and envelopes with their derivatives with respect to `r`. Zero envelope where
+/// a lane has no edge.
+#[derive(Clone, Copy)]
+pub struct Distances<V> {
+    pub y: V,
+    pub dy: V,
+    pub e: V,
+    pub de: V,
+}
+
+/// The parameters of all ordered species pairs, laid out for `V`.
+pub struct Distance<T> {
+    n_species: usize,
+    /// `None` where exponents differ between pairs.
+    uniform: Option<Uniform<T>>,
+}
+
+struct Uniform<T> {
+    pin: u32,
+    pcut: u32,
+    /// `rin`, `1/(req − rin)`, `a`, `b0`, `b1` of each pair.
+    transforms: Vec<[T; 5]>,
+    envelope: Envelope,
+    /// Up to four numbers of each pair, as the kind of envelope has them.
+    envelopes: Vec<[T; 4]>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Envelope {
+    /// `x1`, `x2`, `s`.
+    Poly2sx { p1: u32, p2: u32 },
+    /// `1/rcut`, `rcut`.
+    Poly1sr { p: u32 },
+    /// `1/r0`, `r0`, `c^(−p)`, `p c^(−p−1)`; the cutoff is where the envelope and its slope vanish.
+    Ace1Poly1sr { p: u32 },
+}
+
+impl<T: Real> Distance<T> {
+    pub fn new(radial: &Radial) -> Distance<T> {
+        Distance { n_species: radial.n_species, uniform: Self::uniform(radial) }
+    }
+
+    fn uniform(radial: &Radial) -> Option<Uniform<T>> {
+        let TransformSpec { pin, pcut, .. } = *radial.transforms.first()?;
+        let (envelope, _) = envelope_numbers(radial.envelopes.first()?);
+        let same = radial.transforms.iter().all(|t| (t.pin, t.pcut) == (pin, pcut))
+            && radial.envelopes.iter().all(|e| envelope_numbers(e).0 == envelope);
+        same.then(|| Uniform {
+            pin,
+            pcut,
+            transforms: radial
+                .transforms
+                .iter()
+                .map(|t| [t.rin, 1.0 / (t.req - t.rin), t.a, t.b0, t.b1].map(T::of))
+                .collect(),
+            envelope,
+            envelopes: radial.envelopes.iter().map(|e| envelope_numbers(e).1.map(T::of)).collect(),
+        })
+    }
+
+    /// All lanes of slot `s`.
+    #[inline(always)]
+    pub fn eval<V: Lanes<Real = T>>(&self, exact: &Radial, block: &Block<V>, s: usize) -> Distances<V> {
+        let Some(uniform) = &self.uniform else {
+            return exact_lanes(exact, block, s, &block.pairs(s, self.n_species));
+        };
+        let (transform, envelope) = match block.common_pair(s, self.n_species) {
+            Some(pair) => (splats(&uniform.transforms[pair]), splats(&uniform.envelopes[pair])),
+            None => {
+                let pairs = block.pairs(s, self.n_species);
+                (by_lane(&uniform.transforms, &pairs), by_lane(&uniform.envelopes, &pairs))
+            }
+        };
+        let (r, inv_r) = (block.r[s], block.inv_r[s]);
+        let (y, dy) = uniform.transform(r, transform);
+        let (e, de) = uniform.envelope(r, inv_r, y, dy, envelope);
+        let mask = block.mask[s];
+        Distances { y, dy, e: e * mask, de: de * mask }
+    }
+}
+
+impl<T: Real> Uniform<T> {
+    #[inline(always)]
+    fn transform<V: Lanes<Real = T>>(&self, r: V, [rin, ds, a, b0, b1]: [V; 5]) -> (V, V) {
+        let (zero, one) = (V::zero(), V::splat(T::of(1.0)));
+        let s = (r - rin) * ds;
+        let inside = s.max(zero);
+        // x = 1/(1 + a s^p/(1 + s^k)) over one common denominator.
+        let (p, k) = (self.pin.max(self.pcut), self.pin.abs_diff(self.pcut));
+        let (low, sk) = (power(inside, p - 1), power(inside, k));
+        let top = one + sk;
+        let inv = one.div(a.mul_add(low * inside, top));
+        let y = b1.mul_add(top * inv, b0);
+        let slope = top * V::splat(T::of(p as f64)) - sk * V::splat(T::of(k as f64));
+        let dy = -(b1 * a * ds) * (low * slope) * (inv * inv);
+        // Constant up to rin, and where the transform is clamped.
+        let dy = zero.select_lt(s, dy, zero);
+        let dy = one.select_lt(y * y, zero, dy);
+        (-(-(y.max(-one))).max(-one), dy)
+    }
+
+    #[inline(always)]
+    fn envelope<V: Lanes<Real = T>>(&self, r: V, inv_r: V, y: V, dy: V, [c0, c1, c2, c3]: [V; 4]) -> (V, V) {
+        let (zero, one) = (V::zero(), V::splat(T::of(1.0)));
+        let number = |x: u32| V::splat(T::of(x as f64));
+        match self.envelope {
+            Envelope::Poly2sx { p1, p2 } => {
+                let (a, b) = ((y - c0).max(zero), (c1 - y).max(zero));
+                let (am, bm) = (power(a, p1 - 1), power(b, p2 - 1));
+                let (scaled, ab) = (c2 * (am * bm), a * b);
+                let slope = scaled * (number(p1) * b - number(p2) * a) * dy;
+                (scaled * ab, zero.select_lt(ab, slope, zero))
+            }
+            Envelope::Poly1sr { p } => {
+                let (t, inv_t) = (r * c0, inv_r * c1);
+                let (q, rest) = (power(inv_t, p), one - t);
+                let slope = -(c0 * (number(p) * (q * inv_t)).mul_add(rest, q - one));
+                let inside = |x: V| t.select_lt(one, x, zero);
+                (inside((q - one) * rest), inside(slope))
+            }
+            Envelope::Ace1Poly1sr { p } => {
+                let (t, inv_t) = (r * c0, inv_r * c1);
+                let q = power(inv_t, p);
+                // c = rcut/r0 from p c^(−p−1) / c^(−p) = p / c.
+                let c = (number(p) * c2).div(c3);
+                let inside = |x: V| t.select_lt(c, x, zero);
+                let slope = (c3 - number(p) * (q * inv_t)) * c0;
+                (inside(c3.mul_add(t - c, q - c2)), inside(slope))
+            }
+        }
+    }
+}
+
+fn envelope_numbers(spec: &EnvelopeSpec) -> (Envelope, [f64; 4]) {
+    match *spec {
+        EnvelopeSpec::Poly2sx { x1, x2, p1, p2, s } => (Envelope::Poly2sx { p1, p2 }, [x1, x2, s, 0.0]),
+        EnvelopeSpec::Poly1sr { rcut, p } => (Envelope::Poly1sr { p }, [1.0 / rcut, rcut, 0.0, 0.0]),
+        EnvelopeSpec::Ace1Poly1sr { rcut, r0, p } => {
+            let (c, n) = (rcut / r0, p as i32);
+            (Envelope::Ace1Poly1sr { p }, [1.0 / r0, r0, c.powi(-n), n as f64 * c.powi(-n - 1)])
+        }
+    }
+}
+
+/// The same parameters in all lanes.
+#[inline(always)]
+fn splats<V: Lanes, const K: usize>(parameters: &[V::Real; K]) -> [V; K] {
+    let mut out = [V::zero(); K];
+    for k in 0..K {
+        out[k] = V::splat(parameters[k]);
+    }
+    out
+}
+
+/// The parameters of the pair in each lane.
+#[inline(always)]
+fn by_lane<V: Lanes, const K: usize>(parameters: &[[V::Real; K]], pairs: &[usize; MAX_LANES]) -> [V; K] {
+    let mut out = [V::zero(); K];
+    for k in 0..K {
+        let mut lanes = [V::Real::default(); MAX_LANES];
+        for lane in 0..V::N {
+            lanes[lane] = parameters[pairs[lane]][k];
+        }
+        out[k] = V::load(&lanes);
+    }
+    out
+}
+
+#[cold]
+#[inline(never)]
+fn exact_lanes<V: Lanes>(exact: &Radial, block: &Block<V>, s: usize, pairs: &[usize; MAX_LANES]) -> Distances<V> {
+    let (r, mask) = (block.r[s].to_array(), block.mask[s].to_array());
+    let mut lanes = [[V::Real::default(); MAX_LANES]; 4];
+    for lane in 0..V::N {
+        let (y, e) = exact.transform(pairs[lane], r[lane].to_f64());
+        let m = mask[lane].to_f64();
+        for (k, x) in [y.value, y.slope, e.value * m, e.slope * m].into_iter().enumerate() {
+            lanes[k][lane] = V::Real::of(x);
+        }
+    }
+    let [y, dy, e, de] = lanes;
+    Distances { y: V::load(&y), dy: V::load(&dy), e: V::load(&e), de: V::load(&de) }
+}
+
+/// `x^n`.
+#[inline(always)]
+fn power<V: Lanes>(x: V, n: u32) -> V {
+    let mut result = V::splat(V::Real::of(1.0));
+    for _ in 0..n {
+        result = result * x;
+    }
+    result
+}
