@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: demo test test-gpu bench lint release julia-test
+.PHONY: demo test test-gpu bench bench-gpu lint release julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -41,8 +41,12 @@ julia-test:
 		$(JULIA) --startup-file=no --project=julia -e 'using Pkg; Pkg.instantiate(); Pkg.test()'; \
 	fi
 
+# On a machine with a CUDA device.
 test-gpu:
-	@echo "make test-gpu: there is no GPU test yet"
+	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu -- --nocapture --test-threads=1
+
+bench-gpu:
+	$(CARGO) run --release --quiet --example gpu
 
 bench:
 	$(CARGO) bench

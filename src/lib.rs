@@ -72,6 +72,8 @@
 pub mod bench;
 pub mod capi;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod element;
 pub mod error;
 pub mod extxyz;

@@ -3,7 +3,7 @@
 pub use crate::cpu::assemble::Rows;
 use crate::cpu::{self, Engine, Gradients, Outputs};
 use crate::element;
-use crate::graph::Graph;
+use crate::graph::{Graph, NeighbourList};
 use crate::model::Model;
 use crate::simd::Isa;
 pub use crate::site::RadialMode;
@@ -84,7 +84,10 @@ impl Plan {
                 }
                 cpu::engine(model, single, mode, isa)
             }
-            Device::Cuda(_) => return Err(Error::Device("this build has no CUDA backend".into())),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(index) => Box::new(crate::cuda::Cuda::new(model, index, single)?),
+            #[cfg(not(feature = "cuda"))]
+            Device::Cuda(_) => return Err(Error::Device("this build has no CUDA backend (feature `cuda`)".into())),
         };
         let mut species_of_number = [UNKNOWN; 256];
         for (index, &number) in model.species().iter().enumerate() {
@@ -140,8 +143,7 @@ impl Plan {
     /// A wrong length, or a parameter that is not finite; nothing is changed then.
     pub fn set_linear_parameters(&mut self, parameters: &[f64]) -> Result<()> {
         self.model.set_linear_parameters(parameters)?;
-        self.set_readouts();
-        Ok(())
+        self.set_readouts()
     }
 
     /// The committee's parameter vectors.
@@ -159,13 +161,12 @@ impl Plan {
             checked.map_err(|e| Error::Argument(format!("committee member {k}: {e}")))?;
         }
         self.committee = members.to_vec();
-        self.set_readouts();
-        Ok(())
+        self.set_readouts()
     }
 
-    fn set_readouts(&mut self) {
+    fn set_readouts(&mut self) -> Result<()> {
         let own = self.model.linear_parameters();
-        self.engine.set_readouts(&[&[own], &self.committee[..]].concat());
+        self.engine.set_readouts(&[&[own], &self.committee[..]].concat())
     }
 
     /// The neighbour graph of a structure at this plan's cutoff.
@@ -189,7 +190,7 @@ impl Plan {
     pub fn site_energies(&self, graph: &Graph, numbers: &[u8], out: &mut [f64]) -> Result<f64> {
         check("site_energies", out.len(), graph.n_centres())?;
         self.with_species(graph, numbers, |species| {
-            self.engine.evaluate(graph, species, 0..1, Outputs { site_energies: out, gradients: None });
+            self.engine.evaluate(graph, species, 0..1, Outputs { site_energies: out, gradients: None })?;
             Ok(out.iter().sum())
         })
     }
@@ -239,7 +240,7 @@ impl Plan {
         self.with_species(graph, numbers, |species| {
             let gradients = Gradients { forces: out.forces, virial: out.virials, edges: None };
             let outputs = Outputs { site_energies: out.site_energies, gradients: Some(gradients) };
-            self.engine.evaluate(graph, species, readouts, outputs);
+            self.engine.evaluate(graph, species, readouts, outputs)?;
             for (k, energy) in out.energies.iter_mut().enumerate() {
                 *energy = out.site_energies[k * n..][..n].iter().sum();
             }
@@ -264,8 +265,7 @@ impl Plan {
             let mut forces = vec![[0.0; 3]; graph.n_atoms()];
             let mut virial = [[[0.0; 3]; 3]];
             let gradients = Gradients { forces: &mut forces, virial: &mut virial, edges: Some(gradients) };
-            self.engine.evaluate(graph, species, 0..1, Outputs { site_energies, gradients: Some(gradients) });
-            Ok(())
+            self.engine.evaluate(graph, species, 0..1, Outputs { site_energies, gradients: Some(gradients) })
         })
     }
 
@@ -275,10 +275,7 @@ impl Plan {
     /// As [`Plan::site_energies`].
     pub fn site_basis(&self, graph: &Graph, numbers: &[u8], basis: &mut [f64]) -> Result<()> {
         check("basis", basis.len(), graph.n_centres() * self.n_basis())?;
-        self.with_species(graph, numbers, |species| {
-            self.engine.basis(graph, species, basis);
-            Ok(())
-        })
+        self.with_species(graph, numbers, |species| self.engine.basis(graph, species, basis))
     }
 
     /// The site basis, (n_centres, n_basis), and `∂B_b/∂r_ij`, (n_edges, n_basis, 3), 1/Å.
@@ -294,10 +291,7 @@ impl Plan {
     ) -> Result<()> {
         check("basis", basis.len(), graph.n_centres() * self.n_basis())?;
         check("jacobian", jacobian.len(), graph.n_edges() * self.n_basis() * 3)?;
-        self.with_species(graph, numbers, |species| {
-            self.engine.jacobian(graph, species, basis, jacobian);
-            Ok(())
-        })
+        self.with_species(graph, numbers, |species| self.engine.jacobian(graph, species, basis, jacobian))
     }
 
     /// The design rows of a structure: `E = row·θ`, `F = rows·θ`, `V = rows·θ`, one-body energies left out.
@@ -318,15 +312,89 @@ impl Plan {
                 check(&format!("number of {name}"), matrix.n_rows(), n_rows[0])?;
             }
         }
-        self.with_species(graph, numbers, |species| {
-            self.engine.assemble(graph, species, rows);
-            Ok(())
+        self.with_species(graph, numbers, |species| self.engine.assemble(graph, species, rows))
+    }
+
+    /// An empty neighbour list on the device of this plan, to be reused while no atom has moved by more than half
+    /// the skin (Å).
+    ///
+    /// # Errors
+    /// A skin that is negative or not finite; no memory on the device.
+    pub fn neighbours(&self, skin: f64) -> Result<Neighbours> {
+        if !(skin >= 0.0 && skin.is_finite()) {
+            return Err(Error::Argument(format!("skin {skin} Å is negative or not finite")));
+        }
+        // One-body models have no neighbours.
+        self.engine.neighbours(self.rcut().max(1e-3), skin)
+    }
+
+    /// As [`Plan::site_energies`], neighbour list included: the way for small systems and simulations.
+    ///
+    /// # Errors
+    /// As [`Graph::build`] and [`Plan::site_energies`]; a list of another device.
+    pub fn structure_energies(
+        &self,
+        list: &mut Neighbours,
+        structure: &Structure,
+        site_energies: &mut [f64],
+    ) -> Result<f64> {
+        self.with_structure(structure, site_energies.len(), |species| {
+            self.engine.structure(list, structure, species, Outputs { site_energies, gradients: None })?;
+            Ok(site_energies.iter().sum())
         })
+    }
+
+    /// As [`Plan::energy_forces_virial`], neighbour list included.
+    ///
+    /// # Errors
+    /// As [`Plan::structure_energies`].
+    pub fn structure_energy_forces_virial(
+        &self,
+        list: &mut Neighbours,
+        structure: &Structure,
+        site_energies: &mut [f64],
+        forces: &mut [[f64; 3]],
+    ) -> Result<(f64, Virial)> {
+        check("forces", forces.len(), structure.n_atoms())?;
+        self.with_structure(structure, site_energies.len(), |species| {
+            let mut virial = [[[0.0; 3]; 3]];
+            let gradients = Some(Gradients { forces, virial: &mut virial, edges: None });
+            self.engine.structure(list, structure, species, Outputs { site_energies, gradients })?;
+            Ok((site_energies.iter().sum(), virial[0]))
+        })
+    }
+
+    /// Energy and virial of a structure whose positions are in the memory of this plan's device, where site energies
+    /// and forces are left as well. Waits for the result.
+    ///
+    /// # Safety
+    /// The addresses must be those of memory on this plan's device, as large as [`OnDevice`] says.
+    ///
+    /// # Errors
+    /// As [`Plan::structure_energies`]; a plan that is not on a CUDA device.
+    #[cfg(feature = "cuda")]
+    pub unsafe fn device_energy_forces_virial(&self, list: &mut Neighbours, at: &OnDevice) -> Result<(f64, Virial)> {
+        self.with_numbers(at.numbers, |species| self.engine.device_structure(list, at, species))
+    }
+
+    fn with_structure<T>(
+        &self,
+        structure: &Structure,
+        n_energies: usize,
+        f: impl FnOnce(&[u32]) -> Result<T>,
+    ) -> Result<T> {
+        check("site_energies", n_energies, structure.n_atoms())?;
+        check("numbers", structure.numbers.len(), structure.n_atoms())?;
+        self.with_numbers(&structure.numbers, f)
     }
 
     /// Runs `f` on the species indices of `numbers`.
     fn with_species<T>(&self, graph: &Graph, numbers: &[u8], f: impl FnOnce(&[u32]) -> Result<T>) -> Result<T> {
         check("numbers", numbers.len(), graph.n_atoms())?;
+        self.with_numbers(numbers, f)
+    }
+
+    fn with_numbers<T>(&self, numbers: &[u8], f: impl FnOnce(&[u32]) -> Result<T>) -> Result<T> {
         let mut species = self.species.lock().unwrap_or_else(|e| e.into_inner()).pop().unwrap_or_default();
         species.clear();
         species.extend(numbers.iter().map(|&z| self.species_of_number[z as usize]));
@@ -343,6 +411,43 @@ impl Plan {
         let known: Vec<_> = self.model.species().iter().map(|&z| name(z)).collect();
         Error::Argument(format!("atom {atom} is {}; the model knows {}", name(number), known.join(", ")))
     }
+}
+
+/// A neighbour list for successive structures, on the device of the plan that made it.
+pub enum Neighbours {
+    Host(Box<NeighbourList>),
+    #[cfg(feature = "cuda")]
+    Device(Box<crate::cuda::list::DeviceList>),
+}
+
+impl Neighbours {
+    /// How often the list was built rather than reused.
+    pub fn builds(&self) -> usize {
+        match self {
+            Neighbours::Host(list) => list.builds(),
+            #[cfg(feature = "cuda")]
+            Neighbours::Device(list) => list.builds,
+        }
+    }
+}
+
+/// A structure in the memory of a CUDA device.
+#[cfg(feature = "cuda")]
+#[derive(Clone, Copy, Debug)]
+pub struct OnDevice<'a> {
+    /// Atomic numbers, (n_atoms), on the host.
+    pub numbers: &'a [u8],
+    /// Rows, Å, and which of them are periodic, as in [`Structure`].
+    pub cell: [[f64; 3]; 3],
+    pub pbc: [bool; 3],
+    /// Address of the positions, (n_atoms, 3) `f64`, Å.
+    pub positions: u64,
+    /// Address for site energies, (n_atoms) `f64`, eV, where wanted.
+    pub site_energies: Option<u64>,
+    /// Address for forces, (n_atoms, 3) `f64`, eV/Å, where wanted; the virial is zero without them.
+    pub forces: Option<u64>,
+    /// The CUDA stream that writes the positions; 0 is the default stream.
+    pub stream: u64,
 }
 
 /// Where the results of several readouts go, one after another.

@@ -4,13 +4,18 @@ pub(crate) mod assemble;
 mod memory;
 mod schedule;
 
-use crate::graph::Graph;
+#[cfg(feature = "cuda")]
+use crate::Error;
+use crate::Result;
+use crate::graph::{Graph, NeighbourList};
 use crate::model::{Model, PartSpec};
+use crate::plan::Neighbours;
 use crate::simd::{Isa, Lanes, Portable, Real, as_reals};
 use crate::site::ace::Ace;
 use crate::site::pair::Pair;
 use crate::site::{Part, RadialMode, Scratch, room};
 use crate::stage::block::{Block, NONE, Sites};
+use crate::structure::Structure;
 use memory::{Disjoint, Pool};
 use rayon::prelude::*;
 use schedule::{Entry, Schedule};
@@ -34,13 +39,38 @@ pub(crate) struct Gradients<'a> {
 
 /// Evaluation in one precision and instruction set. Species are indices, valid for the model.
 pub(crate) trait Engine: Send + Sync {
-    fn set_readouts(&mut self, parameters: &[Vec<f64>]);
-    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs);
-    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]);
-    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]);
-    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut assemble::Rows);
+    fn set_readouts(&mut self, parameters: &[Vec<f64>]) -> Result<()>;
+    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs) -> Result<()>;
+    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]) -> Result<()>;
+    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]) -> Result<()>;
+    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut assemble::Rows) -> Result<()>;
     /// Bytes of tables and coefficients.
     fn bytes(&self) -> usize;
+
+    /// An empty neighbour list for [`Engine::structure`].
+    fn neighbours(&self, rcut: f64, skin: f64) -> Result<Neighbours> {
+        Ok(Neighbours::Host(Box::new(NeighbourList::new(rcut, skin)?)))
+    }
+
+    /// As [`Engine::evaluate`] with the first readout, neighbour list included.
+    fn structure(&self, list: &mut Neighbours, structure: &Structure, species_of: &[u32], out: Outputs) -> Result<()> {
+        match list {
+            Neighbours::Host(list) => self.evaluate(list.update(structure)?, species_of, 0..1, out),
+            #[cfg(feature = "cuda")]
+            Neighbours::Device(_) => Err(Error::Argument("the neighbour list belongs to another device".into())),
+        }
+    }
+
+    /// As [`Engine::structure`] in memory of the device; returns energy and virial.
+    #[cfg(feature = "cuda")]
+    fn device_structure(
+        &self,
+        _list: &mut Neighbours,
+        _at: &crate::plan::OnDevice,
+        _species_of: &[u32],
+    ) -> Result<(f64, [[f64; 3]; 3])> {
+        Err(Error::Argument("device addresses need a plan on a CUDA device".into()))
+    }
 }
 
 /// The engine for a model in working precision `f32` or `f64`.
@@ -162,8 +192,16 @@ impl<V: Lanes> Cpu<V> {
         }
         let mut cpu =
             Cpu { n_species, e0, parts, offsets, groups, n_basis: at.basis, calls: Pool::new(), workers: Pool::new() };
-        cpu.set_readouts(&[model.linear_parameters()]);
+        cpu.fold(&[model.linear_parameters()]);
         cpu
+    }
+
+    fn fold(&mut self, parameters: &[Vec<f64>]) {
+        for (part, offset) in self.parts.iter_mut().zip(&self.offsets) {
+            let n = self.n_species * part.n_basis();
+            let weights: Vec<&[f64]> = parameters.iter().map(|p| &p[offset.parameter..][..n]).collect();
+            part.set_readouts(&weights);
+        }
     }
 
     /// Packs the block of `entry` for every group in turn.
@@ -184,15 +222,12 @@ impl<V: Lanes> Cpu<V> {
 }
 
 impl<V: Lanes> Engine for Cpu<V> {
-    fn set_readouts(&mut self, parameters: &[Vec<f64>]) {
-        for (part, offset) in self.parts.iter_mut().zip(&self.offsets) {
-            let n = self.n_species * part.n_basis();
-            let weights: Vec<&[f64]> = parameters.iter().map(|p| &p[offset.parameter..][..n]).collect();
-            part.set_readouts(&weights);
-        }
+    fn set_readouts(&mut self, parameters: &[Vec<f64>]) -> Result<()> {
+        self.fold(parameters);
+        Ok(())
     }
 
-    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs) {
+    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs) -> Result<()> {
         let n_readouts = readouts.len();
         let (n_centres, n_edges) = (graph.n_centres(), graph.n_edges());
         let mut call = self.calls.take();
@@ -266,7 +301,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                 }
             },
         );
-        let Some(out) = out.gradients else { return };
+        let Some(out) = out.gradients else { return Ok(()) };
         let n_atoms = graph.n_atoms();
         for k in 0..n_readouts {
             let gradients = &call.gradients[k * n_edges..][..n_edges];
@@ -283,18 +318,22 @@ impl<V: Lanes> Engine for Cpu<V> {
                 *to = from.map(Real::to_f64);
             }
         }
+        Ok(())
     }
 
-    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]) {
+    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]) -> Result<()> {
         self.basis_and_jacobian(graph, species_of, basis, None);
+        Ok(())
     }
 
-    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]) {
+    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]) -> Result<()> {
         self.basis_and_jacobian(graph, species_of, basis, Some(jacobian));
+        Ok(())
     }
 
-    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut assemble::Rows) {
+    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut assemble::Rows) -> Result<()> {
         self.assemble_rows(graph, species_of, rows);
+        Ok(())
     }
 
     fn bytes(&self) -> usize {

@@ -5,11 +5,11 @@ use crate::structure::Structure;
 /// Three basis vectors: those of periodic directions span the lattice and are as short as can be,
 /// the others are unit vectors perpendicular to everything before them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lattice {
+pub(crate) struct Lattice {
     /// Rows, Å.
     pub vectors: [[f64; 3]; 3],
     /// `fractional = position · inverse`
-    inverse: [[f64; 3]; 3],
+    pub inverse: [[f64; 3]; 3],
     pub periodic: [bool; 3],
     /// Basis vector `d` in terms of the given cell: `Σ_k transform[d][k] cell[k]`.
     pub transform: [[i64; 3]; 3],

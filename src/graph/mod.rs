@@ -7,7 +7,7 @@
 mod cells;
 mod external;
 mod incoming;
-mod lattice;
+pub(crate) mod lattice;
 mod list;
 mod search;
 mod select;

@@ -14,13 +14,13 @@ pub struct Angular<V: Lanes> {
     pub lmax: usize,
     /// Without the factor `r^l`.
     spherical: bool,
-    y00: V::Real,
+    pub(crate) y00: V::Real,
     /// `Y_{l,±l} = top[l] (x ± …) Y_{l−1,±(l−1)}`.
-    top: Vec<V::Real>,
+    pub(crate) top: Vec<V::Real>,
     /// `Y_lm = a z Y_{l−1,m} − b r² Y_{l−2,m}`, by (l, m ≥ 0).
-    recursion: Vec<[V::Real; 2]>,
+    pub(crate) recursion: Vec<[V::Real; 2]>,
     /// `∂_z`: α; `∂_x`, `∂_y`: ½β⁻ (towards m − 1) and ½β⁺ (towards m + 1), by (l, m ≥ 0).
-    gradient: Vec<[V::Real; 3]>,
+    pub(crate) gradient: Vec<[V::Real; 3]>,
 }
 
 /// The number of harmonics up to `lmax`.
@@ -29,7 +29,7 @@ pub const fn n_harmonics(lmax: usize) -> usize {
 }
 
 #[inline(always)]
-const fn triangle(l: usize, m: usize) -> usize {
+pub(crate) const fn triangle(l: usize, m: usize) -> usize {
     l * (l + 1) / 2 + m
 }
 

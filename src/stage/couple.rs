@@ -7,22 +7,22 @@ use std::collections::HashMap;
 #[derive(Clone, Debug)]
 pub struct Coupling {
     /// Monomial `k + 1` is `[parent, v]`: monomial `parent` times `A_v`. Monomial 0 is 1.
-    monomials: Vec<[u32; 2]>,
+    pub(crate) monomials: Vec<[u32; 2]>,
     /// `B` from monomials.
-    basis: Rows,
+    pub(crate) basis: Rows,
     /// `∂B_b/∂A_v` from monomials, one row for each non-zero entry.
-    derivative: Rows,
+    pub(crate) derivative: Rows,
     /// The `(v)` of each derivative row, grouped by `b`: those of `b` are `first[b]..first[b+1]`.
     pub derivative_v: Vec<u32>,
-    derivative_first: Vec<u32>,
+    pub(crate) derivative_first: Vec<u32>,
 }
 
 /// A sparse matrix by rows.
 #[derive(Clone, Debug, Default)]
-struct Rows {
-    first: Vec<u32>,
-    columns: Vec<u32>,
-    values: Vec<f64>,
+pub(crate) struct Rows {
+    pub(crate) first: Vec<u32>,
+    pub(crate) columns: Vec<u32>,
+    pub(crate) values: Vec<f64>,
 }
 
 impl Rows {

@@ -84,11 +84,11 @@ pub enum Functions {
 /// The nodes of one ordered pair's splines.
 #[derive(Clone, Copy, Debug)]
 pub struct Grid {
-    x0: f64,
-    x1: f64,
-    n_nodes: usize,
+    pub(crate) x0: f64,
+    pub(crate) x1: f64,
+    pub(crate) n_nodes: usize,
     /// First row in the matrix.
-    row: usize,
+    pub(crate) row: usize,
 }
 
 impl Grid {

@@ -1,6 +1,8 @@
 //! Golden data, and comparison by the largest entry.
 #![allow(dead_code)]
 
+pub mod compare;
+
 use acerust::model::{Model, PartSpec};
 use acerust::structure::Structure;
 use serde_json::Value;

@@ -1,0 +1,163 @@
+// The many-body part of a site: A, products, and their adjoint. The code before this file defines the layout:
+// SHELLS(X) with X(l, t0, n, a0), TRIE(OPEN, LEAF, CLOSE), harmonics() and harmonics_pullback().
+// GROUP lanes share a centre, each has some of its edges.
+
+// R_t = Σ_q w_q M[t, q]; the rows of a species pair start at `rows`.
+#ifdef SPLINE
+#define ROW(w, t) row_sum(rows, t, w)
+DEVICE real row_sum(const real* rows, int t, const real* w) {
+  real f = 0;
+#pragma unroll
+  for (int q = 0; q < N_TERMS; q++) f += w[q] * __ldg(rows + q * N_T + t);
+  return f;
+}
+#define ROWS(shared, zj, first) (matrix + (first) * N_T)
+#else
+#define ROW(w, t) row_sum(rows, t, w)
+DEVICE real row_sum(const real* rows, int t, const real* w) {
+  constexpr int N = 16 / sizeof(real);
+  struct alignas(16) Pack { real x[N]; };
+  real f = 0;
+#pragma unroll
+  for (int q = 0; q < N_TERMS; q += N) {
+    Pack m = *(const Pack*)(rows + t * ROW_SIZE + q);
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+      if (q + k < N_TERMS) f += w[q + k] * m.x[k];
+    }
+  }
+  return f;
+}
+#define ROWS(shared, zj, first) (shared + (zj) * PAIR_STRIDE)
+#endif
+
+// r^(−l), for spherical harmonics.
+#define POWER(l) (SPHERICAL ? power<real>(inv, l) : real(1))
+
+DEVICE void forward(const Site& site, const Part& part, const real* slab, const double* pairs, real* a) {
+  const real* matrix = part.matrix;
+#pragma unroll
+  for (int v = 0; v < N_A; v++) a[v] = 0;
+  for (u32 e = site.begin + site.lane; e < site.end; e += GROUP) {
+    Edge edge = site.edge(e);
+    if (edge.r >= RCUT) continue;
+    u32 zj = site.species_of(e);
+    real w[N_TERMS], y[N_Y];
+    u32 first = weights<false>(pairs + zj * PAIR_SIZE, edge.r, w, w);
+    harmonics(edge.x, edge.y, edge.z, y);
+    const real* rows = ROWS(slab, zj, first);
+    real inv = edge.inv;
+#define SHELL(l, t0, n, a0)                                                      \
+    _Pragma("unroll") for (int k = 0; k < n; k++) {                              \
+      real f = ROW(w, t0 + k) * POWER(l);                                        \
+      _Pragma("unroll") for (int m = 0; m < 2 * l + 1; m++) a[a0 + k * (2 * l + 1) + m] += f * y[l * l + m]; \
+    }
+    SHELLS(SHELL)
+#undef SHELL
+  }
+  if (GROUP > 1) {
+#pragma unroll
+    for (int v = 0; v < N_A; v++) a[v] = sum_lanes<GROUP>(a[v]);
+  }
+}
+
+// E = Σ_k c_k AA_k in nested form and, where GRAD, its adjoint.
+template <bool GRAD> DEVICE real products(const real* c, const real* a, real* bar) {
+  if (GRAD) {
+#pragma unroll
+    for (int v = 0; v < N_A; v++) bar[v * STRIDE] = 0;
+  }
+#ifdef TRIE
+  real s0 = c[0];
+  const real p0 = 1;
+#define OPEN(up, d, k, v) { const real p##d = p##up * a[v]; real s##d = c[k];
+#define LEAF(d, k, v) s##d += c[k] * a[v]; if (GRAD) bar[(v) * STRIDE] += c[k] * p##d;
+#define CLOSE(up, d, v) s##up += s##d * a[v]; if (GRAD) bar[(v) * STRIDE] += s##d * p##up; }
+  TRIE(OPEN, LEAF, CLOSE)
+#undef OPEN
+#undef LEAF
+#undef CLOSE
+  return s0;
+#else
+  // A node is (parent, v, first leaf, end of leaves).
+  real p[N_NODES], s[N_NODES];
+  p[0] = 1;
+  s[0] = c[0];
+  for (int k = 1; k < N_NODES; k++) {
+    p[k] = p[nodes[k][0]] * a[nodes[k][1]];
+    s[k] = c[k];
+  }
+  for (int k = N_NODES - 1; k >= 0; k--) {
+    real sum = s[k];
+    for (u32 i = nodes[k][2]; i < nodes[k][3]; i++) {
+      sum += c[N_NODES + i] * a[leaves[i]];
+      if (GRAD) bar[leaves[i] * STRIDE] += c[N_NODES + i] * p[k];
+    }
+    s[k] = sum;
+    if (k > 0) {
+      s[nodes[k][0]] += sum * a[nodes[k][1]];
+      if (GRAD) bar[nodes[k][1] * STRIDE] += sum * p[nodes[k][0]];
+    }
+  }
+  return s[0];
+#endif
+}
+
+// ∂E/∂r of one edge, given the adjoint of A.
+DEVICE real3 pullback(const Edge& edge, u32 zj, const Part& part, const real* slab, const double* pairs, const real* bar) {
+  const real* matrix = part.matrix;
+  real w[N_TERMS], dw[N_TERMS], y[N_Y], y_bar[N_Y];
+  u32 first = weights<true>(pairs + zj * PAIR_SIZE, edge.r, w, dw);
+  harmonics(edge.x, edge.y, edge.z, y);
+  const real* rows = ROWS(slab, zj, first);
+  real inv = edge.inv, radial = 0;
+#pragma unroll
+  for (int k = 0; k < N_Y; k++) y_bar[k] = 0;
+#define SHELL(l, t0, n, a0)                                                      \
+  _Pragma("unroll") for (int k = 0; k < n; k++) {                                \
+    real f = ROW(w, t0 + k) * POWER(l), df = ROW(dw, t0 + k) * POWER(l), sum = 0; \
+    if (SPHERICAL) df -= real(l) * inv * f;                                      \
+    _Pragma("unroll") for (int m = 0; m < 2 * l + 1; m++) {                      \
+      real b = bar[(a0 + k * (2 * l + 1) + m) * STRIDE];                         \
+      y_bar[l * l + m] += b * f;                                                 \
+      sum += b * y[l * l + m];                                                   \
+    }                                                                            \
+    radial += sum * df;                                                          \
+  }
+  SHELLS(SHELL)
+#undef SHELL
+  real3 g = harmonics_pullback(y, y_bar);
+  real k = radial * inv;
+  return {g.x + k * edge.x, g.y + k * edge.y, g.z + k * edge.z};
+}
+
+// ∂A_v/∂r of one edge into out[v · stride].
+DEVICE void derivatives(const Edge& edge, u32 zj, const Part& part, const real* slab, const double* pairs, real* out, int stride) {
+  const real* matrix = part.matrix;
+  real w[N_TERMS], dw[N_TERMS], y[N_Y];
+  real3 dy[N_Y];
+  u32 first = weights<true>(pairs + zj * PAIR_SIZE, edge.r, w, dw);
+  harmonics(edge.x, edge.y, edge.z, y);
+  harmonics_gradients(y, dy);
+  const real* rows = ROWS(slab, zj, first);
+  real inv = edge.inv;
+#define SHELL(l, t0, n, a0)                                                      \
+  for (int k = 0; k < n; k++) {                                                  \
+    real f = ROW(w, t0 + k) * POWER(l), df = ROW(dw, t0 + k) * POWER(l);         \
+    if (SPHERICAL) df -= real(l) * inv * f;                                      \
+    df *= inv;                                                                   \
+    _Pragma("unroll") for (int m = 0; m < 2 * l + 1; m++) {                      \
+      real* to = out + (a0 + k * (2 * l + 1) + m) * stride;                      \
+      real b = df * y[l * l + m];                                                \
+      to[0] = b * edge.x + f * dy[l * l + m].x;                                  \
+      to[1] = b * edge.y + f * dy[l * l + m].y;                                  \
+      to[2] = b * edge.z + f * dy[l * l + m].z;                                  \
+    }                                                                            \
+  }
+  SHELLS(SHELL)
+#undef SHELL
+}
+
+#undef ROW
+#undef ROWS
+#undef POWER

@@ -1,0 +1,338 @@
+//! Basis, Jacobian and design rows on the device, a chunk of centres at a time.
+
+use super::device::{Buffer, Device, Stream};
+use super::kernel::{Grid, Module, arguments};
+use super::part::{Kind, Part};
+use super::staging::Staging;
+use super::workspace::{DeviceGraph, Workspace};
+use super::{Cuda, FORCE_LANES, THREADS};
+use crate::cpu::assemble::Rows;
+use crate::graph::Graph;
+use crate::matrix::MatrixMut;
+use crate::stage::couple::Coupling;
+use crate::{Error, Result};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes of a chunk's Jacobian, about.
+const CHUNK_BYTES: usize = 1 << 30;
+
+/// The sparse maps of a many-body part on the device.
+pub struct CouplingBuffers {
+    whole: Vec<Buffer<u32>>,
+    values: Vec<Buffer<f64>>,
+    n_monomials: usize,
+    n_derivatives: usize,
+}
+
+/// The struct `Coupling` of the kernels.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Map {
+    monomials: u64,
+    n_monomials: u32,
+    n_derivatives: u32,
+    basis: [u64; 3],
+    derivative: [u64; 3],
+    derivative_v: u64,
+    derivative_of: u64,
+}
+
+impl CouplingBuffers {
+    pub fn new(coupling: &Coupling, device: &Arc<Device>, stream: &Stream) -> Result<CouplingBuffers> {
+        let (basis, derivative) = (&coupling.basis, &coupling.derivative);
+        let monomials: Vec<u32> = coupling.monomials.as_flattened().to_vec();
+        let whole = [
+            &monomials,
+            &basis.first,
+            &basis.columns,
+            &derivative.first,
+            &derivative.columns,
+            &coupling.derivative_v,
+            &coupling.derivative_first,
+        ];
+        let mut buffers = CouplingBuffers {
+            whole: Vec::new(),
+            values: Vec::new(),
+            n_monomials: coupling.n_monomials(),
+            n_derivatives: coupling.n_derivatives(),
+        };
+        for list in whole {
+            let mut buffer = Buffer::new(device);
+            buffer.upload(list, stream)?;
+            buffers.whole.push(buffer);
+        }
+        for list in [&basis.values, &derivative.values] {
+            let mut buffer = Buffer::new(device);
+            buffer.upload(list, stream)?;
+            buffers.values.push(buffer);
+        }
+        Ok(buffers)
+    }
+
+    fn map(&self) -> Map {
+        let [monomials, basis_first, basis_columns, first, columns, v, of] = std::array::from_fn(|k| self.whole[k].ptr);
+        Map {
+            monomials,
+            n_monomials: self.n_monomials as u32,
+            n_derivatives: self.n_derivatives as u32,
+            basis: [basis_first, basis_columns, self.values[0].ptr],
+            derivative: [first, columns, self.values[1].ptr],
+            derivative_v: v,
+            derivative_of: of,
+        }
+    }
+}
+
+/// Memory of a call.
+pub struct Memory {
+    basis: Buffer<f64>,
+    jacobian: Buffer<f64>,
+    monomials: Buffer<u8>,
+    derivatives: Buffer<u8>,
+    centre: Buffer<u32>,
+    /// Design rows; those of the energy and the virial together.
+    rows: Buffer<f64>,
+    sums: Buffer<f64>,
+}
+
+impl Memory {
+    pub fn new(device: &Arc<Device>) -> Memory {
+        let f = || Buffer::new(device);
+        let b = || Buffer::new(device);
+        let centre = Buffer::new(device);
+        Memory { basis: f(), jacobian: f(), monomials: b(), derivatives: b(), centre, rows: f(), sums: f() }
+    }
+}
+
+/// One part and some of its centres.
+struct Chunk {
+    part: usize,
+    centres: Range<usize>,
+    edges: Range<usize>,
+}
+
+impl Cuda {
+    /// The chunks of a part: whole centres whose Jacobian takes about [`CHUNK_BYTES`].
+    fn chunks(&self, graph: &Graph, part: usize) -> Vec<Chunk> {
+        let kind = &self.parts[part];
+        let row = 24 * kind.n_basis.max(1);
+        let per_centre = match &kind.kind {
+            Kind::Pair(_) => 0,
+            Kind::Ace(p) => 8 * (p.coupling.n_monomials() + p.coupling.n_derivatives()),
+        };
+        let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
+        for i in 0..graph.n_centres() {
+            bytes += row * graph.edges(i).len() + per_centre;
+            if bytes >= CHUNK_BYTES || i + 1 == graph.n_centres() {
+                let edges = graph.first[start] as usize..graph.first[i + 1] as usize;
+                chunks.push(Chunk { part, centres: start..i + 1, edges });
+                (start, bytes) = (i + 1, 0);
+            }
+        }
+        chunks
+    }
+
+    /// `B` of the chunk and, where wanted, its Jacobian, into `memory`.
+    fn chunk(
+        &self,
+        graph: &DeviceGraph,
+        chunk: &Chunk,
+        jacobian: bool,
+        stream: &Stream,
+        module: &Module,
+        memory: &mut Memory,
+    ) -> Result<()> {
+        let part = &self.parts[chunk.part];
+        let n = chunk.centres.len();
+        let width = part.n_basis as u32;
+        let basis = memory.basis.room(n * part.n_basis)?;
+        let j = if jacobian { memory.jacobian.room(chunk.edges.len() * part.n_basis * 3)? } else { 0 };
+        let parts = self.arguments(0);
+        let (centre0, edge0) = (chunk.centres.start as u32, chunk.edges.start as u32);
+        let DeviceGraph { first, neighbour, species, r, .. } = *graph;
+        let grid = Grid { blocks: n, threads: THREADS, shared: 0 };
+        let name = part.name(chunk.part);
+        let Kind::Ace(_) = &part.kind else {
+            // SAFETY: `room` made the outputs large enough for the chunk.
+            return unsafe {
+                let arguments =
+                    arguments![parts[0], centre0, edge0, first, neighbour, species, r, basis, width, j, width];
+                module.launch(&format!("basis_{name}"), grid, stream, arguments)
+            };
+        };
+        let maps = self.couplings[chunk.part].as_ref().expect("a many-body part has maps");
+        let map = maps.map();
+        let monomials = memory.monomials.room(n * maps.n_monomials * self.real())?;
+        let derivatives = if jacobian { memory.derivatives.room(n * maps.n_derivatives * self.real())? } else { 0 };
+        // SAFETY: as above.
+        unsafe {
+            let arguments =
+                arguments![parts[0], map, centre0, first, neighbour, species, r, basis, width, monomials, derivatives];
+            module.launch(&format!("basis_{name}"), grid, stream, arguments)?;
+            if jacobian {
+                let arguments =
+                    arguments![parts[0], map, centre0, edge0, first, neighbour, species, r, derivatives, j, width];
+                let grid = Grid { shared: part.jacobian_shared(self.real()), ..grid };
+                module.launch(&format!("jacobian_{name}"), grid, stream, arguments)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// (n_centres, n_basis) and, where wanted, (n_edges, n_basis, 3).
+    pub(super) fn basis_and_jacobian(
+        &self,
+        graph: &Graph,
+        species_of: &[u32],
+        basis: &mut [f64],
+        mut jacobian: Option<&mut [f64]>,
+    ) -> Result<()> {
+        let module = self.module("basis", 0)?;
+        self.with_workspace(|w| {
+            let on_device = w.upload(graph, species_of, 1, 1)?;
+            let Workspace { stream, memory, staging, .. } = w;
+            let mut copy = Vec::new();
+            for part in 0..self.parts.len() {
+                let (n, at) = (self.parts[part].n_basis, self.parts[part].basis);
+                for chunk in self.chunks(graph, part) {
+                    self.chunk(&on_device, &chunk, jacobian.is_some(), stream, &module, memory)?;
+                    copy.resize(chunk.centres.len() * n, 0.0);
+                    staging.download(&memory.basis, 0, &mut copy, stream)?;
+                    spread(&copy, n, &mut basis[chunk.centres.start * self.n_basis..], self.n_basis, at);
+                    if let Some(jacobian) = &mut jacobian {
+                        copy.resize(chunk.edges.len() * n * 3, 0.0);
+                        staging.download(&memory.jacobian, 0, &mut copy, stream)?;
+                        let to = &mut jacobian[chunk.edges.start * self.n_basis * 3..];
+                        spread(&copy, 3 * n, to, 3 * self.n_basis, 3 * at);
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn assemble_rows(&self, graph: &Graph, species_of: &[u32], rows: &mut Rows) -> Result<()> {
+        let module = self.module("basis", 0)?;
+        let n_params = self.n_species * self.n_basis;
+        self.with_workspace(|w| {
+            let on_device = w.upload(graph, species_of, 1, 1)?;
+            let Workspace { stream, memory, staging, .. } = w;
+            let energy_row = memory.sums.fill(0, 7 * n_params, stream)?;
+            let virial_rows = energy_row + 8 * n_params as u64;
+            let n_rows = 3 * graph.n_atoms();
+            // Rows have the caller's order on the device too, without gaps.
+            let by_columns = rows.forces.as_ref().is_some_and(|f| f.strides()[1] != 1);
+            let step = if by_columns { [1, n_rows as u64] } else { [n_params as u64, 1] };
+            let with_jacobian = rows.forces.is_some() || rows.virial.is_some();
+            if rows.forces.is_some() {
+                memory.rows.fill(0, n_rows * n_params, stream)?;
+            }
+            let centre = memory.centre.room(graph.n_edges())?;
+            let n_centres = graph.n_centres() as u32;
+            let DeviceGraph { first, incoming_first, incoming, species, r, .. } = on_device;
+            // SAFETY: here and below `room` and `fill` made every buffer as large as the kernels need.
+            unsafe {
+                let blocks = graph.n_centres().div_ceil(THREADS / FORCE_LANES);
+                let grid = Grid { blocks, threads: THREADS, shared: 0 };
+                module.launch("centres", grid, stream, arguments![n_centres, first, centre])?;
+            }
+            for part in 0..self.parts.len() {
+                let n = self.parts[part].n_basis;
+                let (n32, width, column) = (n as u32, n_params as u32, self.parts[part].parameter as u32);
+                let by_species = Grid { blocks: n * self.n_species, threads: THREADS, shared: 0 };
+                for chunk in self.chunks(graph, part) {
+                    self.chunk(&on_device, &chunk, with_jacobian, stream, &module, memory)?;
+                    let (centre0, n_chunk) = (chunk.centres.start as u32, chunk.centres.len() as u32);
+                    let (edge0, edge1) = (chunk.edges.start as u32, chunk.edges.end as u32);
+                    let (basis, jacobian) = (memory.basis.ptr, memory.jacobian.ptr);
+                    if rows.energy.is_some() {
+                        let arguments = arguments![centre0, n_chunk, species, basis, n32, energy_row, column];
+                        unsafe { module.launch("energy_row", by_species, stream, arguments) }?;
+                    }
+                    if rows.forces.is_some() {
+                        let tiles = n.div_ceil(THREADS);
+                        let tiles32 = tiles as u32;
+                        let grid = Grid { blocks: graph.n_atoms() * tiles, threads: THREADS, shared: 0 };
+                        let arguments = arguments![
+                            n_centres,
+                            edge0,
+                            edge1,
+                            first,
+                            incoming_first,
+                            incoming,
+                            centre,
+                            species,
+                            jacobian,
+                            n32,
+                            tiles32,
+                            memory.rows.ptr,
+                            step[0],
+                            step[1],
+                            column
+                        ];
+                        unsafe { module.launch("force_rows", grid, stream, arguments) }?;
+                    }
+                    if rows.virial.is_some() {
+                        let arguments =
+                            arguments![edge0, edge1, centre, species, r, jacobian, n32, virial_rows, width, column];
+                        unsafe { module.launch("virial_rows", by_species, stream, arguments) }?;
+                    }
+                }
+            }
+            if let Some(matrix) = &mut rows.forces {
+                download(matrix, &memory.rows, staging, stream)?;
+            }
+            let mut host = vec![0.0; 7 * n_params];
+            memory.sums.download(&mut host, stream)?;
+            if let Some(matrix) = &mut rows.energy {
+                write_rows(matrix, &host, &[0]);
+            }
+            if let Some(matrix) = &mut rows.virial {
+                let nine = [0, 5, 4, 5, 1, 3, 4, 3, 2];
+                write_rows(matrix, &host[n_params..], if matrix.n_rows() == 6 { &[0, 1, 2, 3, 4, 5] } else { &nine });
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Rows of length `n` into places of rows of length `width`.
+fn spread(from: &[f64], n: usize, to: &mut [f64], width: usize, at: usize) {
+    for (from, to) in from.chunks(n.max(1)).zip(to.chunks_mut(width.max(1))) {
+        to[at..at + n].copy_from_slice(from);
+    }
+}
+
+/// Row `k` of the matrix becomes row `which[k]` of `from`.
+fn write_rows(matrix: &mut MatrixMut, from: &[f64], which: &[usize]) {
+    let (n, strides) = (matrix.n_cols(), matrix.strides());
+    for (k, &row) in which.iter().enumerate() {
+        for c in 0..n {
+            matrix.data()[k * strides[0] + c * strides[1]] = from[row * n + c];
+        }
+    }
+}
+
+/// Copies a matrix without gaps, in the order of `to`, into the memory of `to`.
+fn download(to: &mut MatrixMut, from: &Buffer<f64>, staging: &mut Staging, stream: &Stream) -> Result<()> {
+    let (n_rows, n_cols, strides) = (to.n_rows(), to.n_cols(), to.strides());
+    let (inner, outer, ld) = if strides[1] == 1 { (n_cols, n_rows, strides[0]) } else { (n_rows, n_cols, strides[1]) };
+    let data = to.data();
+    if inner == ld {
+        return staging.download(from, 0, &mut data[..inner * outer], stream);
+    }
+    for (k, line) in data.chunks_mut(ld).take(outer).enumerate() {
+        from.download_from(k * inner, &mut line[..inner], stream)?;
+    }
+    Ok(())
+}
+
+/// Makes the maps of every many-body part.
+pub fn couplings(parts: &[Part], device: &Arc<Device>, stream: &Stream) -> Result<Vec<Option<CouplingBuffers>>> {
+    let map = |part: &Part| match &part.kind {
+        Kind::Pair(_) => Ok::<_, Error>(None),
+        Kind::Ace(program) => CouplingBuffers::new(&program.coupling, device, stream).map(Some),
+    };
+    parts.iter().map(map).collect()
+}

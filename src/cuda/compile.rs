@@ -1,0 +1,127 @@
+//! NVRTC: from CUDA C++ to machine code, kept on disk.
+
+use crate::{Error, Result};
+use cudarc::nvrtc::{result, sys};
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+/// Compiles `source` for `sm_<architecture>`; the cache is asked first.
+///
+/// The cache is `$ACERUST_CACHE`, else `acerust` in the user's cache folder; where neither can be written to, nothing
+/// is kept. Several processes may share it: files are written under another name and then renamed.
+pub fn cubin(name: &str, source: &str, architecture: u32) -> Result<Vec<u8>> {
+    let key = fnv(source, architecture);
+    let file = cache().map(|folder| folder.join(format!("{name}-sm{architecture}-{key:032x}.cubin")));
+    if let Some(bytes) = file.as_ref().and_then(|f| std::fs::read(f).ok()).filter(|b| b.starts_with(b"\x7fELF")) {
+        return Ok(bytes);
+    }
+    let (bytes, _) = compile(name, source, architecture, &[])?;
+    if let Some(file) = file {
+        keep(&file, &bytes);
+    }
+    Ok(bytes)
+}
+
+/// Compiles without a cache, with further options; returns machine code and the compiler's log.
+pub fn compile(name: &str, source: &str, architecture: u32, more: &[&str]) -> Result<(Vec<u8>, String)> {
+    find_nvrtc()?;
+    let fail = |what: &str, e: result::NvrtcError| Error::Device(format!("NVRTC: {what} {name}.cu: {e}"));
+    let text = CString::new(source).map_err(|_| Error::Device("NVRTC: a zero byte in the source".into()))?;
+    let title = CString::new(format!("{name}.cu")).expect("no zero byte");
+    let program = result::create_program(&text, Some(&title)).map_err(|e| fail("reading", e))?;
+    let mut options = vec![format!("--gpu-architecture=sm_{architecture}"), "-std=c++17".into()];
+    options.extend(more.iter().map(|o| o.to_string()));
+    // SAFETY: the program is alive until it is destroyed below.
+    let compiled = unsafe { result::compile_program(program, &options) };
+    let log = unsafe { result::get_program_log(program) }.unwrap_or_default();
+    let log: Vec<u8> = log.iter().map(|&c| c as u8).filter(|&c| c != 0).collect();
+    let log = String::from_utf8_lossy(&log).into_owned();
+    let compiled = compiled.map_err(|e| Error::Device(format!("NVRTC: {name}.cu for sm_{architecture}: {e}\n{log}")));
+    let bytes = compiled.and_then(|()| unsafe {
+        let mut size = 0;
+        sys::nvrtcGetCUBINSize(program, &mut size).result().map_err(|e| fail("measuring", e))?;
+        let mut bytes = vec![0u8; size];
+        sys::nvrtcGetCUBIN(program, bytes.as_mut_ptr().cast()).result().map_err(|e| fail("fetching", e))?;
+        Ok((bytes, log))
+    });
+    // SAFETY: created above, used no more.
+    let _ = unsafe { result::destroy_program(program) };
+    bytes
+}
+
+/// Makes sure that NVRTC can be opened: by the loader's own search, or from the places where CUDA is installed.
+fn find_nvrtc() -> Result<()> {
+    // SAFETY: opening NVRTC has no side effects.
+    if unsafe { sys::is_culib_present() } {
+        return Ok(());
+    }
+    let mut folders: Vec<PathBuf> = Vec::new();
+    folders.extend(std::env::var_os("ACERUST_NVRTC").map(PathBuf::from));
+    for root in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(std::env::var_os).map(PathBuf::from) {
+        folders.extend([root.join("lib64"), root.join("lib"), root.join("bin")]);
+    }
+    folders.push("/usr/local/cuda/lib64".into());
+    for folder in folders {
+        if open(&folder, "libnvrtc.so.") {
+            // NVRTC opens its built-in headers by name as soon as it compiles.
+            open(&folder, "libnvrtc-builtins.so.");
+            // SAFETY: as above.
+            if unsafe { sys::is_culib_present() } {
+                return Ok(());
+            }
+        }
+    }
+    Err(Error::Device(
+        "CUDA: the driver is there, but not NVRTC, which compiles the kernels: install the CUDA toolkit's package \
+         'cuda-nvrtc' (or `pip install nvidia-cuda-nvrtc`) and set LD_LIBRARY_PATH or ACERUST_NVRTC to the folder \
+         of libnvrtc.so"
+            .into(),
+    ))
+}
+
+/// Opens the libraries of a folder whose names begin so, for good: the loader then finds them by name.
+fn open(folder: &Path, prefix: &str) -> bool {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found = false;
+    for file in files.filter(|f| f.file_name().to_string_lossy().starts_with(prefix)) {
+        // SAFETY: opening NVRTC has no side effects.
+        if let Ok(library) = unsafe { libloading::Library::new(file.path()) } {
+            std::mem::forget(library);
+            found = true;
+        }
+    }
+    found
+}
+
+fn cache() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    folder("ACERUST_CACHE")
+        .or_else(|| folder("XDG_CACHE_HOME").map(|f| f.join("acerust")))
+        .or_else(|| folder("HOME").map(|f| f.join(".cache/acerust")))
+        .or_else(|| folder("LOCALAPPDATA").map(|f| f.join("acerust")))
+}
+
+/// Writes `file` in one step; a failure is no error, the next call compiles again.
+fn keep(file: &Path, bytes: &[u8]) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let turn = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let Some(folder) = file.parent() else { return };
+    let temporary = folder.join(format!(".{}-{turn}", std::process::id()));
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&temporary, bytes));
+    if written.and_then(|()| std::fs::rename(&temporary, file)).is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+}
+
+/// FNV-1a in 128 bits: the same on every machine, and no two sources will ever share it by chance.
+fn fnv(source: &str, architecture: u32) -> u128 {
+    let version = NVRTC_OPTIONS_VERSION.to_le_bytes();
+    let bytes = source.bytes().chain(architecture.to_le_bytes()).chain(version);
+    bytes.fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |h, b| {
+        (h ^ u128::from(b)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    })
+}
+
+/// To be raised when the options of the compiler change.
+const NVRTC_OPTIONS_VERSION: u32 = 1;

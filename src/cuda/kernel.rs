@@ -1,0 +1,100 @@
+//! Compiled kernels and their launch.
+
+use super::compile;
+use super::device::{Device, Stream, failed};
+use super::source::Source;
+use crate::Result;
+use cudarc::driver::{result, sys};
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::sync::{Arc, Mutex};
+
+/// A loaded module.
+pub struct Module {
+    raw: sys::CUmodule,
+    device: Arc<Device>,
+    functions: Mutex<HashMap<String, (usize, usize)>>,
+    pub shared: usize,
+    pub shared_gradient: usize,
+}
+
+// SAFETY: handles may be used from any thread.
+unsafe impl Send for Module {}
+unsafe impl Sync for Module {}
+
+/// How a kernel is launched.
+#[derive(Clone, Copy)]
+pub struct Grid {
+    pub blocks: usize,
+    pub threads: usize,
+    /// Bytes of dynamic shared memory.
+    pub shared: usize,
+}
+
+impl Module {
+    pub fn load(device: &Arc<Device>, source: &Source) -> Result<Module> {
+        let image = compile::cubin(source.name, &source.text, device.architecture)?;
+        device.bind()?;
+        // SAFETY: the image is a complete ELF file.
+        let raw = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(failed("loading kernels"))?;
+        let Source { shared, shared_gradient, .. } = *source;
+        Ok(Module { raw, device: device.clone(), functions: Mutex::default(), shared, shared_gradient })
+    }
+
+    /// Launches `kernel`; does nothing for a grid without blocks.
+    ///
+    /// # Safety
+    /// The arguments must be what the kernel expects, and what they point to must be large enough and outlive it.
+    pub unsafe fn launch(
+        &self,
+        kernel: &str,
+        grid: Grid,
+        stream: &Stream,
+        arguments: &mut [*mut c_void],
+    ) -> Result<()> {
+        if grid.blocks == 0 {
+            return Ok(());
+        }
+        let function = self.function(kernel, grid.shared)?;
+        let launched = unsafe {
+            let (blocks, threads) = ((grid.blocks as u32, 1, 1), (grid.threads as u32, 1, 1));
+            result::launch_kernel(function, blocks, threads, grid.shared as u32, stream.raw, arguments)
+        };
+        launched.map_err(failed(kernel))
+    }
+
+    fn function(&self, name: &str, shared: usize) -> Result<sys::CUfunction> {
+        let mut functions = self.functions.lock().unwrap_or_else(|e| e.into_inner());
+        let known = functions.get(name).copied();
+        if let Some((f, most)) = known
+            && shared <= most
+        {
+            return Ok(f as sys::CUfunction);
+        }
+        let title = CString::new(name).expect("no zero byte");
+        // SAFETY: the module is loaded.
+        let f = unsafe { result::module::get_function(self.raw, title) }.map_err(failed(name))?;
+        if shared > 48 << 10 {
+            let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function is alive.
+            unsafe { result::function::set_function_attribute(f, most, shared as i32) }.map_err(failed(name))?;
+        }
+        functions.insert(name.to_owned(), (f as usize, shared.max(48 << 10)));
+        Ok(f)
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        if self.device.bind().is_ok() {
+            // SAFETY: nothing launches from it any more.
+            let _ = unsafe { result::module::unload(self.raw) };
+        }
+    }
+}
+
+/// The addresses of kernel arguments.
+macro_rules! arguments {
+    ($($x:expr),* $(,)?) => { &mut [$((&raw const $x).cast_mut().cast::<std::ffi::c_void>()),*] };
+}
+pub(super) use arguments;

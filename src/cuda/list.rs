@@ -1,0 +1,480 @@
+//! A neighbour list that is built, reused and evaluated on the device.
+
+use super::THREADS;
+use super::device::{Buffer, Device, Stream, failed};
+use super::kernel::{Grid, Module, arguments};
+use super::staging::Staging;
+use super::workspace::DeviceGraph;
+use crate::graph::lattice::Lattice;
+use crate::structure::Structure;
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// Numbers that a thread sums in the first step of a scan, times the threads of a block.
+const CHUNK: usize = 8 * THREADS;
+/// Blocks that look for the bounds of the positions.
+const BOUNDS_BLOCKS: usize = 64;
+/// Threads of the block that sorts a small system, and its limits: what its shared memory holds, and what it does
+/// faster than several launches.
+const SMALL: usize = 1024;
+const SMALL_CELLS: usize = 8 << 10;
+const SMALL_ATOMS: usize = 4 << 10;
+const CLEAR: u32 = u32::MAX;
+
+/// What the kernels say about a list.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Status {
+    /// The first atom whose position is not finite.
+    infinite: u32,
+    /// The first atom that shares its place with another.
+    coincident: u32,
+    /// Whether an atom has moved by more than half the skin.
+    moved: u32,
+    padding: u32,
+    n_edges: u64,
+}
+
+impl Status {
+    /// From the numbers that the kernels left among the results.
+    pub fn from_words(words: [f64; 3]) -> Status {
+        let [a, b, n_edges] = words.map(f64::to_bits);
+        Status { infinite: a as u32, coincident: (a >> 32) as u32, moved: b as u32, padding: 0, n_edges }
+    }
+}
+
+/// The struct `Slots` of the kernels.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Slots {
+    atom: u64,
+    home: u64,
+    sorted: u64,
+    built: u64,
+    species: u64,
+}
+
+/// The struct `Cells` of the kernels.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Cells {
+    vectors: [[f64; 3]; 3],
+    inverse: [[f64; 3]; 3],
+    origin: [f64; 3],
+    scale: [f64; 3],
+    n: [i32; 3],
+    reach: [i32; 3],
+    periodic: [i32; 3],
+}
+
+/// What a list was built for.
+#[derive(PartialEq)]
+struct Built {
+    numbers: Vec<u8>,
+    cell: [[f64; 3]; 3],
+    pbc: [bool; 3],
+}
+
+/// The list and its memory. See [`crate::plan::Neighbours`].
+pub struct DeviceList {
+    rcut: f64,
+    skin: f64,
+    built: Option<Built>,
+    /// What `species` holds.
+    last_species: Vec<u32>,
+    pub builds: usize,
+    cells: Cells,
+    /// Edges that the last build wanted where it lacked memory; else 0.
+    wanted: usize,
+    volume: f64,
+    group: usize,
+    n_slots: usize,
+    pub stream: Stream,
+    /// With their lanes: for small and for large systems.
+    kernels: [(usize, Arc<Module>); 2],
+    small: bool,
+    /// Whether the reverse edges are those of this list.
+    reversed: bool,
+    x: Buffer<[f64; 3]>,
+    sorted: Buffer<[f64; 3]>,
+    home: Buffer<[f64; 3]>,
+    built_x: Buffer<[f64; 3]>,
+    r: Buffer<[f64; 3]>,
+    species: Buffer<u32>,
+    sorted_species: Buffer<u32>,
+    key: Buffer<u32>,
+    start: Buffer<u32>,
+    count: Buffer<u32>,
+    atom: Buffer<u32>,
+    first: Buffer<u32>,
+    neighbour: Buffer<u32>,
+    image: Buffer<u32>,
+    reverse: Buffer<u32>,
+    order: Buffer<u32>,
+    sums: Buffer<u32>,
+    sums_of_lanes: Buffer<u32>,
+    total: Buffer<u32>,
+    bounds: Buffer<f64>,
+}
+
+/// Where positions are.
+pub enum Positions<'a> {
+    Host(&'a [[f64; 3]]),
+    Device(u64),
+}
+
+/// Everything but the positions.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    pub numbers: &'a [u8],
+    pub species: &'a [u32],
+    pub cell: [[f64; 3]; 3],
+    pub pbc: [bool; 3],
+}
+
+impl DeviceList {
+    pub fn new(device: &Arc<Device>, kernels: [(usize, Arc<Module>); 2], rcut: f64, skin: f64) -> Result<DeviceList> {
+        let b = || Buffer::new(device);
+        let p = || Buffer::new(device);
+        let stream = Stream::new(device)?;
+        #[rustfmt::skip]
+        let list = DeviceList {
+            rcut, skin, built: None, last_species: Vec::new(), builds: 0, cells: Cells::default(), wanted: 0, volume: 0.0, group: 1, n_slots: 0, stream, kernels, small: true, reversed: false,
+            x: p(), sorted: p(), home: p(), built_x: p(), r: p(), species: b(), sorted_species: b(), key: b(), start: b(),
+            count: b(), atom: b(), first: b(), neighbour: b(), image: b(), reverse: b(), order: b(), sums: b(), total: b(),
+            sums_of_lanes: b(), bounds: Buffer::new(device),
+        };
+        Ok(list)
+    }
+
+    /// Whether the list may hold for this structure: all but the positions is as before.
+    pub fn may_hold(&self, frame: &Frame) -> bool {
+        self.built.as_ref().is_some_and(|b| b.cell == frame.cell && b.pbc == frame.pbc && b.numbers == frame.numbers)
+    }
+
+    /// Lets the next call wait for the caller's stream.
+    pub fn follow(&self, stream: u64) -> Result<()> {
+        self.stream.follow(stream)
+    }
+
+    /// The old list at new positions; the kernels leave a [`Status`] at the address `status`.
+    pub fn reuse(&mut self, frame: &Frame, x: u64, status: u64) -> Result<DeviceGraph> {
+        let n = frame.numbers.len();
+        let limit = (0.5 * self.skin).powi(2) * (1.0 - 1e-9);
+        let (count, cells) = (n as u32, self.cells);
+        let Slots { atom, home, sorted, built, .. } = self.slots(n)?;
+        let (first, neighbour, image, r) = (self.first.ptr, self.neighbour.ptr, self.image.ptr, self.r.ptr);
+        self.clear(status)?;
+        let arguments = arguments![count, limit, x, atom, home, built, sorted, status];
+        self.launch("refresh", per_atom(n), arguments)?;
+        let arguments = arguments![cells, count, first, neighbour, image, sorted, r];
+        self.launch("vectors", self.per_lanes(n), arguments)?;
+        Ok(self.graph(n))
+    }
+
+    /// The reverse of each edge, found when it is first asked for.
+    pub fn reverse(&mut self, n: usize) -> Result<u64> {
+        let (first, neighbour, image, reverse) = (self.first.ptr, self.neighbour.ptr, self.image.ptr, self.reverse.ptr);
+        if !self.reversed {
+            let n32 = n as u32;
+            let arguments = arguments![n32, first, neighbour, image, reverse];
+            self.launch("reverse_edges", self.per_lanes(n), arguments)?;
+            self.reversed = true;
+        }
+        Ok(reverse)
+    }
+
+    /// Whether the results hold that were computed with this list; else it must be built (again).
+    ///
+    /// # Errors
+    /// What was found wrong with the structure.
+    pub fn accepts(&mut self, status: Status, reused: bool) -> Result<bool> {
+        let reach = self.rcut + self.skin;
+        let failure = if reused {
+            None
+        } else if status.infinite != CLEAR {
+            Some(Error::Structure(format!("atom {}: its position is not finite", status.infinite)))
+        } else if status.coincident != CLEAR {
+            Some(Error::Graph(format!("atom {} is at the same place as another one", status.coincident)))
+        } else if status.n_edges > u64::from(u32::MAX) {
+            Some(Error::Graph(format!("more than {} edges within {reach} Å", u32::MAX)))
+        } else {
+            None
+        };
+        let holds =
+            failure.is_none() && if reused { status.moved == CLEAR } else { status.n_edges <= self.room() as u64 };
+        if !holds {
+            self.built = None;
+            self.wanted = status.n_edges.min(u64::from(u32::MAX)) as usize;
+        }
+        failure.map_or(Ok(holds), Err)
+    }
+
+    /// The number of edges that there is memory for.
+    fn room(&self) -> usize {
+        let least = self.neighbour.capacity().min(self.image.capacity()).min(self.reverse.capacity());
+        least.min(self.r.capacity()).min(u32::MAX as usize)
+    }
+
+    fn clear(&self, status: u64) -> Result<()> {
+        let bytes = size_of::<Status>() - 8;
+        // SAFETY: the caller has room for a status there.
+        let cleared = unsafe { cudarc::driver::result::memset_d8_async(status, 0xff, bytes, self.stream.raw) };
+        cleared.map_err(failed("clearing"))
+    }
+
+    fn slots(&mut self, n: usize) -> Result<Slots> {
+        Ok(Slots {
+            atom: self.atom.room(n)?,
+            home: self.home.room(n)?,
+            sorted: self.sorted.room(n)?,
+            built: self.built_x.room(n)?,
+            species: self.sorted_species.room(n)?,
+        })
+    }
+
+    /// The address of the positions, copied where they are on the host.
+    pub fn positions(&mut self, positions: &Positions, staging: &mut Staging) -> Result<u64> {
+        match *positions {
+            Positions::Host(x) => staging.upload(&mut self.x, x, &self.stream),
+            Positions::Device(address) => Ok(address),
+        }
+    }
+
+    /// Builds the list anew; the kernels leave a [`Status`] at the address `status`, and an empty graph where the edges
+    /// outnumber the memory.
+    ///
+    /// # Errors
+    /// As [`crate::graph::Graph::build`], and cells so small that more than 126 of them lie within the cutoff.
+    pub fn build(&mut self, frame: &Frame, x: u64, n_species: usize, group: usize, status: u64) -> Result<DeviceGraph> {
+        self.built = None;
+        let n = frame.numbers.len();
+        if n > u32::MAX as usize / 32 {
+            return Err(Error::Graph(format!("{n} atoms are more than a list on the device can hold")));
+        }
+        self.small = n <= SMALL_ATOMS;
+        self.lay_grid(frame, x, n)?;
+        self.group = group;
+        self.make_room(n)?;
+        let (cells, n32) = (self.cells, n as u32);
+        let rcut2 = (self.rcut + self.skin).powi(2);
+        if self.last_species != frame.species {
+            self.species.upload(frame.species, &self.stream)?;
+            self.last_species.clear();
+            self.last_species.extend_from_slice(frame.species);
+        }
+        self.sort(n, n_species, x, status)?;
+        let slots = self.slots(n)?;
+        let room = self.room() as u32;
+        let (key, start) = (self.key.ptr, self.start.ptr);
+        let lanes = self.lanes();
+        let degree = self.count.room(n * lanes)?;
+        let before = self.sums_of_lanes.room(n * lanes + 1)?;
+        let first = self.first.room(n + 1)?;
+        let (neighbour, image, r) = (self.neighbour.ptr, self.image.ptr, self.r.ptr);
+        let arguments = arguments![cells, n32, rcut2, key, start, slots, degree, status];
+        self.launch("count_edges", self.per_lanes(n), arguments)?;
+        self.scan(n * lanes, degree, before, status + 16, first, room)?;
+        let arguments = arguments![cells, n32, rcut2, key, start, slots, before, room, neighbour, image];
+        self.launch("fill_edges", self.per_lanes(n), arguments)?;
+        let sorted = slots.sorted;
+        let arguments = arguments![cells, n32, first, neighbour, image, sorted, r];
+        self.launch("vectors", self.per_lanes(n), arguments)?;
+        self.reversed = false;
+        self.built = Some(Built { numbers: frame.numbers.to_vec(), cell: frame.cell, pbc: frame.pbc });
+        self.builds += 1;
+        Ok(self.graph(n))
+    }
+
+    /// Atoms into cells, and slots into the order of evaluation.
+    fn sort(&mut self, n: usize, n_species: usize, x: u64, status: u64) -> Result<()> {
+        let (cells, n32) = (self.cells, n as u32);
+        let n_cells = cells.n.iter().map(|&n| n as usize).product::<usize>();
+        let (key, start) = (self.key.room(n)?, self.start.room(n_cells + 1)?);
+        let (slots, species) = (self.slots(n)?, self.species.ptr);
+        let block = THREADS / self.group;
+        self.n_slots = if n_species > 1 { n.next_multiple_of(block) + n_species * block } else { n };
+        let (n_cells32, n_species32, block) = (n_cells as u32, n_species as u32, block as u32);
+        if self.small && n_cells <= SMALL_CELLS {
+            let order = self.order.room(self.n_slots)?;
+            let n_slots = self.n_slots as u32;
+            let grid = Grid { blocks: 1, threads: SMALL, shared: 4 * n_cells };
+            let arguments = arguments![
+                cells,
+                n32,
+                n_cells32,
+                x,
+                species,
+                key,
+                start,
+                slots,
+                status,
+                n_species32,
+                block,
+                n_slots,
+                order
+            ];
+            return self.launch("sort_small", grid, arguments);
+        }
+        self.clear(status)?;
+        let total = self.total.room(2)?;
+        let count = self.count.fill(0, n_cells, &self.stream)?;
+        self.launch("bin", per_atom(n), arguments![cells, n32, x, key, count, status])?;
+        self.scan(n_cells, count, start, total, 0, 0)?;
+        self.count.fill(0, n_cells, &self.stream)?;
+        let atom = slots.atom;
+        self.launch("place", per_atom(n), arguments![n32, key, start, count, atom])?;
+        self.launch("settle", per_atom(n_cells), arguments![n_cells32, start, atom])?;
+        self.launch("move_in", per_atom(n), arguments![cells, n32, x, species, slots])?;
+        if n_species == 1 {
+            return Ok(());
+        }
+        let order = self.order.fill(0xff, self.n_slots, &self.stream)?;
+        let (blocks, n_counts) = (n.div_ceil(THREADS), n.div_ceil(THREADS) * n_species);
+        let count = self.count.room(n_counts)?;
+        let before = self.sums_of_lanes.room(n_counts + 1)?;
+        let grid = Grid { blocks, threads: THREADS, shared: 0 };
+        let sorted = slots.species;
+        self.launch("order_count", grid, arguments![n32, n_species32, sorted, count])?;
+        self.scan(n_counts, count, before, total, 0, 0)?;
+        self.launch("order_place", grid, arguments![n32, n_species32, block, sorted, before, order])
+    }
+
+    /// Memory for as many edges as the last build wanted, or for a guess.
+    fn make_room(&mut self, n: usize) -> Result<()> {
+        let guess = || {
+            let reach = self.rcut + self.skin;
+            let density = match self.cells.periodic {
+                [1, 1, 1] => n as f64 / self.volume,
+                _ => 0.06,
+            };
+            let most = (n as f64 * n as f64 * 27.0).max(64.0);
+            let edges = 1.2 * n as f64 * (4.2 * reach.powi(3) * density + 4.0);
+            edges.min(most).min(f64::from(u32::MAX)) as usize
+        };
+        let wanted = if self.wanted > 0 { self.wanted } else { guess() };
+        self.wanted = 0;
+        if self.room() == 0 || wanted > self.room() {
+            self.neighbour.room(wanted)?;
+            self.image.room(wanted)?;
+            self.reverse.room(wanted)?;
+            self.r.room(wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Launches a kernel of the list.
+    fn launch(&self, kernel: &str, grid: Grid, arguments: &mut [*mut std::ffi::c_void]) -> Result<()> {
+        // SAFETY: the callers pass what `list.cu` declares, with buffers of the sizes that it works on.
+        unsafe { self.kernels[usize::from(!self.small)].1.launch(kernel, grid, &self.stream, arguments) }
+    }
+
+    /// Lanes that share an atom.
+    fn lanes(&self) -> usize {
+        self.kernels[usize::from(!self.small)].0
+    }
+
+    fn per_lanes(&self, n: usize) -> Grid {
+        Grid { blocks: n.div_ceil(THREADS / self.lanes()), threads: THREADS, shared: 0 }
+    }
+
+    fn graph(&self, n: usize) -> DeviceGraph {
+        DeviceGraph {
+            n_atoms: n,
+            n_centres: n,
+            n_edges: self.room(),
+            first: self.first.ptr,
+            neighbour: self.neighbour.ptr,
+            species: self.sorted_species.ptr,
+            r: self.r.ptr,
+            incoming_first: self.first.ptr,
+            incoming: self.reverse.ptr,
+            order: self.order.ptr,
+            n_slots: self.n_slots,
+            group: self.group,
+            atom: self.atom.ptr,
+        }
+    }
+
+    /// Exclusive sums of `n` numbers; `out` has room for one more, `total` for 64 bits. Where `first` is given, it gets
+    /// every `lanes`-th sum, or zeros where the total exceeds `room`.
+    fn scan(&mut self, n: usize, input: u64, out: u64, total: u64, first: u64, room: u32) -> Result<()> {
+        let n32 = n as u32;
+        if n <= SMALL * 64 {
+            let grid = Grid { blocks: 1, threads: SMALL, shared: 0 };
+            return self.launch("scan_small", grid, arguments![n32, input, out, total, first, room]);
+        }
+        let chunks = n.div_ceil(CHUNK);
+        let sums = self.sums.room(chunks)?;
+        let n_chunks = chunks as u32;
+        let grid = Grid { blocks: chunks, threads: THREADS, shared: 0 };
+        self.launch("scan_chunks", grid, arguments![n32, input, out, sums])?;
+        self.launch("scan_sums", Grid { blocks: 1, ..grid }, arguments![n_chunks, sums, total])?;
+        self.launch("scan_add", grid, arguments![n32, out, sums, total, first, room])
+    }
+
+    /// The lattice and a grid of cells about half as wide as the cutoff, not many more than atoms.
+    fn lay_grid(&mut self, frame: &Frame, x: u64, n_atoms: usize) -> Result<()> {
+        let shape = Structure { cell: frame.cell, pbc: frame.pbc, ..Structure::default() };
+        shape.validate()?;
+        let lattice = Lattice::new(&shape);
+        let rcut = self.rcut + self.skin;
+        let mut cells = Cells {
+            vectors: lattice.vectors,
+            inverse: lattice.inverse,
+            scale: [1.0; 3],
+            n: [1; 3],
+            reach: [1; 3],
+            periodic: lattice.periodic.map(i32::from),
+            ..Cells::default()
+        };
+        let mut extent = [1.0; 3];
+        if lattice.periodic != [true; 3] && n_atoms > 0 {
+            let bounds = self.bounds(&cells, x, n_atoms)?;
+            for d in (0..3).filter(|&d| !lattice.periodic[d]) {
+                (cells.origin[d], extent[d]) = (bounds[0][d], bounds[1][d] - bounds[0][d]);
+            }
+        }
+        let length: [f64; 3] = std::array::from_fn(|d| lattice.height(d) * extent[d]);
+        let volume: f64 = length.iter().map(|l| l.max(rcut)).product();
+        self.volume = lattice.volume();
+        // As many cells as atoms, but neither much narrower than half the cutoff nor wider than it where that suffices.
+        let wanted = (volume / n_atoms.max(1) as f64).cbrt();
+        let width = wanted.max(0.5 * rcut) * (1.0 + 1e-6);
+        for d in 0..3 {
+            let n = (length[d] / width).floor().clamp(1.0, 1024.0 * 1024.0);
+            let scale = n / extent[d];
+            cells.n[d] = n as i32;
+            cells.scale[d] = if scale.is_finite() { scale } else { 0.0 };
+            let reach = (rcut * n / length[d] * (1.0 + 1e-9) + 1e-9).floor() + 1.0;
+            let reach = if lattice.periodic[d] { reach } else { reach.min(n) };
+            if lattice.periodic[d] && reach / n > 126.0 {
+                let message = format!("the cutoff {rcut} Å spans more than 126 cells along vector {d}");
+                return Err(Error::Graph(message));
+            }
+            cells.reach[d] = reach as i32;
+        }
+        self.cells = cells;
+        Ok(())
+    }
+
+    /// The smallest and largest fractional coordinates. Waits.
+    fn bounds(&mut self, cells: &Cells, x: u64, n: usize) -> Result<[[f64; 3]; 2]> {
+        let out = self.bounds.room(6 * BOUNDS_BLOCKS)?;
+        let (cells, n) = (*cells, n as u32);
+        let grid = Grid { blocks: BOUNDS_BLOCKS, threads: THREADS, shared: 0 };
+        self.launch("bounds", grid, arguments![cells, n, x, out])?;
+        let mut all = [0.0; 6 * BOUNDS_BLOCKS];
+        self.bounds.download(&mut all, &self.stream)?;
+        let least = |k: usize| all.iter().skip(k).step_by(6).fold(f64::INFINITY, |m, &x| m.min(x));
+        let bounds = [std::array::from_fn(least), std::array::from_fn(|d| -least(3 + d))];
+        match bounds.as_flattened().iter().all(|b: &f64| b.is_finite() && b.abs() < 1e300) {
+            true => Ok(bounds),
+            false => Err(Error::Structure("a position is not finite".into())),
+        }
+    }
+}
+
+fn per_atom(n: usize) -> Grid {
+    Grid { blocks: n.div_ceil(THREADS), threads: THREADS, shared: 0 }
+}

@@ -1,0 +1,429 @@
+//! The CUDA backend: one pass over the centres for energies and edge gradients, one over the atoms for forces.
+//!
+//! Kernels are compiled for the model at hand: [`part`] and [`source`] write its layout as code, the kernels
+//! themselves are in `kernels/`. Radial functions are evaluated exactly: their rows are the same for all lanes
+//! of a warp, while those of a table would have to be gathered.
+
+mod basis;
+pub mod compile;
+mod device;
+mod harmonics;
+mod kernel;
+pub(crate) mod list;
+mod part;
+mod radial;
+pub mod source;
+mod staging;
+mod workspace;
+
+use crate::cpu::assemble::Rows;
+use crate::cpu::{Engine, Outputs};
+use crate::graph::Graph;
+use crate::model::{Model, PartSpec};
+use crate::plan::Neighbours;
+use crate::structure::Structure;
+use crate::{Error, Result};
+use device::{Buffer, Device, Stream};
+use kernel::{Grid, Module, arguments};
+use list::{DeviceList, Frame, Positions};
+use part::Part;
+use source::Source;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use workspace::{DeviceGraph, Workspace};
+
+/// Threads of a block.
+const THREADS: usize = 128;
+/// Lanes that share an atom when forces are gathered.
+const FORCE_LANES: usize = 8;
+/// Lanes that share an atom in neighbour lists of small and of large systems.
+const LIST_LANES: [usize; 2] = [32, 8];
+/// Sums over all atoms: nine of the virial, the energy.
+const SUMS: usize = 10;
+
+/// A model on a device.
+pub struct Cuda {
+    device: Arc<Device>,
+    n_species: usize,
+    single: bool,
+    parts: Vec<Part>,
+    n_basis: usize,
+    e0: Buffer<f64>,
+    /// Radial rows and numbers of the pairs, by part.
+    fixed: Vec<(Buffer<u8>, Buffer<f64>)>,
+    /// From products to the basis, by part.
+    couplings: Vec<Option<basis::CouplingBuffers>>,
+    /// Folded coefficients by readout and part.
+    folded: Vec<Vec<Buffer<u8>>>,
+    modules: Mutex<HashMap<(&'static str, usize), Arc<Module>>>,
+    workspaces: Mutex<Vec<Workspace>>,
+}
+
+/// The one-body energies and the other parts of a model.
+fn parts(model: &Model, single: bool) -> (Vec<f64>, Vec<Part>, usize) {
+    let spec = model.spec();
+    let (n_species, real) = (spec.species.len(), if single { 4 } else { 8 });
+    let (mut e0, mut parts) = (vec![0.0; n_species], Vec::new());
+    let (mut parameter, mut basis) = (0, 0);
+    for part in &spec.parts {
+        let part = match part {
+            PartSpec::OneBody(one) => {
+                e0.iter_mut().zip(&one.e0).for_each(|(e, x)| *e += x);
+                continue;
+            }
+            PartSpec::Pair(pair) => Part::pair(n_species, pair, parameter, basis, real),
+            PartSpec::Ace(ace) => Part::ace(n_species, ace, parameter, basis, real),
+        };
+        parameter += n_species * part.n_basis;
+        basis += part.n_basis;
+        parts.push(part);
+    }
+    (e0, parts, basis)
+}
+
+/// Every kernel file that a plan may load, as text: for compiling without a device.
+pub fn sources(model: &Model, single: bool) -> Vec<Source> {
+    let (_, parts, _) = parts(model, single);
+    let code = source::Model { n_species: model.species().len(), single, parts: &parts };
+    let mut all: Vec<Source> = GROUPS.iter().map(|&(_, group)| code.site(group)).collect();
+    all.extend([code.basis(), forces(single)]);
+    all.extend(LIST_LANES.map(list_source));
+    all
+}
+
+/// Where results go on the device.
+#[derive(Clone, Copy)]
+struct Targets {
+    totals: u64,
+    status: u64,
+    energies: u64,
+    forces: u64,
+}
+
+fn list_source(lanes: usize) -> Source {
+    source::plain("list", include_str!("../../kernels/list.cu"), false, lanes)
+}
+
+fn forces(single: bool) -> Source {
+    source::plain("forces", include_str!("../../kernels/forces.cu"), single, FORCE_LANES)
+}
+
+/// Lanes that share a centre, for systems up to so many centres.
+const GROUPS: [(usize, usize); 3] = [(6_000, 32), (40_000, 4), (usize::MAX, 1)];
+
+fn group(n_centres: usize) -> usize {
+    GROUPS.iter().find(|g| n_centres <= g.0).map_or(1, |g| g.1)
+}
+
+/// The bytes of numbers in the working precision.
+fn reals(x: &[f64], single: bool) -> Vec<u8> {
+    match single {
+        true => x.iter().flat_map(|&x| (x as f32).to_ne_bytes()).collect(),
+        false => x.iter().flat_map(|x| x.to_ne_bytes()).collect(),
+    }
+}
+
+impl Cuda {
+    /// # Errors
+    /// No driver, device, NVRTC or memory.
+    pub fn new(model: &Model, index: usize, single: bool) -> Result<Cuda> {
+        let device = Device::open(index)?;
+        let (e0, parts, n_basis) = parts(model, single);
+        let stream = Stream::new(&device)?;
+        let mut e0_buffer = Buffer::new(&device);
+        e0_buffer.upload(&e0, &stream)?;
+        let mut fixed = Vec::new();
+        for part in &parts {
+            let mut both = (Buffer::new(&device), Buffer::new(&device));
+            both.0.upload(&reals(&part.matrix, single), &stream)?;
+            both.1.upload(&part.pairs, &stream)?;
+            fixed.push(both);
+        }
+        let couplings = basis::couplings(&parts, &device, &stream)?;
+        stream.wait()?;
+        let mut cuda = Cuda {
+            device,
+            n_species: model.species().len(),
+            single,
+            parts,
+            n_basis,
+            e0: e0_buffer,
+            fixed,
+            couplings,
+            folded: Vec::new(),
+            modules: Mutex::default(),
+            workspaces: Mutex::default(),
+        };
+        cuda.set_readouts(&[model.linear_parameters()])?;
+        Ok(cuda)
+    }
+
+    fn real(&self) -> usize {
+        if self.single { 4 } else { 8 }
+    }
+
+    /// The module of kernel file `name` with `group` lanes a centre (or atom), compiled where it is not yet loaded.
+    fn module(&self, name: &'static str, group: usize) -> Result<Arc<Module>> {
+        let mut modules = self.modules.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(module) = modules.get(&(name, group)) {
+            return Ok(module.clone());
+        }
+        let code = source::Model { n_species: self.n_species, single: self.single, parts: &self.parts };
+        let source = match name {
+            "site" => code.site(group),
+            "basis" => code.basis(),
+            "list" => list_source(group),
+            _ => forces(self.single),
+        };
+        let module = Arc::new(Module::load(&self.device, &source)?);
+        modules.insert((name, group), module.clone());
+        Ok(module)
+    }
+
+    /// Runs `f` with a workspace; one whose call failed is not used again.
+    fn with_workspace<T>(&self, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
+        self.device.bind()?;
+        let kept = self.workspaces.lock().unwrap_or_else(|e| e.into_inner()).pop();
+        let mut workspace = match kept {
+            Some(w) => w,
+            None => Workspace::new(&self.device)?,
+        };
+        let result = f(&mut workspace)?;
+        self.workspaces.lock().unwrap_or_else(|e| e.into_inner()).push(workspace);
+        Ok(result)
+    }
+
+    /// The struct `Parts` of the kernels.
+    fn arguments(&self, readout: usize) -> Vec<u64> {
+        let mut words = vec![self.e0.ptr];
+        for (fixed, folded) in self.fixed.iter().zip(&self.folded[readout]) {
+            words.extend([folded.ptr, fixed.0.ptr, fixed.1.ptr]);
+        }
+        words.resize(words.len().max(4), 0);
+        words
+    }
+
+    /// Site energies and, where `gradients`, edge gradients and forces; the sums over all atoms.
+    fn launch(
+        &self,
+        graph: &DeviceGraph,
+        readout: usize,
+        gradients: bool,
+        to: Targets,
+        stream: &Stream,
+        w: &mut Workspace,
+    ) -> Result<()> {
+        let group = graph.group;
+        let site = self.module("site", group)?;
+        let forces = self.module("forces", 0)?;
+        let parts = self.arguments(readout);
+        // Energies are written in place unless they have to be put in order.
+        let energies = if graph.atom == 0 { to.energies } else { w.energies.room(graph.n_centres)? };
+        let (n_slots, n_centres, n_atoms) = (graph.n_slots as u32, graph.n_centres as u32, graph.n_atoms as u32);
+        let mut grid = Grid { blocks: graph.n_slots.div_ceil(THREADS / group), threads: THREADS, shared: site.shared };
+        let DeviceGraph { order, first, neighbour, species, r, incoming_first, incoming, atom, .. } = *graph;
+        let n_partial = match gradients {
+            true => graph.n_atoms.div_ceil(THREADS / FORCE_LANES),
+            false => graph.n_centres.div_ceil(8 * THREADS),
+        };
+        let partial = w.partial.room(n_partial * SUMS)?;
+        let sums = Grid { blocks: n_partial, threads: THREADS, shared: 0 };
+        if gradients {
+            let g = w.gradients.room(3 * graph.n_edges * self.real())?;
+            grid.shared = site.shared_gradient;
+            // SAFETY: `room` made the outputs large enough; graph and targets belong to the caller.
+            unsafe {
+                let arguments = arguments![parts[0], order, n_slots, first, neighbour, species, r, energies, g];
+                site.launch("site_gradients", grid, stream, arguments)?;
+                let arguments = arguments![
+                    n_atoms,
+                    n_centres,
+                    first,
+                    incoming_first,
+                    incoming,
+                    g,
+                    r,
+                    energies,
+                    atom,
+                    to.forces,
+                    to.energies,
+                    partial
+                ];
+                forces.launch("forces", sums, stream, arguments)?;
+            }
+        } else {
+            // SAFETY: as above.
+            unsafe {
+                let arguments = arguments![parts[0], order, n_slots, first, neighbour, species, r, energies];
+                site.launch("site_energies", grid, stream, arguments)?;
+                let arguments = arguments![n_centres, energies, atom, to.energies, partial];
+                forces.launch("energy_sums", sums, stream, arguments)?;
+            }
+        }
+        let n_partial = n_partial as u32;
+        let grid = Grid { blocks: SUMS, threads: THREADS, shared: 0 };
+        // SAFETY: as above.
+        unsafe { forces.launch("totals", grid, stream, arguments![n_partial, partial, to.totals]) }
+    }
+
+    /// Evaluates at `positions` with a list that is reused where it holds, and copies the results to the host slices;
+    /// returns the sums.
+    #[allow(clippy::too_many_arguments)]
+    fn with_list(
+        &self,
+        list: &mut DeviceList,
+        frame: &Frame,
+        positions: &Positions,
+        gradients: bool,
+        to: Targets,
+        energies: &mut [f64],
+        forces: &mut [[f64; 3]],
+        w: &mut Workspace,
+    ) -> Result<[f64; SUMS]> {
+        let positions = list.positions(positions, &mut w.staging)?;
+        loop {
+            let reused = list.may_hold(frame);
+            let mut graph = match reused {
+                true => list.reuse(frame, positions, to.status)?,
+                false => list.build(frame, positions, self.n_species, group(frame.numbers.len()), to.status)?,
+            };
+            if gradients {
+                graph.incoming = list.reverse(frame.numbers.len())?;
+            }
+            self.launch(&graph, 0, gradients, to, &list.stream, w)?;
+            let (totals, status) = w.download(&list.stream, energies, forces)?;
+            if list.accepts(status, reused)? {
+                return Ok(totals);
+            }
+        }
+    }
+
+    /// Edge gradients in double precision.
+    fn download_gradients(&self, edges: &mut [[f64; 3]], w: &mut Workspace) -> Result<()> {
+        let mut bytes = vec![0u8; edges.len() * 3 * self.real()];
+        w.gradients.download(&mut bytes, &w.stream)?;
+        let edges = edges.as_flattened_mut();
+        if self.single {
+            for (g, b) in edges.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *g = f64::from(f32::from_ne_bytes(*b));
+            }
+        } else {
+            for (g, b) in edges.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *g = f64::from_ne_bytes(*b);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Cuda {
+    fn set_readouts(&mut self, parameters: &[Vec<f64>]) -> Result<()> {
+        let stream = Stream::new(&self.device)?;
+        let mut folded = Vec::new();
+        for parameters in parameters {
+            let mut buffers = Vec::new();
+            for part in &self.parts {
+                let weights = &parameters[part.parameter..][..self.n_species * part.n_basis];
+                let mut buffer = Buffer::new(&self.device);
+                buffer.upload(&reals(&part.fold(weights), self.single), &stream)?;
+                buffers.push(buffer);
+            }
+            folded.push(buffers);
+        }
+        stream.wait()?;
+        self.folded = folded;
+        Ok(())
+    }
+
+    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs) -> Result<()> {
+        self.with_workspace(|w| {
+            let on_device = w.upload(graph, species_of, self.n_species, group(graph.n_centres()))?;
+            let (n_centres, n_atoms) = (graph.n_centres(), graph.n_atoms());
+            let Outputs { site_energies, mut gradients } = out;
+            for (k, readout) in readouts.enumerate() {
+                let to = w.targets(n_centres, n_atoms)?;
+                let stream = w.stream.clone();
+                self.launch(&on_device, readout, gradients.is_some(), to, &stream, w)?;
+                let energies = &mut site_energies[k * n_centres..][..n_centres];
+                let Some(out) = &mut gradients else {
+                    w.download(&stream, energies, &mut [])?;
+                    continue;
+                };
+                let (totals, _) = w.download(&stream, energies, &mut out.forces[k * n_atoms..][..n_atoms])?;
+                out.virial[k].as_flattened_mut().copy_from_slice(&totals[..9]);
+                if let (0, Some(edges)) = (k, &mut out.edges) {
+                    self.download_gradients(edges, w)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn neighbours(&self, rcut: f64, skin: f64) -> Result<Neighbours> {
+        let [small, large] = LIST_LANES.map(|lanes| Ok((lanes, self.module("list", lanes)?)));
+        let kernels = [small?, large?];
+        // Without parts that have neighbours any list without edges will do.
+        Ok(Neighbours::Device(Box::new(DeviceList::new(&self.device, kernels, rcut.max(1e-3), skin)?)))
+    }
+
+    fn structure(&self, list: &mut Neighbours, structure: &Structure, species: &[u32], out: Outputs) -> Result<()> {
+        let Neighbours::Device(list) = list else {
+            return Err(Error::Argument("the neighbour list belongs to another device".into()));
+        };
+        let Structure { numbers, positions, cell, pbc } = structure;
+        let frame = Frame { numbers, species, cell: *cell, pbc: *pbc };
+        let n = numbers.len();
+        self.with_workspace(|w| {
+            let to = w.targets(n, n)?;
+            let positions = Positions::Host(positions);
+            let energies = out.site_energies;
+            let Some(g) = out.gradients else {
+                return self.with_list(list, &frame, &positions, false, to, energies, &mut [], w).map(drop);
+            };
+            let totals = self.with_list(list, &frame, &positions, true, to, energies, g.forces, w)?;
+            g.virial[0].as_flattened_mut().copy_from_slice(&totals[..9]);
+            Ok(())
+        })
+    }
+
+    fn device_structure(
+        &self,
+        list: &mut Neighbours,
+        at: &crate::plan::OnDevice,
+        species: &[u32],
+    ) -> Result<(f64, [[f64; 3]; 3])> {
+        let Neighbours::Device(list) = list else {
+            return Err(Error::Argument("the neighbour list belongs to another device".into()));
+        };
+        let frame = Frame { numbers: at.numbers, species, cell: at.cell, pbc: at.pbc };
+        let n = at.numbers.len();
+        self.with_workspace(|w| {
+            let mut to = w.targets(n, n)?;
+            to.forces = at.forces.unwrap_or(to.forces);
+            to.energies = at.site_energies.unwrap_or(to.energies);
+            list.follow(at.stream)?;
+            let positions = Positions::Device(at.positions);
+            let totals = self.with_list(list, &frame, &positions, at.forces.is_some(), to, &mut [], &mut [], w)?;
+            let virial = std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b]));
+            Ok((totals[9], virial))
+        })
+    }
+
+    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]) -> Result<()> {
+        self.basis_and_jacobian(graph, species_of, basis, None)
+    }
+
+    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]) -> Result<()> {
+        self.basis_and_jacobian(graph, species_of, basis, Some(jacobian))
+    }
+
+    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut Rows) -> Result<()> {
+        self.assemble_rows(graph, species_of, rows)
+    }
+
+    fn bytes(&self) -> usize {
+        let fixed: usize = self.fixed.iter().map(|(m, p)| m.capacity() + 8 * p.capacity()).sum();
+        fixed + self.folded.iter().flatten().map(|b| b.capacity()).sum::<usize>()
+    }
+}

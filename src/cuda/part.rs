@@ -1,0 +1,213 @@
+//! A part of the model for the device: its code and its numbers.
+
+use super::radial::{self, PAIR_SIZE};
+use super::{THREADS, harmonics};
+use crate::model::spec::{AceSpec, PairSpec};
+use crate::site::ace::Program;
+use crate::stage::radial::{Functions, Radial};
+use std::fmt::Write;
+
+/// Products up to this number are written out as code; more are read from arrays.
+const WRITTEN_OUT: usize = 3000;
+/// Radial rows of one species up to this many bytes are kept in shared memory.
+const SHARED_ROWS: usize = 48 << 10;
+/// Registers that `A` and its adjoint may take together; beyond, the adjoint is in shared memory.
+const REGISTERS: usize = 170;
+/// Shared memory for the adjoint at most; beyond, it is in local memory.
+const SHARED_ADJOINT: usize = 150 << 10;
+
+/// Shared memory for the derivatives of `A` along a tile of edges, about.
+const JACOBIAN_BYTES: usize = 100 << 10;
+
+pub enum Kind {
+    Pair(Radial),
+    Ace(Box<Program>),
+}
+
+/// One part. Numbers are in double precision here; the engine converts them.
+pub struct Part {
+    pub kind: Kind,
+    pub rcut: f64,
+    pub n_basis: usize,
+    /// First linear parameter, first column of the basis.
+    pub parameter: usize,
+    pub basis: usize,
+    /// (n_species², PAIR_SIZE).
+    pub pairs: Vec<f64>,
+    /// Radial rows: of polynomials (n_species², pair_stride) with the terms of a function side by side, of splines
+    /// (rows, n_t) as in [`Radial`].
+    pub matrix: Vec<f64>,
+    row_size: usize,
+    pair_stride: usize,
+}
+
+impl Part {
+    pub fn pair(n_species: usize, spec: &PairSpec, parameter: usize, basis: usize, real: usize) -> Part {
+        let columns: Vec<usize> = (0..spec.weights[0].len()).collect();
+        let radial = Radial::new(n_species, &spec.radial, &columns);
+        let n = radial.n_t;
+        Part::new(Kind::Pair(radial.clone()), &radial, spec.rcut, n, [parameter, basis], real)
+    }
+
+    pub fn ace(n_species: usize, spec: &AceSpec, parameter: usize, basis: usize, real: usize) -> Part {
+        let program = Program::new(n_species, spec);
+        let (radial, n) = (program.radial.clone(), program.n_basis);
+        Part::new(Kind::Ace(Box::new(program)), &radial, spec.rcut, n, [parameter, basis], real)
+    }
+
+    /// `real` is the size of a number in bytes.
+    fn new(kind: Kind, radial: &Radial, rcut: f64, n_basis: usize, at: [usize; 2], real: usize) -> Part {
+        let n_q = radial.n_terms();
+        let row_size = n_q.next_multiple_of(16 / real);
+        // Pairs start 16 bytes apart modulo all banks: rows of up to eight species are read without conflict.
+        let mut pair_stride = radial.n_t * row_size;
+        while radial.n_species > 1 && (pair_stride * real / 16).is_multiple_of(2) {
+            pair_stride += 16 / real;
+        }
+        let matrix = match radial.functions {
+            Functions::Spline { .. } => radial.matrix.clone(),
+            Functions::Polynomial { .. } => {
+                let n_pairs = radial.n_species.pow(2);
+                let mut m = vec![0.0; n_pairs * pair_stride];
+                for (pair, m) in m.chunks_mut(pair_stride.max(1)).enumerate().take(n_pairs) {
+                    for t in 0..radial.n_t {
+                        for q in 0..n_q {
+                            m[t * row_size + q] = radial.matrix[(pair * n_q + q) * radial.n_t + t];
+                        }
+                    }
+                }
+                m
+            }
+        };
+        let pairs = radial::pairs(radial);
+        Part { kind, rcut, n_basis, parameter: at[0], basis: at[1], pairs, matrix, row_size, pair_stride }
+    }
+
+    pub fn radial(&self) -> &Radial {
+        match &self.kind {
+            Kind::Pair(radial) => radial,
+            Kind::Ace(program) => &program.radial,
+        }
+    }
+
+    /// Folded coefficients of a readout, from weights (n_species · n_basis).
+    pub fn fold(&self, weights: &[f64]) -> Vec<f64> {
+        match &self.kind {
+            Kind::Pair(radial) => radial.fold(weights).matrix,
+            Kind::Ace(program) => program.fold(weights),
+        }
+    }
+
+    fn is_spline(&self) -> bool {
+        matches!(self.radial().functions, Functions::Spline { .. })
+    }
+
+    /// The namespace of the part's code.
+    pub fn name(&self, index: usize) -> String {
+        format!("{}{index}", if matches!(self.kind, Kind::Pair(_)) { "pair" } else { "ace" })
+    }
+
+    /// Edges whose `∂A/∂r` are in shared memory together, when Jacobians are made.
+    fn tile(&self, real: usize) -> usize {
+        let Kind::Ace(program) = &self.kind else { return 32 };
+        [32, 16].into_iter().find(|t| program.n_a * (3 * t + 1) * real <= JACOBIAN_BYTES).unwrap_or(8)
+    }
+
+    /// Bytes of shared memory for them.
+    pub fn jacobian_shared(&self, real: usize) -> usize {
+        let Kind::Ace(program) = &self.kind else { return 0 };
+        program.n_a * (3 * self.tile(real) + 1) * real
+    }
+
+    /// Where the adjoint of `A` is: its stride, and the bytes it takes in shared memory.
+    pub fn adjoint(&self, real: usize) -> (usize, usize) {
+        let Kind::Ace(program) = &self.kind else { return (1, 0) };
+        let bytes = program.n_a * THREADS * real;
+        let registers = 2 * program.n_a * real / 4;
+        if registers > REGISTERS && bytes <= SHARED_ADJOINT { (THREADS, bytes) } else { (1, 0) }
+    }
+
+    /// The code of the part in namespace `name`; returns also the bytes of shared memory for its coefficients.
+    pub fn code(&self, name: &str, index: usize, real: usize) -> (String, usize) {
+        let mut c = String::new();
+        let mut put = |text: String| c.push_str(&text);
+        let radial = self.radial();
+        put(format!("\nnamespace {name} {{\nconstexpr int INDEX = {index}, N_T = {};\n", radial.n_t));
+        put(format!("constexpr real RCUT = {:e};\n", self.rcut));
+        put(format!("constexpr int ROW_SIZE = {}, PAIR_STRIDE = {};\n", self.row_size, self.pair_stride));
+        put(format!("constexpr int N_BASIS = {}, BASIS = {};\n", self.n_basis, self.basis));
+        let (text, mut names) = radial::definitions(radial, &self.pairs);
+        put(text);
+        put(include_str!("../../kernels/radial.cuh").into());
+        let mut shared = 0;
+        match &self.kind {
+            Kind::Pair(_) => put(include_str!("../../kernels/pair.cuh").into()),
+            Kind::Ace(program) => {
+                let n_c = program.trie.n_coefficients();
+                put(format!("constexpr int N_A = {}, N_C = {n_c}, L_MAX = {};\n", program.n_a, program.lmax));
+                put(format!("constexpr bool SPHERICAL = {};\n", program.spherical));
+                put(format!("constexpr int STRIDE = {}, TILE = {};\n", self.adjoint(real).0, self.tile(real)));
+                let rows = program.n_species * self.pair_stride * real;
+                let rows_shared = !self.is_spline() && rows <= SHARED_ROWS;
+                let at_rows = (n_c * real).next_multiple_of(16);
+                let at_pairs = at_rows + if rows_shared { rows.next_multiple_of(16) } else { 0 };
+                shared = at_pairs + program.n_species * PAIR_SIZE * 8;
+                put(format!("constexpr bool ROWS_SHARED = {rows_shared};\n"));
+                put(format!("constexpr int AT_C = 0, AT_ROWS = {at_rows}, AT_PAIRS = {at_pairs};\n"));
+                put(shells(program));
+                put(harmonics::code(program.lmax));
+                put(products(program));
+                put(include_str!("../../kernels/ace.cuh").into());
+                names.extend(["SHELLS", "TRIE"]);
+            }
+        }
+        for name in names {
+            put(format!("#undef {name}\n"));
+        }
+        put("}\n".into());
+        (c, shared.next_multiple_of(16))
+    }
+}
+
+fn shells(program: &Program) -> String {
+    let shell = |s: &crate::stage::pool::Shell| format!(" X({}, {}, {}, {})", s.l, s.t0, s.n, s.a0);
+    format!("#define SHELLS(X){}\n", program.shells.iter().map(shell).collect::<String>())
+}
+
+/// The products, depth first; or the arrays that say the same.
+fn products(program: &Program) -> String {
+    let trie = &program.trie;
+    let n = trie.n_nodes();
+    if trie.n_coefficients() <= WRITTEN_OUT {
+        let mut children = vec![Vec::new(); n];
+        (1..n).for_each(|k| children[trie.nodes[k].parent as usize].push(k));
+        let mut c = String::from("#define TRIE(OPEN, LEAF, CLOSE)");
+        write_out(trie, &children, 0, 0, &mut c);
+        c.push('\n');
+        return c;
+    }
+    let row = |k: usize| {
+        let node = &trie.nodes[k];
+        format!("{{{}, {}, {}, {}}}, ", node.parent, node.v, node.first, node.last)
+    };
+    let nodes: String = (0..n).map(row).collect();
+    let leaves: String = trie.leaves.iter().map(|v| format!("{v}, ")).collect();
+    format!(
+        "constexpr int N_NODES = {n};\n__device__ const u32 nodes[N_NODES][4] = {{{nodes}}};\n\
+         __device__ const u32 leaves[] = {{{leaves}0}};\n"
+    )
+}
+
+fn write_out(trie: &crate::stage::product::Trie, children: &[Vec<usize>], k: usize, depth: usize, c: &mut String) {
+    let node = &trie.nodes[k];
+    for leaf in node.first..node.last {
+        let (slot, v) = (trie.n_nodes() + leaf as usize, trie.leaves[leaf as usize]);
+        write!(c, " LEAF({depth}, {slot}, {v})").expect("writing to a string");
+    }
+    for &child in &children[k] {
+        let (below, v) = (depth + 1, trie.nodes[child].v);
+        write!(c, " \\\n  OPEN({depth}, {below}, {child}, {v})").expect("writing to a string");
+        write_out(trie, children, child, below, c);
+        write!(c, " CLOSE({depth}, {below}, {v})").expect("writing to a string");
+    }
+}

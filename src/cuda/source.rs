@@ -1,0 +1,74 @@
+//! The complete text of a kernel file for one model.
+
+use super::THREADS;
+use super::part::{Kind, Part};
+use super::radial::PAIR_SIZE;
+use std::fmt::Write;
+
+/// A kernel file with everything it needs, and the dynamic shared memory of its two main kernels.
+pub struct Source {
+    pub name: &'static str,
+    pub text: String,
+    pub shared: usize,
+    pub shared_gradient: usize,
+}
+
+/// The model as device code.
+pub struct Model<'a> {
+    pub n_species: usize,
+    pub single: bool,
+    pub parts: &'a [Part],
+}
+
+impl Model<'_> {
+    fn real(&self) -> usize {
+        if self.single { 4 } else { 8 }
+    }
+
+    /// Energies and edge gradients with `group` lanes a centre.
+    pub fn site(&self, group: usize) -> Source {
+        let defines = [("GROUP", group), ("BLOCKS_ENERGY", 2), ("BLOCKS_GRADIENT", 2)];
+        self.source("site", include_str!("../../kernels/site.cu"), &defines)
+    }
+
+    /// Basis, Jacobian and design rows.
+    pub fn basis(&self) -> Source {
+        self.source("basis", include_str!("../../kernels/basis.cu"), &[("GROUP", 32)])
+    }
+
+    fn source(&self, name: &'static str, kernels: &str, defines: &[(&str, usize)]) -> Source {
+        let mut t = String::new();
+        let mut put = |text: std::fmt::Arguments| t.write_fmt(text).expect("writing to a string");
+        let (n_parts, real) = (self.parts.len().max(1), self.real());
+        put(format_args!("#define SINGLE {}\n#define N_SPECIES {}\n", u8::from(self.single), self.n_species));
+        put(format_args!("#define N_PARTS {n_parts}\n#define PAIR_SIZE {PAIR_SIZE}\n#define THREADS {THREADS}\n"));
+        for (name, value) in defines {
+            put(format_args!("#define {name} {value}\n"));
+        }
+        put(format_args!("{}", include_str!("../../kernels/common.cuh")));
+        put(format_args!("{}", include_str!("../../kernels/site.cuh")));
+        let (mut pairs, mut aces) = (String::new(), String::new());
+        let (mut shared, mut n_aces, mut adjoint) = (0, 0, 0);
+        for (index, part) in self.parts.iter().enumerate() {
+            let name = part.name(index);
+            let list = if matches!(part.kind, Kind::Pair(_)) { &mut pairs } else { &mut aces };
+            let (text, bytes) = part.code(&name, index, real);
+            put(format_args!("{text}"));
+            write!(list, " X({name})").expect("writing to a string");
+            n_aces += usize::from(matches!(part.kind, Kind::Ace(_)));
+            shared = shared.max(bytes);
+            adjoint = adjoint.max(part.adjoint(real).1);
+        }
+        put(format_args!("#define FOR_PAIRS(X){pairs}\n#define FOR_ACES(X){aces}\n"));
+        put(format_args!("#define N_ACES {n_aces}\n#define AT_BAR {shared}\n{kernels}"));
+        Source { name, text: t, shared, shared_gradient: shared + adjoint }
+    }
+}
+
+/// Kernels that know the precision but not the model; `lanes` share an atom.
+pub fn plain(name: &'static str, kernels: &str, single: bool, lanes: usize) -> Source {
+    let common = include_str!("../../kernels/common.cuh");
+    let single = u8::from(single);
+    let text = format!("#define SINGLE {single}\n#define THREADS {THREADS}\n#define LANES {lanes}\n{common}{kernels}");
+    Source { name, text, shared: 0, shared_gradient: 0 }
+}

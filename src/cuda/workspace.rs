@@ -1,0 +1,155 @@
+//! Device memory of one call, kept for the next.
+
+use super::basis::Memory;
+use super::device::{Buffer, Device, Stream};
+use super::list::Status;
+use super::staging::Staging;
+use super::{SUMS, THREADS, Targets};
+use crate::Result;
+use crate::graph::Graph;
+use std::sync::Arc;
+
+/// A slot without a centre.
+pub const NONE: u32 = u32::MAX;
+
+/// Up to so many numbers are copied to the host at once.
+const ONE_COPY: usize = 1 << 17;
+/// Numbers before the energies: sums over all atoms, then a [`Status`].
+const HEADER: usize = SUMS + 3;
+
+pub struct Workspace {
+    pub stream: Arc<Stream>,
+    first: Buffer<u32>,
+    neighbour: Buffer<u32>,
+    species: Buffer<u32>,
+    r: Buffer<[f64; 3]>,
+    incoming_first: Buffer<u32>,
+    incoming: Buffer<u32>,
+    order: Buffer<u32>,
+    /// Site energies in slot order.
+    pub energies: Buffer<f64>,
+    /// (n_edges, 3) in the working precision.
+    pub gradients: Buffer<u8>,
+    pub partial: Buffer<f64>,
+    /// Sums over all atoms, site energies, forces.
+    results: Buffer<f64>,
+    pub staging: Staging,
+    /// For basis, Jacobian and design rows.
+    pub memory: Memory,
+    /// A copy of the results on the host, for small systems.
+    copy: Vec<f64>,
+}
+
+/// Addresses of a graph on the device.
+#[derive(Clone, Copy)]
+pub struct DeviceGraph {
+    pub n_atoms: usize,
+    pub n_centres: usize,
+    pub n_edges: usize,
+    pub first: u64,
+    pub neighbour: u64,
+    /// Species of every atom.
+    pub species: u64,
+    pub r: u64,
+    pub incoming_first: u64,
+    pub incoming: u64,
+    /// Centres in slots: blocks of slots have one species; unused with a single species.
+    pub order: u64,
+    pub n_slots: usize,
+    /// Lanes that share a centre.
+    pub group: usize,
+    /// The atom of each centre, where they differ; else 0.
+    pub atom: u64,
+}
+
+impl Workspace {
+    pub fn new(device: &Arc<Device>) -> Result<Workspace> {
+        Ok(Workspace {
+            stream: Arc::new(Stream::new(device)?),
+            first: Buffer::new(device),
+            neighbour: Buffer::new(device),
+            species: Buffer::new(device),
+            r: Buffer::new(device),
+            incoming_first: Buffer::new(device),
+            incoming: Buffer::new(device),
+            order: Buffer::new(device),
+            energies: Buffer::new(device),
+            gradients: Buffer::new(device),
+            partial: Buffer::new(device),
+            results: Buffer::new(device),
+            staging: Staging::new(device),
+            memory: Memory::new(device),
+            copy: Vec::new(),
+        })
+    }
+
+    /// Room for the results of so many atoms.
+    pub fn targets(&mut self, n_centres: usize, n_atoms: usize) -> Result<Targets> {
+        let totals = self.results.room(HEADER + n_centres + 3 * n_atoms)?;
+        let (status, energies) = (totals + 8 * SUMS as u64, totals + 8 * HEADER as u64);
+        Ok(Targets { totals, status, energies, forces: energies + 8 * n_centres as u64 })
+    }
+
+    /// Copies the results to the host, after the work of `stream`. Slices may be empty.
+    pub fn download(
+        &mut self,
+        stream: &Stream,
+        energies: &mut [f64],
+        forces: &mut [[f64; 3]],
+    ) -> Result<([f64; SUMS], Status)> {
+        let forces = forces.as_flattened_mut();
+        let n = HEADER + energies.len() + forces.len();
+        let mut header = [0.0; HEADER];
+        if n <= ONE_COPY {
+            self.copy.resize(n.max(self.copy.len()), 0.0);
+            self.results.download(&mut self.copy[..n], stream)?;
+            header.copy_from_slice(&self.copy[..HEADER]);
+            energies.copy_from_slice(&self.copy[HEADER..][..energies.len()]);
+            forces.copy_from_slice(&self.copy[HEADER + energies.len()..n]);
+        } else {
+            self.results.download(&mut header, stream)?;
+            self.staging.download(&self.results, HEADER, energies, stream)?;
+            self.staging.download(&self.results, HEADER + energies.len(), forces, stream)?;
+        }
+        let totals = std::array::from_fn(|k| header[k]);
+        Ok((totals, Status::from_words([header[SUMS], header[SUMS + 1], header[SUMS + 2]])))
+    }
+
+    /// Copies a graph of the host.
+    pub fn upload(&mut self, graph: &Graph, species_of: &[u32], n_species: usize, group: usize) -> Result<DeviceGraph> {
+        let (stream, copy) = (&self.stream, &mut self.staging);
+        let (order, n_slots) = if n_species > 1 {
+            let order = by_species(&species_of[..graph.n_centres()], n_species, THREADS / group);
+            (self.order.upload(&order, stream)?, order.len())
+        } else {
+            (0, graph.n_centres())
+        };
+        Ok(DeviceGraph {
+            n_atoms: graph.n_atoms(),
+            n_centres: graph.n_centres(),
+            n_edges: graph.n_edges(),
+            first: copy.upload(&mut self.first, &graph.first, stream)?,
+            neighbour: copy.upload(&mut self.neighbour, &graph.neighbour, stream)?,
+            species: copy.upload(&mut self.species, species_of, stream)?,
+            r: copy.upload(&mut self.r, &graph.r, stream)?,
+            incoming_first: copy.upload(&mut self.incoming_first, &graph.incoming_first, stream)?,
+            incoming: copy.upload(&mut self.incoming, &graph.incoming, stream)?,
+            order,
+            n_slots,
+            group,
+            atom: 0,
+        })
+    }
+}
+
+/// The centres sorted by species, each species filled up to whole blocks.
+fn by_species(species: &[u32], n_species: usize, block: usize) -> Vec<u32> {
+    let mut lists = vec![Vec::new(); n_species];
+    for (i, &z) in species.iter().enumerate() {
+        lists[z as usize].push(i as u32);
+    }
+    for list in &mut lists {
+        list.resize(list.len().next_multiple_of(block), NONE);
+    }
+    lists.concat()
+}
