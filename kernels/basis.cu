@@ -194,21 +194,36 @@ energy_row(u32 centre0, u32 n_chunk, const u32* species, const double* basis, u3
   if (threadIdx.x == 0) row[column + z * n + b] += s;
 }
 
-// Virial rows, (6, n_params) in the order xx, yy, zz, yz, xz, xy. Block (z, b).
+// Virial rows in the order xx, yy, zz, yz, xz, xy: what each of SHARES shares of the edges contributes,
+// (n_species, SHARES, n, 6). Block (share, tile of functions).
 KERNEL __launch_bounds__(THREADS)
-virial_rows(u32 edge0, u32 edge1, const u32* centre, const u32* species, const double3* r, const double* jacobian, u32 n,
-            double* rows, u32 width, u32 column) {
-  u32 z = blockIdx.x / n, b = blockIdx.x % n;
-  double s[6] = {0, 0, 0, 0, 0, 0};
-  for (u32 e = edge0 + threadIdx.x; e < edge1; e += THREADS) {
-    if (N_SPECIES > 1 && species[centre[e]] != z) continue;
-    const double* g = jacobian + (u64(e - edge0) * n + b) * 3;
-    double3 x = r[e];
-    s[0] -= g[0] * x.x, s[1] -= g[1] * x.y, s[2] -= g[2] * x.z;
-    s[3] -= g[1] * x.z, s[4] -= g[0] * x.z, s[5] -= g[0] * x.y;
+virial_shares(u32 edge0, u32 edge1, const u32* centre, const u32* species, const double3* r, const double* jacobian, u32 n,
+              u32 tiles, double* shares) {
+  u32 share = blockIdx.x / tiles, b = blockIdx.x % tiles * THREADS + threadIdx.x;
+  if (b >= n) return;
+  u32 each = (edge1 - edge0 + SHARES - 1) / SHARES;
+  u32 from = min(edge1, edge0 + share * each), to = min(edge1, from + each);
+  for (u32 z = 0; z < N_SPECIES; z++) {
+    double s[6] = {0, 0, 0, 0, 0, 0};
+    for (u32 e = from; e < to; e++) {
+      if (N_SPECIES > 1 && species[centre[e]] != z) continue;
+      const double* g = jacobian + (u64(e - edge0) * n + b) * 3;
+      double3 x = r[e];
+      s[0] -= g[0] * x.x, s[1] -= g[1] * x.y, s[2] -= g[2] * x.z;
+      s[3] -= g[1] * x.z, s[4] -= g[0] * x.z, s[5] -= g[0] * x.y;
+    }
+    double* out = shares + ((u64(z) * SHARES + share) * n + b) * 6;
+    for (int k = 0; k < 6; k++) out[k] = s[k];
   }
-  for (int k = 0; k < 6; k++) {
-    double v = sum_block(s[k]);
-    if (threadIdx.x == 0) rows[u64(k) * width + column + z * n + b] += v;
-  }
+}
+
+// Adds the shares to the rows, (6, n_params). One thread for each species, function and component.
+KERNEL __launch_bounds__(THREADS)
+virial_rows(u32 n, const double* shares, double* rows, u32 width, u32 column) {
+  u32 i = blockIdx.x * THREADS + threadIdx.x;
+  if (i >= N_SPECIES * n * 6) return;
+  u32 z = i / (6 * n), at = i % (6 * n);
+  double s = 0;
+  for (u32 share = 0; share < SHARES; share++) s += shares[(u64(z) * SHARES + share) * (6 * n) + at];
+  rows[u64(at % 6) * width + column + z * n + at / 6] += s;
 }

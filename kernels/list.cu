@@ -170,28 +170,38 @@ DEVICE void for_near(const Cells& c, u32 key, const u32* start, const double3* x
   }
 }
 
-// Edges that each lane finds, (n, LANES).
+// Edges that each lane finds, (n, LANES), and that each atom has.
 KERNEL __launch_bounds__(THREADS)
-count_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots slots, u32* degree, u32* status) {
-  u32 i = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;
+count_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots slots, u32* by_lane, u32* degree, u32* status) {
+  u32 i = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES, lane = threadIdx.x % LANES;
   u32 edges = 0, same = 0;
   if (i < n) {
     for_near(c, key[slots.atom[i]], start, slots.sorted, slots.sorted[i], rcut2, [&](u32, double square, u32) {
       if (square > 1e-20) edges++; else same++;
     });
-    degree[i * LANES + threadIdx.x % LANES] = edges;
+    by_lane[i * LANES + lane] = edges;
   }
+  edges = sum_lanes<LANES>(edges);
   same = sum_lanes<LANES>(same);
-  if (same > 1 && threadIdx.x % LANES == 0) atomicMin(status + COINCIDENT, slots.atom[i]);
+  if (i < n && lane == 0) {
+    degree[i] = edges;
+    if (same > 1) atomicMin(status + COINCIDENT, slots.atom[i]);
+  }
 }
 
-// `before` are the exclusive sums of what the lanes have counted; edges beyond `room` are left out.
+// Edges beyond `room` are left out.
 KERNEL __launch_bounds__(THREADS)
-fill_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots slots, const u32* before, u32 room,
-           u32* neighbour, u32* image) {
-  u32 i = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;
+fill_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots slots, const u32* by_lane, const u32* first,
+           u32 room, u32* neighbour, u32* image) {
+  u32 i = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES, lane = threadIdx.x % LANES;
+  u32 before = i < n ? by_lane[i * LANES + lane] : 0, own = before;
+#pragma unroll
+  for (int k = 1; k < LANES; k *= 2) {
+    u32 other = __shfl_up_sync(FULL, before, k, LANES);
+    if (lane >= k) before += other;
+  }
   if (i >= n) return;
-  u32 e = before[i * LANES + threadIdx.x % LANES];
+  u32 e = first[i] + before - own;
   for_near(c, key[slots.atom[i]], start, slots.sorted, slots.sorted[i], rcut2, [&](u32 j, double square, u32 code) {
     if (square > 1e-20 && e < room) {
       neighbour[e] = j;
@@ -295,41 +305,27 @@ scan_sums(u32 n_chunks, u32* sums, u64* total) {
   if (threadIdx.x == 0) *total = carry;
 }
 
-// Where sums of lanes become the `first` of a graph: only every LANES-th counts, and a graph of more than `room` edges
-// is left empty, to be built again.
-DEVICE void set_first(u32* first, u32 k, u32 sum, u64 total, u32 room) {
-  if (first && k % LANES == 0) first[k / LANES] = total > room ? 0 : sum;
-}
-
+// A total of more than `room` leaves zeros: a graph without edges, to be built again.
 KERNEL __launch_bounds__(THREADS)
-scan_add(u32 n, u32* out, const u32* sums, const u64* total, u32* first, u32 room) {
+scan_add(u32 n, u32* out, const u32* sums, const u64* total, u32 room) {
   u32 base = blockIdx.x * CHUNK;
-  for (int k = base + threadIdx.x; k < base + CHUNK && k < n; k += THREADS) {
-    u32 sum = out[k] + sums[blockIdx.x];
-    out[k] = sum;
-    set_first(first, k, sum, *total, room);
-  }
-  if (blockIdx.x == 0 && threadIdx.x == 0) {
-    out[n] = u32(*total);
-    set_first(first, n, u32(*total), *total, room);
-  }
+  bool fits = *total <= room;
+  for (int k = base + threadIdx.x; k < base + CHUNK && k < n; k += THREADS) out[k] = fits ? out[k] + sums[blockIdx.x] : 0;
+  if (blockIdx.x == 0 && threadIdx.x == 0) out[n] = fits ? u32(*total) : 0;
 }
 
 // All three steps for few numbers, in one block.
 KERNEL __launch_bounds__(SMALL)
-scan_small(u32 n, const u32* in, u32* out, u64* total, u32* first, u32 room) {
+scan_small(u32 n, const u32* in, u32* out, u64* total, u32 room) {
   u32 each = (n + SMALL - 1) / SMALL, from = min(n, threadIdx.x * each), to = min(n, from + each), sum = 0, all;
   for (u32 k = from; k < to; k++) sum += in[k];
   u32 before = scan_block<SMALL>(sum, all);
   for (u32 k = from; k < to; k++) {
-    u32 x = in[k];
-    out[k] = before;
-    set_first(first, k, before, all, room);
-    before += x;
+    out[k] = all <= room ? before : 0;
+    before += in[k];
   }
   if (threadIdx.x == 0) {
-    out[n] = all;
-    set_first(first, n, all, all, room);
+    out[n] = all <= room ? all : 0;
     *total = all;
   }
 }

@@ -109,8 +109,9 @@ site_gradients(Parts parts, const u32* order, u32 n_slots, const u32* first, con
     fresh = false;                                                               \
   }
 #define EDGES(P, bar)                                                            \
-  for (u32 e = site.begin + site.lane; e < site.end; e += GROUP) {               \
-    Edge edge = site.edge(e);                                                    \
+  double3 ahead = site.first_vector();                                           \
+  _Pragma("unroll 1") for (u32 e = site.begin + site.lane; e < site.end; e += GROUP) { \
+    Edge edge = site.next(ahead, e);                                             \
     u32 zj = site.species_of(e);                                                 \
     real3 g = fresh ? real3{0, 0, 0} : gradients[e];                             \
     if (edge.r < P::RCUT) {                                                     \

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Bytes of a chunk's Jacobian, about.
 const CHUNK_BYTES: usize = 1 << 30;
 
+/// Shares of the edges that virial rows are summed over.
+pub const SHARES: usize = 264;
+
 /// The sparse maps of a many-body part on the device.
 pub struct CouplingBuffers {
     whole: Vec<Buffer<u32>>,
@@ -94,6 +97,8 @@ pub struct Memory {
     /// Design rows; those of the energy and the virial together.
     rows: Buffer<f64>,
     sums: Buffer<f64>,
+    /// Shares of the virial rows.
+    shares: Buffer<f64>,
 }
 
 impl Memory {
@@ -101,7 +106,16 @@ impl Memory {
         let f = || Buffer::new(device);
         let b = || Buffer::new(device);
         let centre = Buffer::new(device);
-        Memory { basis: f(), jacobian: f(), monomials: b(), derivatives: b(), centre, rows: f(), sums: f() }
+        Memory {
+            basis: f(),
+            jacobian: f(),
+            monomials: b(),
+            derivatives: b(),
+            centre,
+            rows: f(),
+            sums: f(),
+            shares: f(),
+        }
     }
 }
 
@@ -274,9 +288,15 @@ impl Cuda {
                         unsafe { module.launch("force_rows", grid, stream, arguments) }?;
                     }
                     if rows.virial.is_some() {
-                        let arguments =
-                            arguments![edge0, edge1, centre, species, r, jacobian, n32, virial_rows, width, column];
-                        unsafe { module.launch("virial_rows", by_species, stream, arguments) }?;
+                        let tiles = n.div_ceil(THREADS);
+                        let tiles32 = tiles as u32;
+                        let shares = memory.shares.room(self.n_species * SHARES * n * 6)?;
+                        let grid = Grid { blocks: SHARES * tiles, threads: THREADS, shared: 0 };
+                        let arguments = arguments![edge0, edge1, centre, species, r, jacobian, n32, tiles32, shares];
+                        unsafe { module.launch("virial_shares", grid, stream, arguments) }?;
+                        let blocks = (self.n_species * n * 6).div_ceil(THREADS);
+                        let arguments = arguments![n32, shares, virial_rows, width, column];
+                        unsafe { module.launch("virial_rows", Grid { blocks, ..grid }, stream, arguments) }?;
                     }
                 }
             }

@@ -112,7 +112,7 @@ pub struct DeviceList {
     reverse: Buffer<u32>,
     order: Buffer<u32>,
     sums: Buffer<u32>,
-    sums_of_lanes: Buffer<u32>,
+    by_lane: Buffer<u32>,
     total: Buffer<u32>,
     bounds: Buffer<f64>,
 }
@@ -142,7 +142,7 @@ impl DeviceList {
             rcut, skin, built: None, last_species: Vec::new(), builds: 0, cells: Cells::default(), wanted: 0, volume: 0.0, group: 1, n_slots: 0, stream, kernels, small: true, reversed: false,
             x: p(), sorted: p(), home: p(), built_x: p(), r: p(), species: b(), sorted_species: b(), key: b(), start: b(),
             count: b(), atom: b(), first: b(), neighbour: b(), image: b(), reverse: b(), order: b(), sums: b(), total: b(),
-            sums_of_lanes: b(), bounds: Buffer::new(device),
+            by_lane: b(), bounds: Buffer::new(device),
         };
         Ok(list)
     }
@@ -267,15 +267,14 @@ impl DeviceList {
         let slots = self.slots(n)?;
         let room = self.room() as u32;
         let (key, start) = (self.key.ptr, self.start.ptr);
-        let lanes = self.lanes();
-        let degree = self.count.room(n * lanes)?;
-        let before = self.sums_of_lanes.room(n * lanes + 1)?;
+        let by_lane = self.by_lane.room(n * self.lanes())?;
+        let degree = self.count.room(n)?;
         let first = self.first.room(n + 1)?;
         let (neighbour, image, r) = (self.neighbour.ptr, self.image.ptr, self.r.ptr);
-        let arguments = arguments![cells, n32, rcut2, key, start, slots, degree, status];
+        let arguments = arguments![cells, n32, rcut2, key, start, slots, by_lane, degree, status];
         self.launch("count_edges", self.per_lanes(n), arguments)?;
-        self.scan(n * lanes, degree, before, status + 16, first, room)?;
-        let arguments = arguments![cells, n32, rcut2, key, start, slots, before, room, neighbour, image];
+        self.scan(n, degree, first, status + 16, room)?;
+        let arguments = arguments![cells, n32, rcut2, key, start, slots, by_lane, first, room, neighbour, image];
         self.launch("fill_edges", self.per_lanes(n), arguments)?;
         let sorted = slots.sorted;
         let arguments = arguments![cells, n32, first, neighbour, image, sorted, r];
@@ -320,7 +319,7 @@ impl DeviceList {
         let total = self.total.room(2)?;
         let count = self.count.fill(0, n_cells, &self.stream)?;
         self.launch("bin", per_atom(n), arguments![cells, n32, x, key, count, status])?;
-        self.scan(n_cells, count, start, total, 0, 0)?;
+        self.scan(n_cells, count, start, total, u32::MAX)?;
         self.count.fill(0, n_cells, &self.stream)?;
         let atom = slots.atom;
         self.launch("place", per_atom(n), arguments![n32, key, start, count, atom])?;
@@ -332,11 +331,11 @@ impl DeviceList {
         let order = self.order.fill(0xff, self.n_slots, &self.stream)?;
         let (blocks, n_counts) = (n.div_ceil(THREADS), n.div_ceil(THREADS) * n_species);
         let count = self.count.room(n_counts)?;
-        let before = self.sums_of_lanes.room(n_counts + 1)?;
+        let before = self.by_lane.room(n_counts + 1)?;
         let grid = Grid { blocks, threads: THREADS, shared: 0 };
         let sorted = slots.species;
         self.launch("order_count", grid, arguments![n32, n_species32, sorted, count])?;
-        self.scan(n_counts, count, before, total, 0, 0)?;
+        self.scan(n_counts, count, before, total, u32::MAX)?;
         self.launch("order_place", grid, arguments![n32, n_species32, block, sorted, before, order])
     }
 
@@ -396,13 +395,13 @@ impl DeviceList {
         }
     }
 
-    /// Exclusive sums of `n` numbers; `out` has room for one more, `total` for 64 bits. Where `first` is given, it gets
-    /// every `lanes`-th sum, or zeros where the total exceeds `room`.
-    fn scan(&mut self, n: usize, input: u64, out: u64, total: u64, first: u64, room: u32) -> Result<()> {
+    /// Exclusive sums of `n` numbers; `out` has room for one more, `total` for 64 bits. Where the total exceeds `room`,
+    /// all sums are zero.
+    fn scan(&mut self, n: usize, input: u64, out: u64, total: u64, room: u32) -> Result<()> {
         let n32 = n as u32;
-        if n <= SMALL * 64 {
+        if n <= 16 * SMALL {
             let grid = Grid { blocks: 1, threads: SMALL, shared: 0 };
-            return self.launch("scan_small", grid, arguments![n32, input, out, total, first, room]);
+            return self.launch("scan_small", grid, arguments![n32, input, out, total, room]);
         }
         let chunks = n.div_ceil(CHUNK);
         let sums = self.sums.room(chunks)?;
@@ -410,7 +409,7 @@ impl DeviceList {
         let grid = Grid { blocks: chunks, threads: THREADS, shared: 0 };
         self.launch("scan_chunks", grid, arguments![n32, input, out, sums])?;
         self.launch("scan_sums", Grid { blocks: 1, ..grid }, arguments![n_chunks, sums, total])?;
-        self.launch("scan_add", grid, arguments![n32, out, sums, total, first, room])
+        self.launch("scan_add", grid, arguments![n32, out, sums, total, room])
     }
 
     /// The lattice and a grid of cells about half as wide as the cutoff, not many more than atoms.

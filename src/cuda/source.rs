@@ -1,6 +1,7 @@
 //! The complete text of a kernel file for one model.
 
 use super::THREADS;
+use super::basis::SHARES;
 use super::part::{Kind, Part};
 use super::radial::PAIR_SIZE;
 use std::fmt::Write;
@@ -27,13 +28,15 @@ impl Model<'_> {
 
     /// Energies and edge gradients with `group` lanes a centre.
     pub fn site(&self, group: usize) -> Source {
-        let defines = [("GROUP", group), ("BLOCKS_ENERGY", 2), ("BLOCKS_GRADIENT", 2)];
+        // Blocks that share a multiprocessor: as many as leave `A` in registers.
+        let blocks = if self.single { 3 } else { 2 };
+        let defines = [("GROUP", group), ("BLOCKS_ENERGY", blocks), ("BLOCKS_GRADIENT", blocks)];
         self.source("site", include_str!("../../kernels/site.cu"), &defines)
     }
 
     /// Basis, Jacobian and design rows.
     pub fn basis(&self) -> Source {
-        self.source("basis", include_str!("../../kernels/basis.cu"), &[("GROUP", 32)])
+        self.source("basis", include_str!("../../kernels/basis.cu"), &[("GROUP", 32), ("SHARES", SHARES)])
     }
 
     fn source(&self, name: &'static str, kernels: &str, defines: &[(&str, usize)]) -> Source {
