@@ -63,7 +63,7 @@ impl Bench {
             "{name:<44} {precision:?} {n:>9} {ms:>11.4} ms {per_atom:>9.4} µs/atom {:>9.2} M atom/s",
             1.0 / per_atom
         );
-        self.lines.push(format!("{name},{precision:?},{n},{ms:.5},{per_atom:.5}"));
+        self.lines.push(format!("\"{name}\",{precision:?},{n},{ms:.5},{per_atom:.5}"));
     }
 
     /// Host arrays in and out; positions differ from call to call, so that a list without skin is built every time.
@@ -115,13 +115,13 @@ impl Bench {
         let ms = median(|_| run(&mut list, &only));
         self.line(&format!("{name}, E, list reused"), precision, n, ms);
         // Without a skin the list must be built whenever the cell changes by a hair.
+        drop(list);
         let mut list = plan.neighbours(0.0).expect("a list");
         let built = median(|k| {
             let mut at = at;
             at.cell[0][0] *= 1.0 + 1e-12 * (k % 2) as f64;
             run(&mut list, &at);
         });
-        let mut list = plan.neighbours(0.0).expect("a list");
         let exact = median(|_| run(&mut list, &at));
         self.line(&format!("{name}, E+F+V, list reused, no skin"), precision, n, exact);
         self.line(&format!("{name}, list alone"), precision, n, built - exact);

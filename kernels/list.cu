@@ -11,11 +11,11 @@ struct Cells {
 };
 
 // Words of the status: the first atom that is not finite, the first that shares its place with another, whether one
-// has moved too far for the list; NONE if there is none.
+// has moved too far for the list; NONE if there is none. The fourth is padding.
 #define NOT_FINITE 0
 #define COINCIDENT 1
 #define MOVED 2
-#define STATUS 3
+#define STATUS 4
 
 // Threads of the single block that sorts a small system.
 #define SMALL 1024

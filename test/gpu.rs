@@ -247,3 +247,35 @@ fn positions_and_forces_may_stay_on_the_device() {
     assert!((found.0 - energy).abs() < 1e-12 * energy.abs() && found.1 == virial);
     assert_eq!(stream.clone_dtoh(&out).unwrap(), f.as_flattened());
 }
+
+#[test]
+fn a_batch_over_all_devices_is_the_same_on_each() {
+    if !device() {
+        return;
+    }
+    let model = benchmark("sio_o2");
+    let devices: Vec<usize> =
+        (0..).take_while(|&d| Plan::new(&model, Device::Cuda(d), Precision::F64).is_ok()).collect();
+    println!("{} devices", devices.len());
+    let structures: Vec<_> = (0..6).map(|k| random(&model, 300 + 50 * k, [true; 3], k as u64)).collect();
+    // One plan a device, and two threads that share each of them.
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let evaluate = |device: usize| {
+            let plan = Plan::new(&model, Device::Cuda(device), Precision::F64).unwrap();
+            let one = |s: &Structure| {
+                let (mut e, mut f) = (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()]);
+                let mut list = plan.neighbours(0.0).unwrap();
+                let (_, v) = plan.structure_energy_forces_virial(&mut list, s, &mut e, &mut f).unwrap();
+                (e, f, v)
+            };
+            let (left, right) = structures.split_at(3);
+            let (mut left, right) =
+                rayon::join(|| left.iter().map(one).collect::<Vec<_>>(), || right.iter().map(one).collect::<Vec<_>>());
+            left.extend(right);
+            left
+        };
+        let threads: Vec<_> = devices.iter().map(|&d| scope.spawn(move || evaluate(d))).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    assert!(results.iter().all(|r| *r == results[0]));
+}
