@@ -1,0 +1,39 @@
+"""
+Interatomic potentials of the atomic cluster expansion: a thin layer over the C interface of ACERust. All energies are in eV, all
+lengths in Å; numbers without a unit are in these too. All indices count from 1.
+"""
+module ACERust
+
+using AtomsBase: AbstractSystem, ChemicalSpecies, atomic_number, cell_vectors, periodicity, position
+using LinearAlgebra: dot
+using Preferences: @set_preferences!, load_preference
+using StaticArrays: SMatrix, SVector
+using Unitful: Unitful, @u_str, uconvert, ustrip
+import AtomsCalculators
+import Libdl
+import Serialization
+
+export ACERustModel, ETACE, ETPairModel, ETOneBody
+export load_model, save_model, convert_reference, onebody_model, cutoff_radius
+export InteractionGraph, interaction_graph, site_energies, site_grads, site_basis, site_basis_jacobian
+export WrappedSiteCalculator, ETACEPotential, ETPairPotential, ETOneBodyPotential, StackedCalculator
+export length_basis, get_linear_parameters, set_linear_parameters!, potential_energy_basis, energy_forces_virial_basis
+export set_committee!, committee_energies, committee_forces, committee_energy_forces_virial, committee_mean_std
+export convert2et, convertpair, convert2et_full
+
+include("library.jl")
+include("binding.jl")
+include("json.jl")
+include("models.jl")
+include("structure.jl")
+include("graph.jl")
+include("site.jl")
+include("calculators.jl")
+include("stacked.jl")
+include("assembly.jl")
+include("data.jl")
+include("committee.jl")
+include("serialization.jl")
+include("conversion.jl")
+
+end

@@ -1,0 +1,143 @@
+# Linear parameters, and the design rows of linear fits.
+
+length_basis(calc::WrappedSiteCalculator) = length(calc.linear)
+length_basis(stack::StackedCalculator) = sum(length_basis, ours(stack); init = 0)
+
+"""
+    get_linear_parameters(calc) -> Vector{Float64}
+
+The readout weights, eV, species-major within a part, the parts one after another; those of a stack's members one after another.
+Calculators of other packages have none.
+"""
+get_linear_parameters(calc::WrappedSiteCalculator) = copy(calc.linear)
+get_linear_parameters(stack::StackedCalculator) = reduce(vcat, [get_linear_parameters(calc) for calc in ours(stack)]; init = Float64[])
+
+"""
+    set_linear_parameters!(calc, θ) -> calc
+
+Replaces the linear parameters, (length_basis), eV. A committee stays.
+"""
+function set_linear_parameters!(calc::WrappedSiteCalculator, θ::AbstractVector)
+    expect_parameters(length(θ), length_basis(calc))
+    copied = Vector{Float64}(θ)
+    @lock calc.lock begin
+        all(isfinite, copied) || throw(ArgumentError("linear parameter $(findfirst(!isfinite, copied)) is not finite"))
+        foreach(((handle, _),) -> set_parameters!(handle, copied), values(calc.plans))
+        calc.linear = copied
+        calc.version += 1
+    end
+    return calc
+end
+
+function set_linear_parameters!(stack::StackedCalculator, θ::AbstractVector)
+    expect_parameters(length(θ), length_basis(stack))
+    for (calc, columns) in zip(stack.calcs, blocks(stack))
+        calc isa Calculator && set_linear_parameters!(calc, θ[columns])
+    end
+    return stack
+end
+
+expect_parameters(n, expected) =
+    n == expected || throw(DimensionMismatch("expected $expected linear parameters, got $n"))
+
+"The columns of each member of a stack; none for calculators of other packages."
+function blocks(stack::StackedCalculator)
+    sizes = [calc isa Calculator ? length_basis(calc) : 0 for calc in stack.calcs]
+    return [(last - size + 1):last for (size, last) in zip(sizes, cumsum(sizes))]
+end
+
+"Where the library writes design rows."
+struct Rows   # acerust_rows
+    size::Csize_t
+    energy::Ptr{Float64}
+    n_energy::Csize_t
+    ld_energy::Csize_t
+    forces::Ptr{Float64}
+    n_forces::Csize_t
+    ld_forces::Csize_t
+    virial::Ptr{Float64}
+    n_virial::Csize_t
+    ld_virial::Csize_t
+    n_virial_rows::Int32
+    order::Int32
+end
+
+const COLUMN_MAJOR = Int32(1)
+
+"""
+    design_rows!(energy, forces, virial, sys, calc; nthreads, precision)
+
+Writes the rows that are wanted, which is each that is not `nothing`: (1, n_params), (3 n_atoms, n_params) with row 3 (atom − 1) + axis,
+and (9 or 6, n_params), row by row or in the order xx, yy, zz, yz, xz, xy. Matrices of `Float64`, contiguous in a column.
+"""
+function design_rows!(energy, forces, virial, sys::AbstractSystem, calc::WrappedSiteCalculator; options...)
+    s = Structure(sys)
+    handle = plan(calc; options...)
+    place(x) = x === nothing ? (C_NULL, 0, 0) : (pointer(x), span(x), stride(x, 2))
+    n_virial_rows = virial === nothing ? 9 : size(virial, 1)
+    GC.@preserve energy forces virial begin
+        rows = Ref(Rows(sizeof(Rows), place(energy)..., place(forces)..., place(virial)..., n_virial_rows, COLUMN_MAJOR))
+        cell, pbc = Ref(s.cell), Ref(s.pbc)
+        @acerust acerust_assemble(
+            handle::Ptr{Cvoid}, length(s)::Csize_t, s.numbers::Ptr{Int32}, s.positions::Ptr{Cvoid}, cell::Ptr{Cvoid},
+            pbc::Ptr{Cvoid}, rows::Ptr{Rows}
+        )
+    end
+    return nothing
+end
+
+span(x) = isempty(x) ? 0 : (size(x, 2) - 1) * stride(x, 2) + size(x, 1)
+
+function design_rows!(energy, forces, virial, sys::AbstractSystem, stack::StackedCalculator; options...)
+    columns = blocks(stack)
+    some(x, range) = x === nothing ? nothing : view(x, :, range)
+    for fused in stack.fused
+        calc = present(fused, stack)
+        ranges = columns[fused.members]
+        if all(last(a) + 1 == first(b) for (a, b) in zip(ranges, ranges[2:end]))
+            range = first(ranges[1]):last(ranges[end])
+            design_rows!(some(energy, range), some(forces, range), some(virial, range), sys, calc; options...)
+        else
+            own(x) = x === nothing ? nothing : Matrix{Float64}(undef, size(x, 1), length_basis(calc))
+            rows = own.((energy, forces, virial))
+            design_rows!(rows..., sys, calc; options...)
+            for (x, found) in zip((energy, forces, virial), rows)
+                x === nothing || (x[:, reduce(vcat, ranges)] .= found)
+            end
+        end
+    end
+    for (calc, range) in zip(stack.calcs, columns)
+        calc isa StackedCalculator || continue
+        design_rows!(some(energy, range), some(forces, range), some(virial, range), sys, calc; options...)
+    end
+    return nothing
+end
+
+"""
+    potential_energy_basis(sys, calc; nthreads, precision) -> Vector
+
+The design row of the energy, (length_basis), eV: `E = row · θ`, one-body energies and calculators of other packages left out.
+"""
+function potential_energy_basis(sys::AbstractSystem, calc::Calculator; options...)
+    E = Matrix{Float64}(undef, 1, length_basis(calc))
+    design_rows!(E, nothing, nothing, sys, calc; options...)
+    return vec(E) * u"eV"
+end
+
+"""
+    energy_forces_virial_basis(sys, calc; nthreads, precision) -> (; energy, forces, virial)
+
+The design rows of a system, one-body energies and calculators of other packages left out:
+
+- `energy`: (length_basis), eV; `E = dot(energy, θ)`
+- `forces`: (n_atoms, length_basis) of `SVector{3}`, eV/Å; `F = forces * θ`
+- `virial`: (length_basis) of `SMatrix{3,3}`, eV; `V = sum(θ .* virial)`
+"""
+function energy_forces_virial_basis(sys::AbstractSystem, calc::Calculator; options...)
+    p, n = length_basis(calc), length(sys)
+    E, F, V = Matrix{Float64}(undef, 1, p), Matrix{Float64}(undef, 3n, p), Matrix{Float64}(undef, 9, p)
+    design_rows!(E, F, V, sys, calc; options...)
+    forces = collect(reshape(reinterpret(SVector{3,FORCE}, vec(F)), n, p))
+    virial = [SMatrix{3,3}(view(V, :, k))' * u"eV" for k in 1:p]   # row by row in memory
+    return (energy = vec(E) * u"eV", forces = forces, virial = virial)
+end

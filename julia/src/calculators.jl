@@ -1,0 +1,200 @@
+# Calculators of one model.
+
+"What our calculators share: the whole of the AtomsCalculators interface rests on `evaluate!`."
+abstract type Calculator end
+
+"How a calculator evaluates; see [`WrappedSiteCalculator`](@ref)."
+struct Settings
+    nthreads::Int
+    precision::DataType
+    radial::Union{Symbol,Float64}
+    skin::Float64
+    function Settings(; nthreads::Integer = 0, precision = Float64, radial = :default, skin::Real = 0.5)
+        nthreads >= 0 || throw(ArgumentError("nthreads is 0 (all) or more, not $nthreads"))
+        precision_option(precision)
+        return new(nthreads, precision, radial isa Symbol ? radial : Float64(radial), skin)
+    end
+end
+
+"""
+    WrappedSiteCalculator(model; nthreads = 0, precision = Float64, radial = :default, skin = 0.5)
+    WrappedSiteCalculator(model, ps, st, rcut; …)
+
+The AtomsCalculators calculator of an [`ACERustModel`](@ref), for any AtomsBase system of three dimensions. `ps` is `nothing`, empty, or
+`(linear = θ,)`; `st` plays no part; `rcut`, in Å or with a unit, may not be less than the model's cutoff.
+
+- `nthreads`: 0 for all of the machine. Results do not depend on it.
+- `precision`: `Float64` or `Float32`. Results are `Float64` all the same.
+- `radial`: `:default` for tables as accurate as the precision deserves, `:exact`, or the tolerance of tables.
+- `skin`: Å; neighbour lists are reused while no atom has moved by more than half of it.
+
+`nthreads` and `precision` may also be given with each call. Several tasks may use one calculator at once.
+"""
+mutable struct WrappedSiteCalculator{M<:ACERustModel} <: Calculator
+    const model::M
+    const rcut::Float64
+    const settings::Settings
+    const lock::ReentrantLock
+    const plans::Dict{DataType,Tuple{Handle{:plan},Base.RefValue{Int}}}   # by precision, with the present number of threads
+    const lists::Vector{Handle{:graph}}                               # neighbour lists that nobody uses just now
+    linear::Vector{Float64}
+    members::Union{Nothing,Matrix{Float64}}                              # (n_params, n_members)
+    version::Int                                                        # of `linear` and `members`
+end
+
+const ETACEPotential = WrappedSiteCalculator{ETACE}
+const ETPairPotential = WrappedSiteCalculator{ETPairModel}
+const ETOneBodyPotential = WrappedSiteCalculator{ETOneBody}
+
+function WrappedSiteCalculator(model::M, ps = nothing, st = nothing, cutoff = rcut(model); settings...) where {M<:ACERustModel}
+    return WrappedSiteCalculator{M}(model, ps, st, cutoff; settings...)
+end
+
+function WrappedSiteCalculator{M}(model::M, ps = nothing, st = nothing, cutoff = rcut(model); settings...) where {M<:ACERustModel}
+    in_ångström(cutoff) >= rcut(model) ||
+        throw(ArgumentError("the cutoff of $cutoff is less than the $(rcut(model)) Å of the model"))
+    calc = WrappedSiteCalculator{M}(
+        model, in_ångström(cutoff), Settings(; settings...), ReentrantLock(), Dict(), [], get_linear_parameters(model), nothing, 0
+    )
+    θ = linear(ps)
+    θ === nothing || set_linear_parameters!(calc, θ)
+    return calc
+end
+
+cutoff_radius(calc::Calculator) = calc.rcut * u"Å"
+
+"A calculator's model with its present linear parameters."
+present_model(calc::WrappedSiteCalculator) = calc.version == 0 ? calc.model : with_parameters(calc.model, calc.linear)
+save_model(path::AbstractString, calc::Calculator) = save_model(path, present_model(calc))
+
+function Base.show(io::IO, calc::WrappedSiteCalculator)
+    return print(io, "WrappedSiteCalculator(", calc.model, ", ", calc.rcut, " Å, ", calc.settings.precision, ")")
+end
+
+"""
+    close(calculator)
+
+Frees what the library keeps for a calculator, its model included, without waiting for the garbage collector.
+"""
+function Base.close(calc::WrappedSiteCalculator)
+    @lock calc.lock begin
+        foreach(close ∘ first, values(calc.plans))
+        foreach(close, calc.lists)
+        empty!(calc.plans)
+        empty!(calc.lists)
+    end
+    close(calc.model)
+    return nothing
+end
+
+"The plan of a precision, with the present parameters and committee, for `nthreads` threads."
+function plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precision = calc.settings.precision, ignored...)
+    return @lock calc.lock begin
+        handle, threads = get!(calc.plans, precision) do
+            isopen(calc.model) || throw(ArgumentError("this model has been closed"))
+            made = make_plan(calc.model; nthreads, precision, calc.settings.radial)
+            calc.version == 0 || set_parameters!(made, calc.linear)
+            calc.members === nothing || set_members!(made, calc.members)
+            made, Ref(Int(nthreads))
+        end
+        if threads[] != nthreads
+            @acerust acerust_plan_set_threads(handle::Ptr{Cvoid}, nthreads::Csize_t)
+            threads[] = nthreads
+        end
+        handle
+    end
+end
+
+"Calls `f` with a neighbour list of the structure, which nobody else uses meanwhile and which is kept for the next call."
+function with_list(f, calc::WrappedSiteCalculator, s::Structure)
+    list = @lock calc.lock isempty(calc.lists) ? nothing : pop!(calc.lists)
+    if list === nothing
+        cutoff = rcut(calc.model)
+        list = build_graph(s, cutoff, cutoff == 0 ? 0.0 : calc.settings.skin, calc.settings.nthreads)
+    else
+        update_graph!(list, s)   # a list that could not be updated is let go
+    end
+    result = f(list)
+    @lock calc.lock push!(calc.lists, list)
+    return result
+end
+
+"""
+    evaluate!(energy, forces, virial, sys, calc; nthreads, precision)
+
+Adds a calculator's results to those that are wanted, which is each that is not `nothing`: a `Ref` of the energy, a vector of forces, a
+`Ref` of the virial, without units.
+"""
+function evaluate!(energy, forces, virial, sys::AbstractSystem, calc::WrappedSiteCalculator; options...)
+    s = Structure(sys)
+    handle = plan(calc; options...)
+    E = energy === nothing ? nothing : Ref(0.0)
+    F = forces === nothing ? nothing : Vector{SVector{3,Float64}}(undef, length(s))
+    V = virial === nothing ? nothing : Ref(zero(SMatrix{3,3,Float64,9}))
+    with_list(calc, s) do list
+        @acerust acerust_graph_energy_forces_virial(
+            handle::Ptr{Cvoid}, list::Ptr{Cvoid}, wanted(E)::Ptr{Float64}, C_NULL::Ptr{Float64}, 0::Csize_t,
+            wanted(F)::Ptr{Cvoid}, numbers_in(F)::Csize_t, wanted(V)::Ptr{Cvoid}
+        )
+    end
+    E === nothing || (energy[] += E[])
+    F === nothing || (forces .+= F)
+    V === nothing || (virial[] += V[]')   # row by row in memory
+    return nothing
+end
+
+# ---- AtomsCalculators
+
+const FORCE = typeof(1.0u"eV/Å")
+
+AtomsCalculators.energy_unit(::Calculator) = u"eV"
+AtomsCalculators.length_unit(::Calculator) = u"Å"
+AtomsCalculators.promote_force_type(::AbstractSystem, ::Calculator) = SVector{3,FORCE}
+AtomsCalculators.zero_energy(::AbstractSystem, ::Calculator) = 0.0u"eV"
+
+no_forces(sys) = zeros(SVector{3,Float64}, length(sys))
+no_virial() = Ref(zero(SMatrix{3,3,Float64,9}))
+with_unit(F::Vector{SVector{3,Float64}}) = collect(reinterpret(SVector{3,FORCE}, F))
+
+AtomsCalculators.@generate_interface function AtomsCalculators.potential_energy(sys::AbstractSystem, calc::Calculator; options...)
+    E = Ref(0.0)
+    evaluate!(E, nothing, nothing, sys, calc; options...)
+    return E[] * u"eV"
+end
+
+AtomsCalculators.@generate_interface function AtomsCalculators.forces(sys::AbstractSystem, calc::Calculator; options...)
+    F = no_forces(sys)
+    evaluate!(nothing, F, nothing, sys, calc; options...)
+    return with_unit(F)
+end
+
+AtomsCalculators.@generate_interface function AtomsCalculators.virial(sys::AbstractSystem, calc::Calculator; options...)
+    V = no_virial()
+    evaluate!(nothing, nothing, V, sys, calc; options...)
+    return V[] * u"eV"
+end
+
+function AtomsCalculators.energy_forces(sys::AbstractSystem, calc::Calculator; options...)
+    E, F = Ref(0.0), no_forces(sys)
+    evaluate!(E, F, nothing, sys, calc; options...)
+    return (energy = E[] * u"eV", forces = with_unit(F))
+end
+
+function AtomsCalculators.energy_forces_virial(sys::AbstractSystem, calc::Calculator; options...)
+    E, F, V = Ref(0.0), no_forces(sys), no_virial()
+    evaluate!(E, F, V, sys, calc; options...)
+    return (energy = E[] * u"eV", forces = with_unit(F), virial = V[] * u"eV")
+end
+
+# As `forces!`, these add to what is there.
+function AtomsCalculators.energy_forces!(f::AbstractVector, sys::AbstractSystem, calc::Calculator; options...)
+    result = AtomsCalculators.energy_forces(sys, calc; options...)
+    f .+= result.forces
+    return (; result.energy, forces = f)
+end
+
+function AtomsCalculators.energy_forces_virial!(f::AbstractVector, sys::AbstractSystem, calc::Calculator; options...)
+    result = AtomsCalculators.energy_forces_virial(sys, calc; options...)
+    f .+= result.forces
+    return (; result.energy, forces = f, result.virial)
+end

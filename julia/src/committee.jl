@@ -1,0 +1,117 @@
+# Committees: several sets of linear parameters, evaluated together from one pass over the basis.
+
+"""
+    set_committee!(calc, θs) -> calc
+
+Sets the committee: one set of linear parameters a column, (length_basis, n_members), or a vector of such sets; `nothing` removes it.
+The calculator's own parameters stay.
+"""
+set_committee!(calc::Calculator, θs::AbstractVector{<:AbstractVector}) =
+    set_committee!(calc, isempty(θs) ? nothing : reduce(hcat, θs))
+
+function set_committee!(calc::WrappedSiteCalculator, θs::Union{Nothing,AbstractMatrix})
+    if θs !== nothing
+        expect_parameters(size(θs, 1), length_basis(calc))
+        all(isfinite, θs) || throw(ArgumentError("committee member $(findfirst(!isfinite, θs)[2]) has a parameter that is not finite"))
+    end
+    return set_members!(calc, θs === nothing ? nothing : Matrix{Float64}(θs))
+end
+
+function set_members!(calc::WrappedSiteCalculator, θs::Union{Nothing,Matrix{Float64}})
+    @lock calc.lock begin
+        sets = θs === nothing ? zeros(length_basis(calc), 0) : θs
+        foreach(((handle, _),) -> set_members!(handle, sets), values(calc.plans))
+        calc.members = θs
+        calc.version += 1
+    end
+    return calc
+end
+
+function set_committee!(stack::StackedCalculator, θs::Union{Nothing,AbstractMatrix})
+    θs === nothing || expect_parameters(size(θs, 1), length_basis(stack))
+    for (calc, columns) in zip(stack.calcs, blocks(stack))
+        calc isa Calculator && set_committee!(calc, θs === nothing ? nothing : θs[columns, :])
+    end
+    return stack
+end
+
+"The number of committee members; 0 where there is no committee."
+n_members(calc::WrappedSiteCalculator) = calc.members === nothing ? 0 : size(calc.members, 2)
+n_members(stack::StackedCalculator) = minimum(n_members, ours(stack); init = typemax(Int))
+
+"""
+    committee_energy_forces_virial(sys, calc; nthreads, precision) -> (; energies, forces, virials)
+
+The results of every committee member: (n_members), eV; (n_atoms, n_members) of `SVector{3}`, eV/Å; (n_members) of `SMatrix{3,3}`, eV.
+Calculators of other packages in a stack contribute the same to each.
+"""
+function committee_energy_forces_virial(sys::AbstractSystem, calc::Calculator; options...)
+    m = n_members(calc)
+    m > 0 || throw(ArgumentError("this calculator has no committee: see set_committee!"))
+    E, F, V = zeros(m), zeros(SVector{3,Float64}, length(sys), m), zeros(SMatrix{3,3,Float64,9}, m)
+    add_committee!(E, F, V, sys, calc; options...)
+    return (energies = E * u"eV", forces = collect(reinterpret(SVector{3,FORCE}, F)), virials = V .* u"eV")
+end
+
+function add_committee!(E, F, V, sys, calc::WrappedSiteCalculator; options...)
+    s = Structure(sys)
+    handle = plan(calc; options...)
+    e, f, v = similar(E), similar(F), similar(V)
+    with_list(calc, s) do list
+        @acerust acerust_graph_committee_energy_forces_virial(
+            handle::Ptr{Cvoid}, list::Ptr{Cvoid}, e::Ptr{Float64}, length(e)::Csize_t, C_NULL::Ptr{Float64}, 0::Csize_t,
+            f::Ptr{Cvoid}, numbers_in(f)::Csize_t, v::Ptr{Cvoid}, numbers_in(v)::Csize_t
+        )
+    end
+    E .+= e
+    F .+= f
+    V .+= transpose.(v)   # row by row in memory
+    return nothing
+end
+
+function add_committee!(E, F, V, sys, stack::StackedCalculator; options...)
+    for fused in stack.fused
+        add_committee!(E, F, V, sys, present(fused, stack); options...)
+    end
+    foreach(calc -> add_committee!(E, F, V, sys, calc; options...), foreign(stack))
+    return nothing
+end
+
+function add_committee!(E, F, V, sys, calc; options...)
+    e, f, v = Ref(0.0), no_forces(sys), no_virial()
+    evaluate!(e, f, v, sys, calc; options...)
+    E .+= e[]
+    F .+= f
+    V .+= Ref(v[])
+    return nothing
+end
+
+"The energy of every committee member, (n_members), eV."
+committee_energies(sys::AbstractSystem, calc::Calculator; options...) = committee_energy_forces_virial(sys, calc; options...).energies
+
+"The forces of every committee member, (n_atoms, n_members), eV/Å."
+committee_forces(sys::AbstractSystem, calc::Calculator; options...) = committee_energy_forces_virial(sys, calc; options...).forces
+
+"""
+    committee_mean_std(sys, calc; nthreads, precision) -> (; mean, std)
+
+Mean and sample standard deviation over the committee of energy, forces (each component) and virial, as
+`(; energy, forces, virial)` each. One member has a deviation of 0.
+"""
+function committee_mean_std(sys::AbstractSystem, calc::Calculator; options...)
+    (; energies, forces, virials) = committee_energy_forces_virial(sys, calc; options...)
+    members = collect(eachcol(forces))
+    e, f, v = mean_std.((energies, members, virials))
+    pick(k) = (energy = e[k], forces = f[k], virial = v[k])
+    return (mean = pick(1), std = pick(2))
+end
+
+function mean_std(members)
+    mean = sum(members) / length(members)
+    squares = sum(x -> abs2_each(x - mean), members)
+    return mean, sqrt_each(squares / max(length(members) - 1, 1))
+end
+abs2_each(x::Number) = abs2(x)
+abs2_each(x) = map(abs2_each, x)
+sqrt_each(x::Number) = sqrt(x)
+sqrt_each(x) = map(sqrt_each, x)

@@ -1,0 +1,61 @@
+# Where the shared library is, and that it is of the right version.
+
+const ABI_VERSION = 1
+const FILE = (Sys.iswindows() ? "acerust." : "libacerust.") * Libdl.dlext
+const HANDLE = Ref{Ptr{Cvoid}}(C_NULL)
+const OPENING = ReentrantLock()
+
+"""
+    library_path() -> String
+
+The shared library that is or would be loaded: the preference `library_path`, else the environment variable `ACERUST_LIBRARY`, else
+what `Pkg.build("ACERust")` made, else `target/release` of the Rust sources that the package lies in. Throws where there is none.
+"""
+function library_path()
+    for (source, path) in (
+        "the preference library_path" => load_preference(@__MODULE__, "library_path"),
+        "the environment variable ACERUST_LIBRARY" => get(ENV, "ACERUST_LIBRARY", nothing),
+    )
+        path === nothing && continue
+        isempty(path) && continue
+        isfile(path) || error("ACERust: $source says $(repr(path)), but there is no such file")
+        return abspath(path)
+    end
+    built = [normpath(@__DIR__, "..", "deps", FILE), normpath(@__DIR__, "..", "..", "target", "release", FILE)]
+    k = findfirst(isfile, built)
+    k === nothing && error(
+        "ACERust: no $FILE found. Build it with Pkg.build(\"ACERust\") (this needs cargo), or say where it is with " *
+        "ACERust.set_library_path!(path) or the environment variable ACERUST_LIBRARY. Looked for " * join(built, ", "),
+    )
+    return built[k]
+end
+
+"""
+    set_library_path!(path)
+
+Sets the preference `library_path`, for this and later sessions; `nothing` removes it. A library that is loaded stays.
+"""
+function set_library_path!(path::Union{Nothing,AbstractString})
+    path === nothing || isfile(path) || throw(ArgumentError("there is no file $(repr(path))"))
+    @set_preferences!("library_path" => (path === nothing ? nothing : abspath(path)))
+    return path
+end
+
+"The loaded library; loads it at the first call, so that the package itself loads without."
+function library()
+    HANDLE[] == C_NULL || return HANDLE[]
+    return @lock OPENING begin
+        HANDLE[] == C_NULL && (HANDLE[] = open_library(library_path()))
+        HANDLE[]
+    end
+end
+
+function open_library(path)
+    opened = Libdl.dlopen(path; throw_error = false)
+    opened === nothing && error("ACERust: $path cannot be loaded as a shared library")
+    version = Libdl.dlsym(opened, :acerust_abi_version; throw_error = false)
+    version === nothing && error("ACERust: $path is not libacerust")
+    found = @ccall $version()::UInt32
+    found == ABI_VERSION || error("ACERust: $path has ABI version $found, this package needs $ABI_VERSION: build both from one source")
+    return opened
+end

@@ -1,0 +1,97 @@
+# Sums of calculators.
+
+"Members of a stack that are evaluated together, in one call over one graph."
+struct Fused
+    members::Vector{Int}                        # which of the stack's calculators
+    calc::WrappedSiteCalculator
+    versions::Vector{Int}                       # of the members, when `calc` took over their parameters
+    lock::ReentrantLock
+end
+
+"""
+    StackedCalculator(calcs::Tuple)
+    StackedCalculator(model; settings…)
+
+The sum of calculators. Members over an [`ACERustModel`](@ref) with the same species and settings are evaluated together; any other
+calculator with the AtomsCalculators interface may be a member too. Linear parameters are those of the members, one after another;
+members keep theirs, and a change made to a member is seen by the stack. From a model: one member for each part.
+"""
+struct StackedCalculator{N,C<:Tuple} <: Calculator
+    calcs::C
+    fused::Vector{Fused}
+end
+
+function StackedCalculator(calcs::Tuple)
+    isempty(calcs) && throw(ArgumentError("a stack needs at least one calculator"))
+    groups = Dict{Any,Vector{Int}}()
+    for (k, calc) in enumerate(calcs)
+        calc isa WrappedSiteCalculator && push!(get!(groups, (species(calc.model), calc.settings), Int[]), k)
+    end
+    fused = [fuse(calcs, members) for members in sort!(collect(values(groups)); by = first)]
+    return StackedCalculator{length(calcs),typeof(calcs)}(calcs, fused)
+end
+
+StackedCalculator(model::ACERustModel; settings...) =
+    StackedCalculator(Tuple(WrappedSiteCalculator(part; settings...) for part in model_parts(model)))
+
+function fuse(calcs, members)
+    length(members) == 1 && return Fused(members, calcs[members[1]], Int[], ReentrantLock())
+    own = calcs[members[1]].settings
+    model = stack_models([calcs[k].model for k in members])
+    calc = WrappedSiteCalculator(model; own.nthreads, own.precision, own.radial, own.skin)
+    return Fused(members, calc, zeros(Int, length(members)), ReentrantLock())
+end
+
+"The calculator of fused members, with their present parameters."
+function present(fused::Fused, stack::StackedCalculator)
+    isempty(fused.versions) && return fused.calc
+    @lock fused.lock begin
+        members = [stack.calcs[k] for k in fused.members]
+        versions = [member.version for member in members]
+        if versions != fused.versions
+            set_linear_parameters!(fused.calc, reduce(vcat, [member.linear for member in members]))
+            sets = [member.members for member in members]
+            complete = !any(isnothing, sets) && allequal(size.(sets, 2))
+            set_members!(fused.calc, complete ? reduce(vcat, sets) : nothing)
+            fused.versions .= versions
+        end
+    end
+    return fused.calc
+end
+
+"The members of a stack that the library does not evaluate."
+foreign(stack::StackedCalculator) = filter(calc -> !(calc isa WrappedSiteCalculator), stack.calcs)
+
+Base.getproperty(stack::StackedCalculator, name::Symbol) =
+    name === :rcut ? maximum(calc -> in_ångström(cutoff_radius(calc)), ours(stack); init = 0.0) : getfield(stack, name)
+ours(stack::StackedCalculator) = filter(calc -> calc isa Calculator, getfield(stack, :calcs))
+
+function Base.show(io::IO, stack::StackedCalculator)
+    print(io, "StackedCalculator(")
+    join(io, stack.calcs, ", ")
+    return print(io, ')')
+end
+
+Base.close(stack::StackedCalculator) = (foreach(f -> close(f.calc), stack.fused); foreach(close, ours(stack)))
+
+function present_model(stack::StackedCalculator)
+    covered = length(stack.fused) == 1 && length(stack.fused[1].members) == length(stack.calcs)
+    covered || throw(ArgumentError("only a stack of ACERust calculators with the same species and settings is one model"))
+    return present_model(present(stack.fused[1], stack))
+end
+
+function evaluate!(energy, forces, virial, sys::AbstractSystem, stack::StackedCalculator; options...)
+    for fused in stack.fused
+        evaluate!(energy, forces, virial, sys, present(fused, stack); options...)
+    end
+    foreach(calc -> evaluate!(energy, forces, virial, sys, calc; options...), foreign(stack))
+    return nothing
+end
+
+"A calculator of whatever package, by its AtomsCalculators interface."
+function evaluate!(energy, forces, virial, sys::AbstractSystem, calc; options...)
+    energy === nothing || (energy[] += ustrip(u"eV", AtomsCalculators.potential_energy(sys, calc; options...)))
+    forces === nothing || (forces .+= (f -> SVector{3,Float64}(ustrip.(u"eV/Å", f))).(AtomsCalculators.forces(sys, calc; options...)))
+    virial === nothing || (virial[] += SMatrix{3,3,Float64,9}(ustrip.(u"eV", AtomsCalculators.virial(sys, calc; options...))))
+    return nothing
+end
