@@ -46,7 +46,7 @@ end
 function harmonics(basis)
     x = SVector(0.3, -0.5, 0.7)
     ratio = basis(2 * x) ./ basis(x)
-    lm = ET.P4ML.natural_indices(basis)
+    lm = ETM.P4ML.natural_indices(basis)
     lmax = maximum(y -> y.l, lm)
     [(y.l, y.m) for y in lm] == [(l, m) for l in 0:lmax for m in (-l):l] || throw(ArgumentError("harmonics in an unknown order"))
     all(isapprox.(ratio, 1)) && return (kind = "spherical", lmax = lmax)
@@ -62,7 +62,6 @@ function many_body(et::ETM.ETACE, ps, rcut)
     species, transforms = transform(layer.trans)
     if layer isa ET.TransSelSplines
         functions = splines(layer)
-        # ETModels composes transform and envelope; the transform's values are y themselves only inside. Compare at distances.
         envelope = quartic_of_distance(layer)
     else
         functions = polynomials(layer.basis.l.layers.layer_1, ps.rembed.post.W)
@@ -98,11 +97,10 @@ end
 functions of an l. Functions that are not pooled count as l = 0.
 """
 function radial_spec(pooled, ybasis, n_radial)
-    lm = ET.P4ML.natural_indices(ybasis)
+    lm = ETM.P4ML.natural_indices(ybasis)
     l = zeros(Int, n_radial)
     foreach(((t, y),) -> l[t + 1] = lm[y + 1].l, pooled)
-    seen = Dict{Int,Int}()
-    return [(seen[k] = get(seen, k, 0) + 1, k) for k in l]
+    return [(count(==(l[t]), view(l, 1:t)), l[t]) for t in eachindex(l)]
 end
 
 function quartic_of_distance(layer)
@@ -110,14 +108,13 @@ function quartic_of_distance(layer)
     z = layer.trans.refstate.zlist[1]
     p = layer.trans.refstate.params[1]
     for r in range(0.5 * p.req, 1.5 * p.req; length = 11)
-        x = ET.Atoms === nothing ? nothing : edge(r, z)
+        x = (𝐫 = SVector(r, 0.0, 0.0), z0 = z, z1 = z)
         y = ET.eval_agnesi(r, p)
         isapprox(layer.envelope.f(x, layer.envelope.refstate), (1 - y^2)^2; atol = 1e-12) ||
             throw(ArgumentError("the radial envelope of this many-body model is not (1 − y²)²"))
     end
     return quartic(y -> (1 - y^2)^2)
 end
-edge(r, z) = (𝐫 = SVector(r, 0.0, 0.0), z0 = z, z1 = z)
 
 function pair(et::ETM.ETPairModel, ps, rcut)
     layer = et.rembed.layer
