@@ -25,7 +25,7 @@ The AtomsCalculators calculator of an [`ACERustModel`](@ref), for any AtomsBase 
 
 - `nthreads`: 0 for all of the machine. Results do not depend on it.
 - `precision`: `Float64` or `Float32`. Results are `Float64` all the same.
-- `radial`: `:default` for tables as accurate as the precision deserves, `:exact`, or the tolerance of tables.
+- `radial`: `:default`, which the library chooses so that nothing is lost to the precision, `:exact`, or the tolerance of tables.
 - `skin`: Å; neighbour lists are reused while no atom has moved by more than half of it.
 
 `nthreads` and `precision` may also be given with each call. Several tasks may use one calculator at once.

@@ -1,0 +1,121 @@
+include("common.jl")
+using AtomsCalculators.Testing: test_energy_forces_virial
+using Serialization
+
+"A calculator of another package: a spring from every atom to the origin."
+struct Springs end
+AtomsCalculators.energy_unit(::Springs) = u"eV"
+AtomsCalculators.length_unit(::Springs) = u"Å"
+places(sys) = [ustrip.(u"Å", position(sys, i)) for i in 1:length(sys)]
+AtomsCalculators.@generate_interface AtomsCalculators.potential_energy(sys, calc::Springs; ignored...) = sum(x -> dot(x, x), places(sys)) / 2 * u"eV"
+AtomsCalculators.@generate_interface AtomsCalculators.forces(sys, calc::Springs; ignored...) = -places(sys) .* u"eV/Å"
+AtomsCalculators.@generate_interface AtomsCalculators.virial(sys, calc::Springs; ignored...) = zeros(SMatrix{3,3}) * u"eV"
+
+results(sys, calc; options...) = AtomsCalculators.energy_forces_virial(sys, calc; options...)
+same(a, b; tol = 1e-12) =
+    isapprox(a.energy, b.energy; rtol = tol) && difference(bare.(a.forces), bare.(b.forces)) < tol && difference(bare(a.virial), bare(b.virial)) < tol
+
+@testset "AtomsCalculators" begin
+    model = sio_o2()
+    for sys in (silica(), molecule(), FastSystem(silica())), calc in (WrappedSiteCalculator(model), StackedCalculator(model))
+        test_energy_forces_virial(sys, calc)
+    end
+    test_energy_forces_virial(silica(), StackedCalculator((WrappedSiteCalculator(model), Springs())))
+end
+
+@testset "calculators" begin
+    model, sys = sio_o2(), silica()
+    calc = WrappedSiteCalculator(model)
+    expected = results(sys, calc)
+
+    @testset "forces are slopes of the energy" begin
+        h = 1e-4
+        moved(δ) = AbstractSystem(sys; atoms = [Atom(s => position(sys, i) + (i == 2) * SVector(δ, 0, 0)u"Å") for (i, s) in enumerate(species(sys, :))])
+        slope = (AtomsCalculators.potential_energy(moved(h), calc) - AtomsCalculators.potential_energy(moved(-h), calc)) / (2h * u"Å")
+        @test expected.forces[2][1] ≈ -slope rtol = 1e-6
+    end
+
+    @testset "units, threads, precision, tables" begin
+        bohr = FlexibleSystem([Atom(s => uconvert.(u"nm", position(sys, i))) for (i, s) in enumerate(species(sys, :))];
+                              cell_vectors = map(v -> uconvert.(u"pm", v), cell_vectors(sys)), periodicity = (true, true, true))
+        @test same(results(bohr, calc), expected; tol = 1e-11)
+        @test same(results(sys, calc; nthreads = 1), results(sys, calc; nthreads = 2); tol = 1e-15)
+        single = results(sys, calc; precision = Float32)
+        @test same(single, expected; tol = 1e-4) && single.energy != expected.energy
+        @test same(results(sys, WrappedSiteCalculator(model; radial = 1e-12)), expected; tol = 1e-9)
+        @test_throws ArgumentError WrappedSiteCalculator(model; precision = Float16)
+        @test_throws ArgumentError WrappedSiteCalculator(model; radial = :fast)
+    end
+
+    @testset "cutoff" begin
+        @test ACERust.cutoff_radius(calc) == 5.5u"Å"
+        @test same(results(sys, WrappedSiteCalculator(model, nothing, nothing, 7u"Å")), expected)
+        @test_throws "less than" WrappedSiteCalculator(model, nothing, nothing, 4.0)
+    end
+
+    @testset "stacks" begin
+        stack = StackedCalculator(model)
+        @test length(stack.calcs) == 3 && length(stack.fused) == 1
+        @test stack.calcs[1] isa ETOneBodyPotential && stack.calcs[2] isa ETPairPotential && stack.calcs[3] isa ETACEPotential
+        @test same(results(sys, stack), expected)
+        mixed = StackedCalculator((stack.calcs[3], Springs(), stack.calcs[1], stack.calcs[2]))
+        springs = results(sys, Springs())
+        found = results(sys, mixed)
+        @test found.energy ≈ expected.energy + springs.energy
+        @test difference(bare.(found.forces), bare.(expected.forces .+ springs.forces)) < 1e-12
+        # A change made to a member is the stack's.
+        set_linear_parameters!(stack.calcs[3], zeros(length_basis(stack.calcs[3])))
+        apart = sum(AtomsCalculators.potential_energy(sys, c) for c in stack.calcs)
+        @test AtomsCalculators.potential_energy(sys, stack) ≈ apart
+        @test AtomsCalculators.potential_energy(sys, mixed) ≈ apart + springs.energy
+        @test ACERust.present_model(stack) isa ACERustModel{:stack}
+        @test_throws "one model" ACERust.present_model(mixed)
+    end
+
+    @testset "a moving structure" begin
+        moving = WrappedSiteCalculator(model)
+        for step in 0:5
+            sys2 = silica(; scale = 1 + 0.004 * step)
+            @test same(results(sys2, moving), results(sys2, WrappedSiteCalculator(model; skin = 0)); tol = 1e-11)
+        end
+        @test same(results(molecule(), moving), results(molecule(), WrappedSiteCalculator(model)); tol = 1e-11)
+        @test length(moving.lists) == 1
+    end
+
+    @testset "copies, files, serialisation" begin
+        stack = StackedCalculator(model)
+        set_linear_parameters!(stack, 1.5 * get_linear_parameters(stack))
+        expected = results(sys, stack)
+        io = IOBuffer()
+        serialize(io, stack)
+        revived = deserialize(seekstart(io))
+        @test revived isa typeof(stack) && same(results(sys, revived), expected; tol = 1e-15)
+        copied = deepcopy(stack)
+        close(stack)
+        @test same(results(sys, copied), expected; tol = 1e-15)
+        mktempdir() do dir
+            path = save_model(joinpath(dir, "model.json"), copied)
+            @test same(results(sys, WrappedSiteCalculator(load_model(path))), expected; tol = 1e-14)
+        end
+        @test ACERust.model_to_json(deepcopy(model)) == ACERust.model_to_json(model)
+    end
+
+    @testset "site level" begin
+        G = interaction_graph(sys, 5.5u"Å")
+        E, st = model(G, nothing, (;))
+        @test sum(E) ≈ bare(expected.energy) && st == (;)
+        θ = get_linear_parameters(model)
+        @test site_energies(model, G, (linear = θ,)) == E
+        B, J = site_basis_jacobian(model, G)
+        @test B == site_basis(model, G) && size(J) == (length(G.ii), size(B, 2))
+        again = ACERust.graph_from_edges(G.numbers, G.first, G.jj, G.r)
+        @test site_energies(model, again) ≈ E
+        g, F = site_grads(model, G), zeros(SVector{3,Float64}, 4)
+        for e in eachindex(g)
+            F[G.ii[e]] += g[e]
+            F[G.jj[e]] -= g[e]
+        end
+        @test difference(F, bare.(expected.forces)) < 1e-11
+        @test occursin("sio_o2", sprint(show, MIME("text/plain"), model))
+    end
+end

@@ -1,0 +1,19 @@
+using ACERust, AtomsBase, AtomsCalculators, LinearAlgebra, StaticArrays, Test, Unitful
+
+const GOLDEN = normpath(@__DIR__, "..", "..", "test", "golden")
+
+"The largest difference relative to the largest entry."
+function difference(found, expected)
+    size(found) == size(expected) || throw(DimensionMismatch("$(size(found)) found, $(size(expected)) expected"))
+    scale = maximum(norm, collect(expected); init = 0.0)
+    return maximum(norm, collect(found) .- collect(expected); init = 0.0) / (scale == 0 ? 1.0 : scale)
+end
+bare(x) = ustrip.(x)
+
+"Silicon and oxygen: periodic, rattled by hand."
+silica(; scale = 1.0) = periodic_system(
+    [:Si => scale * [0.0, 0.1, 0.0]u"Å", :O => scale * [1.35, 1.3, 1.45]u"Å", :Si => scale * [2.7, 0.1, 2.6]u"Å", :O => scale * [4.1, 1.4, 3.9]u"Å"],
+    (scale * [5.4, 0.0, 0.0]u"Å", scale * [0.0, 5.4, 0.3]u"Å", scale * [0.2, 0.0, 5.4]u"Å"),
+)
+molecule() = isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :O => [1.6, 0.1, 0.0]u"Å", :O => [-1.5, 0.3, 0.4]u"Å"])
+sio_o2() = convert_reference(joinpath(GOLDEN, "sio_o2.json"))

@@ -1,0 +1,70 @@
+include("common.jl")
+
+@testset "fitting" begin
+    sys = silica()
+    stack = StackedCalculator(sio_o2())
+    θ = get_linear_parameters(stack)
+    rows = energy_forces_virial_basis(sys, stack)
+    one = AtomsCalculators.potential_energy(sys, stack.calcs[1])
+    found = AtomsCalculators.energy_forces_virial(sys, stack)
+    @test length(θ) == length_basis(stack) == length(rows.energy) == length(rows.virial)
+    @test size(rows.forces) == (4, length(θ)) && eltype(rows.forces) <: SVector{3}
+    @test dot(rows.energy, θ) + one ≈ found.energy
+    @test difference(bare.(rows.forces * θ), bare.(found.forces)) < 1e-11
+    @test difference(bare(sum(θ .* rows.virial)), bare(found.virial)) < 1e-11
+
+    # Members out of order: columns go where the members are.
+    swapped = StackedCalculator((stack.calcs[3], StackedCalculator((stack.calcs[2],)), stack.calcs[1]))
+    n = length_basis(stack.calcs[2])
+    @test energy_forces_virial_basis(sys, swapped).forces ≈ rows.forces[:, [n+1:end; 1:n]]
+
+    set_linear_parameters!(stack, 2θ)
+    @test get_linear_parameters(stack) == 2θ
+    @test AtomsCalculators.potential_energy(sys, stack) ≈ one + 2 * dot(rows.energy, θ)
+
+    # A fit to what a model says gives its parameters' predictions back.
+    truth = StackedCalculator(sio_o2())
+    onebody = truth.calcs[1]
+    data = map(0:9) do k
+        s = silica(; scale = 0.95 + 0.013k)
+        (; energy, forces, virial) = AtomsCalculators.energy_forces_virial(s, truth)
+        ACERust.AtomsData(s; energy, forces, virial, weights = (E = 4, F = 1, V = 0.5), reference = onebody)
+    end
+    A, Y, W = ACERust.assemble(data, truth)
+    @test size(A) == (10 * (1 + 12 + 6), length_basis(truth)) && length(Y) == length(W) == size(A, 1)
+    @test A * get_linear_parameters(truth) ≈ Y
+    @test W[1] == 4 / 2 && W[2] == 1 && W[19] == 0.5 / 2
+    @test A[20:38, :] == ACERust.feature_matrix(data[2], truth)
+    d = ACERust.AtomsData(sys; energy = 1.0)
+    @test ACERust.count_observations(d) == 1 && ACERust.target_vector(d) == [1.0] && size(ACERust.feature_matrix(d, truth)) == (1, length(θ))
+    @test_throws DimensionMismatch ACERust.AtomsData(sys; forces = [[0, 0, 0]])
+end
+
+@testset "committee" begin
+    sys, stack = silica(), StackedCalculator(sio_o2())
+    θ = get_linear_parameters(stack)
+    sets = [θ, 1.2θ, 0.7θ, -θ]
+    expected = map(sets) do set
+        AtomsCalculators.energy_forces_virial(sys, set_linear_parameters!(stack, set))
+    end
+    set_linear_parameters!(stack, θ)
+    @test_throws "no committee" committee_energies(sys, stack)
+    for calc in (stack, WrappedSiteCalculator(ACERust.present_model(stack)))
+        set_committee!(calc, sets)
+        (; energies, forces, virials) = committee_energy_forces_virial(sys, calc)
+        for m in 1:4
+            @test energies[m] ≈ expected[m].energy
+            @test difference(bare.(forces[:, m]), bare.(expected[m].forces)) < 1e-11
+            @test difference(bare(virials[m]), bare(expected[m].virial)) < 1e-11
+        end
+        (; mean, std) = committee_mean_std(sys, calc)
+        e = [x.energy for x in expected]
+        @test mean.energy ≈ sum(e) / 4 && std.energy ≈ sqrt(sum(abs2, e .- mean.energy) / 3)
+        @test std.forces[2][3] ≈ sqrt(sum(x -> abs2(x.forces[2][3] - mean.forces[2][3]), expected) / 3)
+        @test AtomsCalculators.potential_energy(sys, calc) ≈ expected[1].energy
+        @test committee_energies(sys, deepcopy(calc)) ≈ energies
+        set_committee!(calc, nothing)
+        @test_throws "no committee" committee_energies(sys, calc)
+    end
+    @test_throws DimensionMismatch set_committee!(stack, [θ[2:end]])
+end

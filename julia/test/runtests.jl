@@ -1,0 +1,24 @@
+# julia --project=… test/runtests.jl: with the packages of the environment at hand. What cannot be loaded is skipped, and said aloud.
+using Test
+
+loadable(name) = Base.find_package(name) !== nothing
+skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :yellow); nothing)
+
+@testset verbose = true "ACERust" begin
+    include("golden.jl")
+    include("calculators.jl")
+    include("fitting.jl")
+    include("robustness.jl")
+
+    if all(loadable, ("ACEpotentials", "ACEfit", "AtomsBuilder", "LuxCore"))
+        include("acepotentials.jl")
+    else
+        skipped("comparison with ACEpotentials", "it needs ACEpotentials, ACEfit, AtomsBuilder and LuxCore")
+    end
+
+    if loadable("Aqua")
+        include("quality.jl")
+    else
+        skipped("quality of the package", "it needs Aqua")
+    end
+end
