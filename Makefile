@@ -33,13 +33,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
 
 julia-test:
-	@if [ ! -f julia/test/runtests.jl ]; then \
-		echo "make test: there are no Julia tests yet"; \
-	elif ! $(JULIA) --startup-file=no -e 'exit(VERSION < v"1.10")' 2>/dev/null; then \
-		echo "make test: NOT RUN: the Julia tests, which need julia 1.10 or later on the PATH"; \
-	else \
-		$(JULIA) --startup-file=no --project=julia -e 'using Pkg; Pkg.instantiate(); Pkg.test()'; \
-	fi
+	@JULIA=$(JULIA) julia/test/run.sh
 
 # On a machine with a CUDA device.
 test-gpu:

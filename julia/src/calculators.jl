@@ -11,7 +11,8 @@ struct Settings
     skin::Float64
     function Settings(; nthreads::Integer = 0, precision = Float64, radial = :default, skin::Real = 0.5)
         nthreads >= 0 || throw(ArgumentError("nthreads is 0 (all) or more, not $nthreads"))
-        precision_option(precision)
+        precision_option(precision)   # for their errors
+        radial_option(radial)
         return new(nthreads, precision, radial isa Symbol ? radial : Float64(radial), skin)
     end
 end
