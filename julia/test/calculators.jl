@@ -86,17 +86,17 @@ end
     @testset "copies, files, serialisation" begin
         stack = StackedCalculator(model)
         set_linear_parameters!(stack, 1.5 * get_linear_parameters(stack))
-        expected = results(sys, stack)
+        scaled = results(sys, stack)
         io = IOBuffer()
         serialize(io, stack)
         revived = deserialize(seekstart(io))
-        @test revived isa typeof(stack) && same(results(sys, revived), expected; tol = 1e-15)
+        @test revived isa typeof(stack) && same(results(sys, revived), scaled; tol = 1e-15)
         copied = deepcopy(stack)
         close(stack)
-        @test same(results(sys, copied), expected; tol = 1e-15)
+        @test same(results(sys, copied), scaled; tol = 1e-15)
         mktempdir() do dir
             path = save_model(joinpath(dir, "model.json"), copied)
-            @test same(results(sys, WrappedSiteCalculator(load_model(path))), expected; tol = 1e-14)
+            @test same(results(sys, WrappedSiteCalculator(load_model(path))), scaled; tol = 1e-14)
         end
         @test ACERust.model_to_json(deepcopy(model)) == ACERust.model_to_json(model)
     end
