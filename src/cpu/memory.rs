@@ -70,3 +70,18 @@ impl<'a, T> Disjoint<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), n) }
     }
 }
+
+/// Asks for the cache lines of `slice[range]` before they are needed.
+#[inline(always)]
+pub fn prefetch<T>(slice: &[T], range: std::ops::Range<usize>) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(part) = slice.get(range) {
+        let (start, bytes) = (part.as_ptr().cast::<i8>(), std::mem::size_of_val(part));
+        for offset in (0..bytes).step_by(64) {
+            // SAFETY: a prefetch reads nothing, and the address is within the slice.
+            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(start.add(offset)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (slice, range);
+}

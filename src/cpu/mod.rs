@@ -16,7 +16,7 @@ use crate::site::pair::Pair;
 use crate::site::{Part, RadialMode, Scratch, room};
 use crate::stage::block::{Block, NONE, Sites};
 use crate::structure::Structure;
-use memory::{Disjoint, Pool};
+use memory::{Disjoint, Pool, prefetch};
 use rayon::prelude::*;
 use schedule::{Entry, Schedule};
 use std::ops::Range;
@@ -249,6 +249,11 @@ impl<V: Lanes> Engine for Cpu<V> {
                 let Worker { block, scratch, energy, gradient, .. } = &mut **worker;
                 for b in task {
                     let entry = schedule.entries[b];
+                    // The edges of the next block arrive while this one is computed.
+                    for &i in schedule.entries.get(b + 1).map_or(&[][..], |&next| schedule.centres(next)) {
+                        prefetch(&graph.r, graph.edges(i as usize));
+                        prefetch(&graph.neighbour, graph.edges(i as usize));
+                    }
                     // SAFETY: a block belongs to one task.
                     let virial = match with_gradients {
                         true => unsafe { block_virials.slice_mut(b * n_readouts, n_readouts) },
@@ -261,19 +266,32 @@ impl<V: Lanes> Engine for Cpu<V> {
                             unsafe {
                                 energies.slice_mut(readout * n_centres + i as usize, 1)[0] =
                                     self.e0[entry.species as usize];
-                                if with_gradients {
-                                    let edges = graph.edges(i as usize);
-                                    edge_gradients
-                                        .slice_mut(readout * n_edges + edges.start, edges.len())
-                                        .fill([V::Real::default(); 3]);
-                                }
                             }
                         }
+                    }
+                    // The first group overwrites the edges it has; those it lacks are cleared.
+                    let all: usize = schedule.centres(entry).iter().map(|&i| graph.edges(i as usize).len()).sum();
+                    let mut first = true;
+                    let clear = || {
+                        for &i in schedule.centres(entry) {
+                            let edges = graph.edges(i as usize);
+                            for k in 0..n_readouts {
+                                // SAFETY: as above.
+                                unsafe { edge_gradients.slice_mut(k * n_edges + edges.start, edges.len()) }
+                                    .fill([V::Real::default(); 3]);
+                            }
+                        }
+                    };
+                    if with_gradients && self.groups.is_empty() {
+                        clear();
                     }
                     self.for_groups(sites, schedule, entry, block, |block, group| {
                         energy.clear();
                         energy.resize(n_readouts, V::zero());
                         if with_gradients {
+                            if first && block.n_edges < all {
+                                clear();
+                            }
                             gradient.clear();
                             gradient.resize(n_readouts * block.n_slots, [V::zero(); 3]);
                             for part in &self.parts[group.parts.clone()] {
@@ -283,7 +301,14 @@ impl<V: Lanes> Engine for Cpu<V> {
                                 let g = &gradient[k * block.n_slots..][..block.n_slots];
                                 V::vectorize(
                                     #[inline(always)]
-                                    || scatter_slots(block, g, k * n_edges, edge_gradients, virial),
+                                    || match first {
+                                        true => {
+                                            scatter_slots::<V, false>(block, g, k * n_edges, edge_gradients, virial)
+                                        }
+                                        false => {
+                                            scatter_slots::<V, true>(block, g, k * n_edges, edge_gradients, virial)
+                                        }
+                                    },
                                 );
                             }
                         } else {
@@ -291,6 +316,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                                 part.energy(block, scratch, readouts.start, energy);
                             }
                         }
+                        first = false;
                         for (k, e) in energy.iter().enumerate() {
                             for (&i, e) in block.centres.iter().zip(e.to_array()) {
                                 // SAFETY: as above.
@@ -403,9 +429,9 @@ impl<V: Lanes> Cpu<V> {
     }
 }
 
-/// Adds the gradients of a block to its edges and `Σ g ⊗ r` to `virial`.
+/// Writes the gradients of a block to its edges, or adds them, and adds `Σ g ⊗ r` to `virial`.
 #[inline(always)]
-fn scatter_slots<V: Lanes>(
+fn scatter_slots<V: Lanes, const ADD: bool>(
     block: &Block<V>,
     gradient: &[[V; 3]],
     at: usize,
@@ -425,9 +451,8 @@ fn scatter_slots<V: Lanes>(
             if e != NONE {
                 // SAFETY: an edge belongs to one block.
                 let g = unsafe { &mut edges.slice_mut(at + e as usize, 1)[0] };
-                g[0] += x[lane];
-                g[1] += y[lane];
-                g[2] += z[lane];
+                let new = [x[lane], y[lane], z[lane]];
+                *g = if ADD { [g[0] + new[0], g[1] + new[1], g[2] + new[2]] } else { new };
             }
         }
     }
@@ -435,6 +460,9 @@ fn scatter_slots<V: Lanes>(
         *v += s.to_array()[..V::N].iter().map(|x| x.to_f64()).sum::<f64>();
     }
 }
+
+/// How many incoming edges ahead gradients are asked for.
+const AHEAD: usize = 64;
 
 /// `F_i = Σ_(i→j) g − Σ_(j→i) g`, in double precision and an order that the graph fixes.
 fn sum_forces<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &mut [[f64; 3]]) {
@@ -446,6 +474,11 @@ fn sum_forces<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &mut [[f64; 
             }
         }
         let incoming = graph.incoming_first[i] as usize..graph.incoming_first[i + 1] as usize;
+        // Edges that end here lie anywhere: ask for those of a later atom.
+        let ahead = incoming.start + AHEAD..incoming.end + AHEAD;
+        for &e in graph.incoming.get(ahead).unwrap_or(&[]) {
+            prefetch(gradients, e as usize..e as usize + 1);
+        }
         for &e in &graph.incoming[incoming] {
             (0..3).for_each(|a| sum[a] -= gradients[e as usize][a].to_f64());
         }

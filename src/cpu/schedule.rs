@@ -32,7 +32,9 @@ impl Schedule {
         let n = graph.n_centres();
         self.order.clear();
         self.order.extend(0..n as u32);
-        self.windows.resize_with(n.div_ceil(WINDOW), Vec::new);
+        let n_windows = n.div_ceil(WINDOW);
+        // Never shorter, so that every window keeps its memory.
+        self.windows.resize_with(n_windows.max(self.windows.len()), Vec::new);
         let key = |i: u32| (species_of[i as usize], graph.edges(i as usize).len(), i);
         self.order.par_chunks_mut(WINDOW).zip(&mut self.windows).enumerate().for_each(|(w, (order, entries))| {
             order.sort_unstable_by_key(|&i| key(i));
@@ -47,7 +49,7 @@ impl Schedule {
             }
         });
         self.entries.clear();
-        for window in &self.windows {
+        for window in &self.windows[..n_windows] {
             self.entries.extend_from_slice(window);
         }
     }

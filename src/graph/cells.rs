@@ -229,7 +229,7 @@ impl Cells {
                 [x[k], y[k], z[k]] = std::array::from_fn(|d| p[d] - t[d]);
                 let given = lattice.given(w.map(|w| w as i64));
                 let relative: [i64; 3] = std::array::from_fn(|d| given[d].saturating_sub(home[d]));
-                if relative.iter().any(|w| w.abs() > limit) {
+                if relative.iter().any(|w| w.saturating_abs() > limit) {
                     far.fetch_min(i, std::sync::atomic::Ordering::Relaxed);
                 }
                 wrap[k] = [relative[0] as i16, relative[1] as i16, relative[2] as i16, 0];

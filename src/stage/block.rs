@@ -35,6 +35,8 @@ pub struct Block<V: Lanes> {
     /// The centres, one to a lane.
     pub centres: Vec<u32>,
     pub n_slots: usize,
+    /// Edges in all slots together.
+    pub n_edges: usize,
     /// Slots in which all neighbours are of one species; a single one where slots are mixed.
     pub segments: Vec<Segment>,
     /// Edge in (slot, lane), or [`NONE`]; (n_slots · N).
@@ -59,6 +61,7 @@ impl<V: Lanes> Default for Block<V> {
             species: 0,
             centres: Vec::new(),
             n_slots: 0,
+            n_edges: 0,
             segments: Vec::new(),
             edge: Vec::new(),
             neighbour_species: Vec::new(),
@@ -132,6 +135,7 @@ impl<V: Lanes> Block<V> {
         let zs = as_reals_mut(&mut self.z);
         let mask = as_reals_mut(&mut self.mask);
         let mut end = 0;
+        self.n_edges = 0;
         for (lane, &i) in centres.iter().enumerate() {
             let mut next = [lane; MAX_SPECIES_BY_SLOT];
             for segment in self.segments.iter().filter(|_| by_species) {
@@ -148,6 +152,7 @@ impl<V: Lanes> Block<V> {
                 self.edge[*next] = e as u32;
                 self.neighbour_species[*next] = z;
                 *next += V::N;
+                self.n_edges += 1;
             }
             end = end.max(next[0] / V::N);
         }

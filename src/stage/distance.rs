@@ -5,6 +5,7 @@
 
 use super::block::Block;
 use super::radial::Radial;
+use crate::model::MAX_CUTOFF;
 use crate::model::spec::{EnvelopeSpec, TransformSpec};
 use crate::simd::{Lanes, MAX_LANES, Real};
 
@@ -21,7 +22,7 @@ pub struct Distances<V> {
 /// The parameters of all ordered species pairs, laid out for `V`.
 pub struct Distance<T> {
     n_species: usize,
-    /// `None` where exponents differ between pairs.
+    /// `None` where exponents differ between pairs, or are too high.
     uniform: Option<Uniform<T>>,
 }
 
@@ -55,7 +56,11 @@ impl<T: Real> Distance<T> {
         let (envelope, _) = envelope_numbers(radial.envelopes.first()?);
         let same = radial.transforms.iter().all(|t| (t.pin, t.pcut) == (pin, pcut))
             && radial.envelopes.iter().all(|e| envelope_numbers(e).0 == envelope);
-        same.then(|| Uniform {
+        // Without branches the slope has powers that may overflow where the transform does not.
+        let (p, k) = (pin.max(pcut) as i32, pin.abs_diff(pcut) as i32);
+        let highest = |t: &TransformSpec| p as f64 * (MAX_CUTOFF / (t.req - t.rin)).powi(p - 1 + k);
+        let finite = radial.transforms.iter().all(|t| T::of(highest(t)).to_f64().is_finite());
+        (same && finite).then(|| Uniform {
             pin,
             pcut,
             transforms: radial

@@ -12,3 +12,6 @@ pub mod product;
 pub mod radial;
 pub mod rows;
 pub mod table;
+
+#[cfg(test)]
+mod tests;

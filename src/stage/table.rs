@@ -46,17 +46,21 @@ impl Table {
     /// Tabulates `exact` between `r0` and `rcut` to the relative error `tolerance` of values and slopes;
     /// `None` where that takes too many intervals.
     pub fn new(exact: &Radial, r0: f64, rcut: f64, tolerance: f64) -> Option<Table> {
-        let mut n = 64;
-        while n <= MAX_INTERVALS {
+        let (mut n, mut last) = (64, f64::INFINITY);
+        loop {
             let table = Table::with_intervals(exact, r0, rcut, n);
             if table.error <= tolerance {
                 return Some(table);
             }
+            // More intervals do not help against rounding.
+            if n == MAX_INTERVALS || n > 512 && table.error >= last {
+                return None;
+            }
+            last = table.error;
             // The error of the slopes falls with the fifth power of the width.
-            let wanted = n as f64 * (table.error / tolerance).powf(0.2).min(4.0);
-            n = (wanted * 1.05) as usize + 8;
+            let wanted = n as f64 * (table.error / tolerance).powf(0.2).min(2.0);
+            n = ((wanted * 1.05) as usize + 8).min(MAX_INTERVALS);
         }
-        None
     }
 
     fn with_intervals(exact: &Radial, r0: f64, rcut: f64, n: usize) -> Table {
