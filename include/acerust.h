@@ -93,7 +93,7 @@
 #define ACERUST_F32 1
 
 /**
- * Radial functions from tables as accurate as the precision deserves.
+ * Radial functions in the way that the library prefers, at present as the model file has them.
  */
 #define ACERUST_RADIAL_DEFAULT 0
 
@@ -182,7 +182,8 @@ typedef struct {
 
 /**
  * Where the design rows of a structure go: E = energy · θ, F = forces · θ, V = virial · θ for linear parameters θ, one-body
- * energies left out. A matrix whose pointer is null is not computed. Matrices may not overlap.
+ * energies left out. A matrix whose pointer is null is not computed. Matrices may not overlap, not
+ * even in each other's gaps.
  */
 typedef struct {
   /**
@@ -408,7 +409,7 @@ int32_t acerust_plan_free(acerust_plan *plan);
  * Sets the number of threads for the calls that follow. Results do not depend on it.
  *
  * @param n_threads 0: all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says. Handles
- * of the same number share their threads.
+ * of the same number share their threads: with 1, evaluations called from several threads take turns.
  */
 int32_t acerust_plan_set_threads(acerust_plan *plan, size_t n_threads);
 

@@ -1,4 +1,18 @@
 //! The C ABI, called as C does.
 
+mod common;
+
+#[path = "capi/call.rs"]
+mod call;
 #[path = "capi/header.rs"]
 mod header;
+#[path = "capi/models.rs"]
+mod models;
+#[path = "capi/refusals.rs"]
+mod refusals;
+#[path = "capi/smoke.rs"]
+mod smoke;
+#[path = "capi/threads.rs"]
+mod threads;
+#[path = "capi/values.rs"]
+mod values;

@@ -14,7 +14,8 @@ pub const ACERUST_ROW_MAJOR: i32 = 0;
 pub const ACERUST_COL_MAJOR: i32 = 1;
 
 /// Where the design rows of a structure go: E = energy · θ, F = forces · θ, V = virial · θ for linear parameters θ, one-body
-/// energies left out. A matrix whose pointer is null is not computed. Matrices may not overlap.
+/// energies left out. A matrix whose pointer is null is not computed. Matrices may not overlap, not
+/// even in each other's gaps.
 #[allow(non_camel_case_types)]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +214,7 @@ pub unsafe fn committee(
 ) -> Result {
     let (n_centres, n_atoms) = (sites.n_centres(), sites.n_atoms());
     let mut outputs = Outputs::default();
-    // SAFETY: passed on. The plan checks the lengths: its committee may change until it runs.
+    // SAFETY: passed on. The expected lengths are known once the plan is held: its committee may change until then.
     let (energies, site_energies, forces, virials) = unsafe {
         (
             outputs.any("energies", energies, n_energies)?,
@@ -224,20 +225,23 @@ pub unsafe fn committee(
     };
     sites.run(plan, |plan, graph, numbers| {
         let k = plan.committee().len();
-        let (mut own_energies, mut own_sites, mut own_forces) = (Vec::new(), Vec::new(), Vec::new());
-        let mut found: Vec<Virial> = vec![Default::default(); k];
-        let forces = or_own(forces, &mut own_forces, 3 * k * n_atoms);
-        let lengths = [("forces", forces.len(), 3 * k * n_atoms), ("virials", n_virials, 9 * k)];
-        for (name, length, expected) in lengths {
-            if length != expected && (name != "virials" || virials.is_some()) {
+        for (name, result, expected) in [
+            ("energies", &energies, k),
+            ("site_energies", &site_energies, k * n_centres),
+            ("forces", &forces, 3 * k * n_atoms),
+            ("virials", &virials, 9 * k),
+        ] {
+            if let Some(length) = result.as_ref().map(|r| r.len()).filter(|&length| length != expected) {
                 let message = format!("{name}: expected a length of {expected} for {k} members, got {length}");
                 return Err(crate::Error::Argument(message));
             }
         }
+        let (mut own_energies, mut own_sites, mut own_forces) = (Vec::new(), Vec::new(), Vec::new());
+        let mut found: Vec<Virial> = vec![Default::default(); k];
         let out = Committee {
             energies: or_own(energies, &mut own_energies, k),
             site_energies: or_own(site_energies, &mut own_sites, k * n_centres),
-            forces: as_vectors(forces),
+            forces: as_vectors(or_own(forces, &mut own_forces, 3 * k * n_atoms)),
             virials: &mut found,
         };
         plan.committee_energy_forces_virial(graph, numbers, out)?;

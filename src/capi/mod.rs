@@ -12,7 +12,7 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod buffer;
-mod evaluate;
+pub mod evaluate;
 pub mod graph;
 pub mod handle;
 pub mod model;

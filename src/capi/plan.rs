@@ -23,7 +23,7 @@ pub const ACERUST_F64: i32 = 0;
 /// Single precision; distances are taken, and atoms summed, in double precision all the same.
 pub const ACERUST_F32: i32 = 1;
 
-/// Radial functions from tables as accurate as the precision deserves.
+/// Radial functions in the way that the library prefers, at present as the model file has them.
 pub const ACERUST_RADIAL_DEFAULT: i32 = 0;
 /// Radial functions as the model file has them.
 pub const ACERUST_RADIAL_EXACT: i32 = 1;
@@ -187,7 +187,7 @@ pub extern "C" fn acerust_plan_free(plan: *mut acerust_plan) -> i32 {
 /// Sets the number of threads for the calls that follow. Results do not depend on it.
 ///
 /// @param n_threads 0: all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says. Handles
-/// of the same number share their threads.
+/// of the same number share their threads: with 1, evaluations called from several threads take turns.
 #[unsafe(no_mangle)]
 pub extern "C" fn acerust_plan_set_threads(plan: *mut acerust_plan, n_threads: usize) -> i32 {
     guard(|| {

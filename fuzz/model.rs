@@ -1,0 +1,46 @@
+//! Model files, and the reference files that hold models.
+
+use acerust::model::Model;
+use acerust::plan::{Device, Options, Plan, Precision, RadialMode};
+use acerust::structure::Structure;
+
+#[allow(dead_code)]
+#[path = "../test/model/small.rs"]
+pub mod small;
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    vec![small::model().to_string().into_bytes()]
+}
+
+/// A model that is accepted is written and read unchanged, and can be evaluated.
+pub fn target(input: &[u8]) -> bool {
+    let Ok(model) = Model::from_json(input) else { return false };
+    let again = Model::from_json(model.to_json()).expect("what we write is what we read");
+    assert_eq!(model, again);
+    let _ = model.summary();
+    // Exactly: tables of wild transforms take long to build, and say nothing about the file.
+    let options = Options { radial: Some(RadialMode::Exact), isa: None };
+    let plan = Plan::with_options(&model, Device::Cpu, Precision::F64, options).expect("a valid model has a plan");
+    let numbers = vec![model.species()[0], *model.species().last().expect("a species")];
+    let positions = vec![[0.0; 3], [1.3, 0.7, -1.1]];
+    let pair = Structure { numbers, positions, ..Structure::default() };
+    if plan.rcut() > 1e3 {
+        return true;
+    }
+    let graph = plan.graph(&pair).expect("two atoms have a graph");
+    let (mut sites, mut forces) = ([0.0; 2], [[0.0; 3]; 2]);
+    plan.energy_forces_virial(&graph, &pair.numbers, &mut sites, &mut forces).expect("its own elements");
+    true
+}
+
+pub fn reference_seeds() -> Vec<Vec<u8>> {
+    // Whole files are too long to mutate; without their structures they say as much about the reader.
+    let text = include_str!("../test/golden/si_o3.json");
+    let mut json: serde_json::Value = serde_json::from_str(text).expect("JSON");
+    json["structures"] = serde_json::Value::Array(Vec::new());
+    vec![json.to_string().into_bytes()]
+}
+
+pub fn reference_target(input: &[u8]) -> bool {
+    Model::from_reference_json(input).is_ok()
+}
