@@ -1,0 +1,87 @@
+//! Graphs made in other ways: with ghost atoms, with edges longer than the cutoff.
+
+use super::cases::Case;
+use super::models::random_model;
+use super::results::{Errors, largest, on_graph, results};
+use super::structures;
+use acerust::graph::{Graph, NeighbourList};
+use std::collections::HashMap;
+
+/// Periodic images as ghosts: their forces, folded back, are those of the periodic system.
+pub fn ghosts(cases: &[Case]) {
+    let mut errors = Errors::default();
+    for seed in [0, 1, 2, 6] {
+        let model = random_model(seed);
+        for (name, s) in structures::all(seed, model.species()) {
+            let n = s.n_atoms();
+            for case in cases {
+                let plan = case.plan(&model);
+                let periodic = plan.graph(&s).unwrap();
+                let expected = on_graph(&plan, &periodic, &s.numbers);
+                // The atom behind each ghost, and a ghost for each image.
+                let (mut owner, mut ghosts): (Vec<usize>, _) = ((0..n).collect(), HashMap::new());
+                let neighbour: Vec<u32> = (periodic.neighbour.iter().zip(&periodic.shift))
+                    .map(|(&j, &shift)| match shift {
+                        [0, 0, 0] => j,
+                        _ => *ghosts.entry((j, shift)).or_insert_with(|| {
+                            owner.push(j as usize);
+                            owner.len() as u32 - 1
+                        }),
+                    })
+                    .collect();
+                let graph = Graph::from_edges(n, owner.len(), &periodic.first, &neighbour, &periodic.r).unwrap();
+                let numbers: Vec<u8> = owner.iter().map(|&i| s.numbers[i]).collect();
+                let found = on_graph(&plan, &graph, &numbers);
+                let label = format!("{}, {name}, seed {seed}", case.label());
+                assert_eq!(found.site_energies, expected.site_energies, "{label}");
+                assert_eq!((found.energy, found.virial), (expected.energy, expected.virial), "{label}");
+                let mut folded = vec![[0.0; 3]; n];
+                for (force, &i) in found.forces.iter().zip(&owner) {
+                    (0..3).for_each(|a| folded[i][a] += force[a]);
+                }
+                let scale = largest(found.forces.as_flattened()).max(1e-300);
+                let forces = (folded.as_flattened(), expected.forces.as_flattened());
+                errors.check(&Case { tolerance: 1e-12, ..*case }, name, "forces", forces, scale);
+            }
+        }
+    }
+    errors.finish();
+}
+
+/// Edges between the cutoff and cutoff plus skin change nothing, and have no gradient.
+pub fn skin(cases: &[Case]) {
+    let mut errors = Errors::default();
+    for seed in [1, 3] {
+        let model = random_model(seed);
+        for (name, s) in structures::all(seed, model.species()) {
+            let moved = s.clone().rattle(0.1, seed);
+            for case in cases {
+                let plan = case.plan(&model);
+                let mut list = NeighbourList::new(plan.rcut(), 0.8).unwrap();
+                list.update(&s).unwrap();
+                list.update(&moved).unwrap();
+                assert_eq!(list.builds(), 1, "the list is reused");
+                let (graph, expected) = (list.graph(), results(&plan, &moved));
+                let found = on_graph(&plan, graph, &s.numbers);
+                let mut gradients = vec![[f64::NAN; 3]; graph.n_edges()];
+                let mut sites = vec![f64::NAN; s.n_atoms()];
+                plan.site_grads(graph, &s.numbers, &mut sites, &mut gradients).unwrap();
+                let scale = largest(gradients.as_flattened());
+                let case = case.rounding();
+                let sites = largest(&expected.site_energies);
+                let mut check = |what, found: &[f64], expected: &[f64], scale: f64| {
+                    errors.check(&case, name, what, (found, expected), scale);
+                };
+                check("site energies", &found.site_energies, &expected.site_energies, sites);
+                check("forces", found.forces.as_flattened(), expected.forces.as_flattened(), scale);
+                let virial = expected.virial.as_flattened();
+                check("virial", found.virial.as_flattened(), virial, largest(virial).max(scale * plan.rcut()));
+                for (r, g) in graph.r.iter().zip(&gradients) {
+                    let length = r.iter().map(|x| x * x).sum::<f64>().sqrt();
+                    assert!(length < plan.rcut() || *g == [0.0; 3], "{}: an edge of {length} Å", case.label());
+                }
+            }
+        }
+    }
+    errors.finish();
+}

@@ -1,0 +1,41 @@
+//! The correctness battery: every check runs for a list of [`cases`], on any device.
+#![allow(dead_code)]
+
+pub mod against_naive;
+pub mod cases;
+pub mod consistency;
+pub mod derivatives;
+pub mod determinism;
+pub mod dimers;
+pub mod edge_cases;
+pub mod graphs;
+pub mod invariance;
+pub mod models;
+pub mod random;
+pub mod results;
+pub mod structures;
+
+/// One test for each check, on these cases.
+macro_rules! battery {
+    ($cases:expr) => {
+        $crate::checks::battery! { $cases;
+            against_naive: random_models;
+            consistency: rows_times_parameters, layouts_of_rows, committees_and_parameters;
+            derivatives: finite_differences;
+            determinism: any_number_of_threads, used_memory, concurrent_calls;
+            dimers: all_distances, continuity_at_the_cutoff;
+            edge_cases: few_or_lonely_atoms, models_of_one_part, near_contact, odd_transforms, refusals;
+            graphs: ghosts, skin;
+            invariance: symmetries;
+        }
+    };
+    ($cases:expr; $($module:ident: $($check:ident),*;)*) => {
+        $(mod $module {
+            $(#[test]
+            fn $check() {
+                $crate::checks::$module::$check(&$cases);
+            })*
+        })*
+    };
+}
+pub(crate) use battery;
