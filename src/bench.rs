@@ -61,7 +61,7 @@ fn round<V: Lanes>(time: Duration) -> f64 {
 
 /// The nominal number of operations of energy and forces of a structure with this graph.
 ///
-/// It counts the mathematics in its cheapest known form, whatever is done in fact. With
+/// It counts the mathematics in one fixed form, whatever is done in fact, so that rates compare over time. With
 /// `n_R` radial functions, `n_Y = (lmax + 1)²` harmonics and `n_A` of the `A` in use, a many-body part takes
 ///
 /// - an edge: `10 n_R` (a cubic and its slope each), `10 n_Y` (value, and its share of the gradient),

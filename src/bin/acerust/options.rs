@@ -16,12 +16,12 @@ pub struct Options {
     /// Where to compute: cpu, cuda or cuda:INDEX
     #[arg(long, global = true, default_value = "cpu", value_parser = device)]
     device: Device,
-    /// Radial functions: auto, exact, or table=TOLERANCE (relative to each function's largest value)
+    /// Radial functions: exact, table=TOLERANCE (relative to each function's largest value), or auto (now exact)
     #[arg(long, global = true, default_value = "auto", value_parser = radial)]
     radial: Radial,
 }
 
-/// `None`: a table as accurate as the precision deserves.
+/// `None`: as the library thinks best.
 #[derive(Clone, Copy)]
 struct Radial(Option<RadialMode>);
 

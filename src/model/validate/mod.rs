@@ -5,12 +5,11 @@
 mod ace;
 mod radial;
 
+use super::MAX_CUTOFF;
 use super::spec::*;
 use crate::element;
 
 type Check = Result<(), String>;
-
-const MAX_CUTOFF: f64 = 100.0;
 
 /// Checks the whole file.
 pub(super) fn model(spec: &ModelSpec) -> Check {
