@@ -43,10 +43,10 @@ pub fn random_model(seed: u64) -> Model {
         let pair_rcut = if k.is_multiple_of(2) { rcut } else { random.between(3.0, 6.0) };
         parts.push(PartSpec::Pair(pair(&mut random, n_species, !shape.splines, pair_rcut)));
     }
-    if k % 3 != 0 {
+    if !k.is_multiple_of(3) {
         let e0 = || (0..n_species).map(|z| -10.0 - z as f64).collect();
         parts.push(PartSpec::OneBody(OneBodySpec { e0: e0() }));
-        if k % 2 == 0 {
+        if k.is_multiple_of(2) {
             parts.push(PartSpec::OneBody(OneBodySpec { e0: e0() }));
         }
     }
@@ -202,7 +202,7 @@ fn radial(random: &mut Random, n_species: usize, n_t: usize, splines: bool, rcut
     let functions = if splines {
         let table = |p: usize| {
             let n = 9 + 7 * p % 23;
-            let (x0, x1) = if p % 2 == 0 { (-1.0, 1.0) } else { (-1.1, 1.25) };
+            let (x0, x1) = if p.is_multiple_of(2) { (-1.0, 1.0) } else { (-1.1, 1.25) };
             // A wave for each function, with slopes that are not quite its own.
             let waves: Vec<_> = (0..n_t).map(|_| random.vector()).collect();
             let mut rows = |f: fn(f64) -> f64, power: i32, noise: f64| -> Vec<Vec<f64>> {

@@ -2,6 +2,8 @@
 //!
 //! Independent of the library but for the plain data of model, structure and graph.
 #![allow(dead_code)]
+// Formulas as they stand, index by index.
+#![allow(clippy::needless_range_loop, clippy::suspicious_arithmetic_impl)]
 
 mod dual;
 mod harmonics;
