@@ -1,6 +1,6 @@
 //! The CUDA backend: one pass over the centres for energies and edge gradients, one over the atoms for forces.
 //!
-//! Kernels are compiled for the model at hand: [`part`] and [`source`] write its layout as code, the kernels
+//! Kernels are compiled for the model at hand: `part` and `source` write its layout as code, the kernels
 //! themselves are in `kernels/`. Radial functions are evaluated exactly: their rows are the same for all lanes
 //! of a warp, while those of a table would have to be gathered.
 
