@@ -22,6 +22,7 @@
 //! | one-body, pair, ACE: compositions of stages | [`site`] |
 //! | model file, validation | [`model`] |
 //! | model × device × precision: the front door | [`plan`] |
+//! | what bindings hand out: plans and graphs shared by threads | [`shared`] |
 //! | the C ABI | [`capi`] |
 //!
 //! Stages work on a block of centres whose intermediates stay in cache: the lanes of a vector register are centres of one
@@ -81,6 +82,7 @@ pub mod graph;
 pub mod matrix;
 pub mod model;
 pub mod plan;
+pub mod shared;
 pub mod simd;
 pub mod site;
 pub mod stage;

@@ -1,8 +1,8 @@
 //! Memory of the caller, checked before it is touched.
 
 use super::status::{Failure, Result};
+use crate::shared::{Outputs, check};
 use std::ffi::{CStr, OsStr, c_char};
-use std::ops::Range;
 use std::path::Path;
 
 /// `n` numbers to read; null is an empty slice where `n` is 0.
@@ -40,7 +40,7 @@ pub unsafe fn result<'a, T>(name: &str, pointer: *mut T) -> Result<&'a mut T> {
 /// A result that has to be there, of exactly `expected` numbers; null is fine where that is 0.
 ///
 /// # Safety
-/// As [`Outputs::exactly`].
+/// As [`Outputs::take`].
 pub unsafe fn output<'a, T>(
     name: &'static str,
     pointer: *mut T,
@@ -48,88 +48,14 @@ pub unsafe fn output<'a, T>(
     expected: usize,
 ) -> Result<&'a mut [T]> {
     // SAFETY: passed on.
-    let found = unsafe { Outputs::default().exactly(name, pointer, length, expected) }?;
-    if found.is_none() && expected > 0 {
-        return Err(Failure::argument(format!("{name} is null")));
-    }
-    Ok(found.unwrap_or_default())
-}
-
-fn check<T>(name: &str, pointer: *const T, n: usize) -> Result {
-    let fail = |message: String| Err(Failure::argument(format!("{name} {message}")));
-    if pointer.is_null() {
-        return fail("is null".into());
-    }
-    if !pointer.is_aligned() {
-        return fail(format!("at {pointer:p} is not aligned to {} bytes", align_of::<T>()));
-    }
-    let bytes = n.checked_mul(size_of::<T>()).filter(|&b| b <= isize::MAX as usize);
-    match bytes.and_then(|b| pointer.addr().checked_add(b)) {
-        Some(_) => Ok(()),
-        None => fail(format!("of {n} entries is longer than memory")),
-    }
-}
-
-/// The results of one call: none may overlap another.
-#[derive(Default)]
-pub struct Outputs {
-    taken: Vec<(&'static str, Range<usize>)>,
-}
-
-impl Outputs {
-    /// A buffer of `length` numbers that has to hold exactly `expected`; `None` where it is null.
-    ///
-    /// # Safety
-    /// A pointer that is not null points to `length` numbers, nobody else's during `'a`.
-    pub unsafe fn exactly<'a, T>(
-        &mut self,
-        name: &'static str,
-        pointer: *mut T,
-        length: usize,
-        expected: usize,
-    ) -> Result<Option<&'a mut [T]>> {
-        if !pointer.is_null() && length != expected {
-            return Err(Failure::argument(format!("{name}: expected a length of {expected}, got {length}")));
+    let found = unsafe { Outputs::default().take(name, pointer, length) }?;
+    match found {
+        None if expected > 0 => Err(Failure::argument(format!("{name} is null"))),
+        Some(out) if out.len() != expected => {
+            Err(Failure::argument(format!("{name}: expected a length of {expected}, got {length}")))
         }
-        // SAFETY: passed on.
-        unsafe { self.any(name, pointer, length) }
+        found => Ok(found.unwrap_or_default()),
     }
-
-    /// A buffer of whatever length.
-    ///
-    /// # Safety
-    /// As [`Outputs::exactly`].
-    pub unsafe fn any<'a, T>(
-        &mut self,
-        name: &'static str,
-        pointer: *mut T,
-        length: usize,
-    ) -> Result<Option<&'a mut [T]>> {
-        if pointer.is_null() {
-            return Ok(None);
-        }
-        check(name, pointer, length)?;
-        let range = pointer.addr()..pointer.addr() + length * size_of::<T>();
-        if let Some((other, _)) = self.taken.iter().find(|(_, r)| r.start < range.end && range.start < r.end) {
-            return Err(Failure::argument(format!("{name} overlaps {other} in memory")));
-        }
-        self.taken.push((name, range));
-        // SAFETY: checked above, and exclusive by the caller's word.
-        Ok(Some(unsafe { std::slice::from_raw_parts_mut(pointer, length) }))
-    }
-}
-
-/// Numbers as vectors; their number is a multiple of 3.
-pub fn as_vectors(numbers: &mut [f64]) -> &mut [[f64; 3]] {
-    numbers.as_chunks_mut().0
-}
-
-/// The caller's buffer, or one of our own where the caller wants no such result.
-pub fn or_own<'a, T: Clone + Default>(wanted: Option<&'a mut [T]>, own: &'a mut Vec<T>, n: usize) -> &'a mut [T] {
-    wanted.unwrap_or_else(|| {
-        own.resize(n, T::default());
-        own
-    })
 }
 
 /// A string that ends in NUL.

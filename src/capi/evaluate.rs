@@ -1,11 +1,11 @@
 //! The evaluations, once for structures and for graphs.
 
-use super::buffer::{Outputs, as_vectors, input, or_own, output, vectors};
+use super::buffer::{input, output, vectors};
 use super::plan::{PLANS, acerust_plan};
 use super::status::{Failure, Result};
-use crate::graph::Graph;
 use crate::matrix::{MatrixMut, Order};
-use crate::plan::{Committee, Plan, Rows, Virial};
+use crate::plan::{Plan, Rows};
+use crate::shared::{CommitteeResults, Outputs, Results, Sites, atomic_numbers};
 use crate::structure::Structure;
 
 /// Entry (i, j) of a matrix at `i·ld + j`.
@@ -46,73 +46,24 @@ pub struct acerust_rows {
     pub order: i32,
 }
 
-/// What is evaluated: atoms and their graph, there already or to be built.
-pub enum Sites<'a> {
-    Structure(Structure),
-    /// Graph, its cutoff where known, and atomic numbers.
-    Graph(&'a Graph, Option<f64>, &'a [u8]),
-}
-
-impl Sites<'_> {
-    /// # Safety
-    /// The promise of the module.
-    pub unsafe fn structure(
-        n_atoms: usize,
-        numbers: *const i32,
-        positions: *const f64,
-        cell: *const f64,
-        pbc: *const i32,
-    ) -> Result<Sites<'static>> {
-        let mut structure = Structure::default();
-        // SAFETY: passed on.
-        unsafe { fill(&mut structure, n_atoms, numbers, positions, cell, pbc) }?;
-        Ok(Sites::Structure(structure))
-    }
-
-    fn n_atoms(&self) -> usize {
-        match self {
-            Sites::Structure(structure) => structure.n_atoms(),
-            Sites::Graph(graph, ..) => graph.n_atoms(),
-        }
-    }
-
-    fn n_centres(&self) -> usize {
-        match self {
-            Sites::Structure(structure) => structure.n_atoms(),
-            Sites::Graph(graph, ..) => graph.n_centres(),
-        }
-    }
-
-    fn n_edges(&self) -> Result<usize> {
-        match self {
-            Sites::Structure(_) => Err(Failure::argument("edges are counted on graphs only")),
-            Sites::Graph(graph, ..) => Ok(graph.n_edges()),
-        }
-    }
-
-    /// Runs `f` on the threads of the plan.
-    fn run(
-        &self,
-        plan: *const acerust_plan,
-        f: impl FnOnce(&Plan, &Graph, &[u8]) -> crate::Result<()> + Send,
-    ) -> Result {
-        PLANS.get(plan)?.run(|plan| match self {
-            Sites::Structure(structure) => Ok(f(plan, &plan.graph(structure)?, &structure.numbers)?),
-            Sites::Graph(graph, rcut, numbers) => {
-                if let Some(rcut) = rcut.filter(|&r| r < plan.rcut()) {
-                    let message = format!("its cutoff, {rcut} Å, is less than the plan's, {} Å", plan.rcut());
-                    return Err(crate::Error::Graph(message).into());
-                }
-                Ok(f(plan, graph, numbers)?)
-            }
-        })
-    }
+/// A structure that the caller describes.
+///
+/// # Safety
+/// The promise of the module, here and below.
+pub unsafe fn structure(
+    n_atoms: usize,
+    numbers: *const i32,
+    positions: *const f64,
+    cell: *const f64,
+    pbc: *const i32,
+) -> Result<Structure> {
+    let mut structure = Structure::default();
+    // SAFETY: passed on.
+    unsafe { fill(&mut structure, n_atoms, numbers, positions, cell, pbc) }?;
+    Ok(structure)
 }
 
 /// Fills a structure with what the caller has, keeping its memory.
-///
-/// # Safety
-/// The promise of the module.
 pub unsafe fn fill(
     structure: &mut Structure,
     n_atoms: usize,
@@ -123,7 +74,7 @@ pub unsafe fn fill(
 ) -> Result {
     // SAFETY: passed on.
     unsafe {
-        atomic_numbers(&mut structure.numbers, n_atoms, numbers)?;
+        atomic_numbers(&mut structure.numbers, input("numbers", numbers, n_atoms)?)?;
         structure.positions.clear();
         structure.positions.extend_from_slice(vectors("positions", positions, n_atoms)?);
         structure.cell = Default::default();
@@ -139,28 +90,10 @@ pub unsafe fn fill(
     Ok(())
 }
 
-/// # Safety
-/// The promise of the module.
-pub unsafe fn atomic_numbers(out: &mut Vec<u8>, n_atoms: usize, numbers: *const i32) -> Result {
-    // SAFETY: passed on.
-    let numbers = unsafe { input("numbers", numbers, n_atoms) }?;
-    out.clear();
-    out.extend(numbers.iter().map(|&z| u8::try_from(z).unwrap_or(0)));
-    match out.iter().position(|&z| crate::element::symbol(z).is_none()) {
-        None => Ok(()),
-        Some(i) => {
-            let message = format!("atom {i}: no element has the atomic number {}", numbers[i]);
-            Err(crate::Error::Structure(message).into())
-        }
-    }
-}
-
-/// # Safety
-/// The promise of the module, here and below.
 pub unsafe fn site_energies(sites: &Sites, plan: *const acerust_plan, out: *mut f64, length: usize) -> Result {
     // SAFETY: passed on.
     let out = unsafe { output("site_energies", out, length, sites.n_centres()) }?;
-    sites.run(plan, |plan, graph, numbers| plan.site_energies(graph, numbers, out).map(drop))
+    Ok(sites.site_energies(&*PLANS.get(plan)?, out)?)
 }
 
 pub unsafe fn energy_forces_virial(
@@ -173,31 +106,17 @@ pub unsafe fn energy_forces_virial(
     n_forces: usize,
     virial: *mut f64,
 ) -> Result {
-    let (n_centres, n_atoms) = (sites.n_centres(), sites.n_atoms());
     let mut outputs = Outputs::default();
     // SAFETY: passed on.
-    let (energy, site_energies, forces, virial) = unsafe {
-        (
-            outputs.any("energy", energy, 1)?,
-            outputs.exactly("site_energies", site_energies, n_site_energies, n_centres)?,
-            outputs.exactly("forces", forces, n_forces, 3 * n_atoms)?,
-            outputs.any("virial", virial, 9)?,
-        )
+    let (energy, results) = unsafe {
+        let energy = outputs.take("energy", energy, 1)?;
+        let site_energies = outputs.take("site_energies", site_energies, n_site_energies)?;
+        let forces = outputs.take("forces", forces, n_forces)?;
+        (energy, Results { site_energies, forces, virial: outputs.take("virial", virial, 9)? })
     };
-    sites.run(plan, |plan, graph, numbers| {
-        let (mut own_energies, mut own_forces) = (Vec::new(), Vec::new());
-        let site_energies = or_own(site_energies, &mut own_energies, n_centres);
-        let total = if forces.is_none() && virial.is_none() {
-            plan.site_energies(graph, numbers, site_energies)?
-        } else {
-            let forces = as_vectors(or_own(forces, &mut own_forces, 3 * n_atoms));
-            let (total, found) = plan.energy_forces_virial(graph, numbers, site_energies, forces)?;
-            virial.into_iter().for_each(|v| v.copy_from_slice(found.as_flattened()));
-            total
-        };
-        energy.into_iter().for_each(|e| e[0] = total);
-        Ok(())
-    })
+    let total = sites.energy_forces_virial(&*PLANS.get(plan)?, results)?;
+    energy.into_iter().for_each(|e| e[0] = total);
+    Ok(())
 }
 
 pub unsafe fn committee(
@@ -212,49 +131,24 @@ pub unsafe fn committee(
     virials: *mut f64,
     n_virials: usize,
 ) -> Result {
-    let (n_centres, n_atoms) = (sites.n_centres(), sites.n_atoms());
     let mut outputs = Outputs::default();
-    // SAFETY: passed on. The expected lengths are known once the plan is held: its committee may change until then.
-    let (energies, site_energies, forces, virials) = unsafe {
-        (
-            outputs.any("energies", energies, n_energies)?,
-            outputs.any("site_energies", site_energies, n_site_energies)?,
-            outputs.any("forces", forces, n_forces)?,
-            outputs.any("virials", virials, n_virials)?,
-        )
-    };
-    sites.run(plan, |plan, graph, numbers| {
-        let k = plan.committee().len();
-        for (name, result, expected) in [
-            ("energies", &energies, k),
-            ("site_energies", &site_energies, k * n_centres),
-            ("forces", &forces, 3 * k * n_atoms),
-            ("virials", &virials, 9 * k),
-        ] {
-            if let Some(length) = result.as_ref().map(|r| r.len()).filter(|&length| length != expected) {
-                let message = format!("{name}: expected a length of {expected} for {k} members, got {length}");
-                return Err(crate::Error::Argument(message));
-            }
+    // SAFETY: passed on.
+    let results = unsafe {
+        CommitteeResults {
+            energies: outputs.take("energies", energies, n_energies)?,
+            site_energies: outputs.take("site_energies", site_energies, n_site_energies)?,
+            forces: outputs.take("forces", forces, n_forces)?,
+            virials: outputs.take("virials", virials, n_virials)?,
         }
-        let (mut own_energies, mut own_sites, mut own_forces) = (Vec::new(), Vec::new(), Vec::new());
-        let mut found: Vec<Virial> = vec![Default::default(); k];
-        let out = Committee {
-            energies: or_own(energies, &mut own_energies, k),
-            site_energies: or_own(site_energies, &mut own_sites, k * n_centres),
-            forces: as_vectors(or_own(forces, &mut own_forces, 3 * k * n_atoms)),
-            virials: &mut found,
-        };
-        plan.committee_energy_forces_virial(graph, numbers, out)?;
-        virials.into_iter().for_each(|v| v.copy_from_slice(found.as_flattened().as_flattened()));
-        Ok(())
-    })
+    };
+    Ok(sites.committee_energy_forces_virial(&*PLANS.get(plan)?, results)?)
 }
 
 pub unsafe fn site_basis(sites: &Sites, plan: *const acerust_plan, basis: *mut f64, length: usize) -> Result {
-    let n_basis = PLANS.get(plan)?.look(Plan::n_basis)?;
+    let plan = PLANS.get(plan)?;
     // SAFETY: passed on.
-    let basis = unsafe { output("basis", basis, length, sites.n_centres() * n_basis) }?;
-    sites.run(plan, |plan, graph, numbers| plan.site_basis(graph, numbers, basis))
+    let basis = unsafe { output("basis", basis, length, sites.n_centres() * plan.look(Plan::n_basis)) }?;
+    Ok(sites.site_basis(&plan, basis)?)
 }
 
 pub unsafe fn assemble(sites: &Sites, plan: *const acerust_plan, rows: *const acerust_rows) -> Result {
@@ -276,11 +170,12 @@ pub unsafe fn assemble(sites: &Sites, plan: *const acerust_plan, rows: *const ac
         _ if rows.virial.is_null() => 9,
         n => return Err(Failure::argument(format!("rows: n_virial_rows is {n}, neither 9 nor 6"))),
     };
-    let n_params = PLANS.get(plan)?.look(Plan::length_basis)?;
+    let plan = PLANS.get(plan)?;
+    let n_params = plan.look(Plan::length_basis);
     let mut outputs = Outputs::default();
     let mut matrix = |name, data, length, n_rows, ld| {
         // SAFETY: passed on.
-        let Some(data) = (unsafe { outputs.any(name, data, length) })? else { return Ok(None) };
+        let Some(data) = (unsafe { outputs.take(name, data, length) })? else { return Ok(None) };
         let tight = if order == Order::RowMajor { n_params } else { n_rows };
         let matrix = MatrixMut::new(data, n_rows, n_params, order, if ld == 0 { tight } else { ld });
         matrix.map(Some).map_err(|e| Failure::argument(format!("{name}: {e}")))
@@ -290,7 +185,7 @@ pub unsafe fn assemble(sites: &Sites, plan: *const acerust_plan, rows: *const ac
         forces: matrix("force rows", rows.forces, rows.n_forces, 3 * sites.n_atoms(), rows.ld_forces)?,
         virial: matrix("virial rows", rows.virial, rows.n_virial, n_virial_rows, rows.ld_virial)?,
     };
-    sites.run(plan, |plan, graph, numbers| plan.assemble(graph, numbers, &mut targets))
+    Ok(sites.assemble(&plan, &mut targets)?)
 }
 
 pub unsafe fn site_grads(
@@ -304,17 +199,10 @@ pub unsafe fn site_grads(
     let mut outputs = Outputs::default();
     // SAFETY: passed on.
     let (site_energies, gradients) = unsafe {
-        (
-            outputs.exactly("site_energies", site_energies, n_site_energies, sites.n_centres())?,
-            outputs.exactly("gradients", gradients, n_gradients, 3 * sites.n_edges()?)?,
-        )
+        let site_energies = outputs.take("site_energies", site_energies, n_site_energies)?;
+        (site_energies, outputs.take("gradients", gradients, n_gradients)?)
     };
-    sites.run(plan, |plan, graph, numbers| {
-        let (mut own_energies, mut own_gradients) = (Vec::new(), Vec::new());
-        let site_energies = or_own(site_energies, &mut own_energies, graph.n_centres());
-        let gradients = or_own(gradients, &mut own_gradients, 3 * graph.n_edges());
-        plan.site_grads(graph, numbers, site_energies, as_vectors(gradients))
-    })
+    Ok(sites.site_grads(&*PLANS.get(plan)?, site_energies, gradients)?)
 }
 
 pub unsafe fn site_basis_jacobian(
@@ -325,19 +213,11 @@ pub unsafe fn site_basis_jacobian(
     jacobian: *mut f64,
     n_jacobian: usize,
 ) -> Result {
-    let columns = PLANS.get(plan)?.look(Plan::n_basis)?;
     let mut outputs = Outputs::default();
     // SAFETY: passed on.
     let (basis, jacobian) = unsafe {
-        (
-            outputs.exactly("basis", basis, n_basis, sites.n_centres() * columns)?,
-            outputs.exactly("jacobian", jacobian, n_jacobian, 3 * sites.n_edges()? * columns)?,
-        )
+        let basis = outputs.take("basis", basis, n_basis)?;
+        (basis, outputs.take("jacobian", jacobian, n_jacobian)?)
     };
-    sites.run(plan, |plan, graph, numbers| {
-        let (mut own_basis, mut own_jacobian) = (Vec::new(), Vec::new());
-        let basis = or_own(basis, &mut own_basis, graph.n_centres() * columns);
-        let jacobian = or_own(jacobian, &mut own_jacobian, 3 * graph.n_edges() * columns);
-        plan.site_basis_jacobian(graph, numbers, basis, jacobian)
-    })
+    Ok(sites.site_basis_jacobian(&*PLANS.get(plan)?, basis, jacobian)?)
 }

@@ -1,103 +1,22 @@
 //! Graphs: neighbour lists that outlive a call, and evaluation on them.
 
-use super::buffer::{self, Outputs};
-use super::evaluate::{self, Sites, acerust_rows};
+use super::buffer;
+use super::evaluate::{self, acerust_rows};
 use super::handle::Table;
 use super::plan::acerust_plan;
-use super::pool::Threads;
 use super::status::{Failure, Result, guard};
-use crate::Error;
-use crate::graph::{Graph, NeighbourList};
-use crate::structure::Structure;
-use std::sync::{PoisonError, RwLock};
+use crate::graph::Graph;
+use crate::shared::{Edges, Outputs, SharedGraph, Sites, atomic_numbers};
 
 /// Atoms and their neighbours. Several threads may evaluate on one graph at once; an update waits for them.
 #[allow(non_camel_case_types)]
 pub struct acerust_graph(());
 
-enum Source {
-    /// Of a structure, up to a cutoff.
-    List(Box<NeighbourList>),
-    /// Of a structure, for models without neighbours.
-    Isolated(Graph),
-    /// Of the caller.
-    Edges(Graph),
-}
-
-struct Neighbours {
-    source: Source,
-    /// The structure of the last update; only the atomic numbers of a graph made from edges.
-    structure: Structure,
-    threads: Threads,
-    /// Did the last update succeed?
-    ready: bool,
-}
-
-static GRAPHS: Table<RwLock<Neighbours>> = Table::new("graph");
-
-impl Neighbours {
-    fn graph(&self) -> Result<&Graph> {
-        if !self.ready {
-            return Err(Error::Graph("its last update failed".into()).into());
-        }
-        Ok(match &self.source {
-            Source::List(list) => list.graph(),
-            Source::Isolated(graph) | Source::Edges(graph) => graph,
-        })
-    }
-
-    fn rcut(&self) -> Option<f64> {
-        match &self.source {
-            Source::List(list) => Some(list.rcut()),
-            Source::Isolated(_) => Some(0.0),
-            Source::Edges(_) => None,
-        }
-    }
-
-    /// Takes over the atoms; says whether the list was built anew.
-    ///
-    /// # Safety
-    /// The promise of the module.
-    unsafe fn update(
-        &mut self,
-        n_atoms: usize,
-        numbers: *const i32,
-        positions: *const f64,
-        cell: *const f64,
-        pbc: *const i32,
-    ) -> Result<bool> {
-        self.ready = false;
-        let structure = &mut self.structure;
-        // SAFETY: passed on.
-        unsafe { evaluate::fill(structure, n_atoms, numbers, positions, cell, pbc) }?;
-        let rebuilt = match &mut self.source {
-            Source::List(list) => {
-                let builds = list.builds();
-                self.threads.run(|| list.update(structure).map(drop))?;
-                list.builds() != builds
-            }
-            Source::Isolated(graph) => {
-                structure.validate()?;
-                *graph = Graph::isolated(n_atoms);
-                true
-            }
-            Source::Edges(_) => unreachable!("refused before"),
-        };
-        self.ready = true;
-        Ok(rebuilt)
-    }
-}
-
-/// Runs `f` on a graph while nobody updates it.
-fn read<T>(graph: *const acerust_graph, f: impl FnOnce(&Neighbours, &Graph) -> Result<T>) -> Result<T> {
-    let shared = GRAPHS.get(graph)?;
-    let neighbours = shared.read().unwrap_or_else(PoisonError::into_inner);
-    f(&neighbours, neighbours.graph()?)
-}
+static GRAPHS: Table<SharedGraph> = Table::new("graph");
 
 /// Runs `f` on the atoms of a graph.
 fn sites(graph: *const acerust_graph, f: impl FnOnce(&Sites) -> Result) -> Result {
-    read(graph, |neighbours, graph| f(&Sites::Graph(graph, neighbours.rcut(), &neighbours.structure.numbers)))
+    GRAPHS.get(graph)?.sites(f)
 }
 
 /// The neighbour graph of a structure: all directed edges i → j with 0 < r ≤ rcut, those to periodic images included, and, with
@@ -125,14 +44,8 @@ pub unsafe extern "C" fn acerust_graph_build(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        let source = match rcut {
-            0.0 => Source::Isolated(Graph::default()),
-            _ => Source::List(Box::new(NeighbourList::new(rcut, skin)?)),
-        };
-        let threads = Threads::new(n_threads)?;
-        let mut neighbours = Neighbours { source, structure: Structure::default(), threads, ready: false };
-        neighbours.update(n_atoms, numbers, positions, cell, pbc)?;
-        GRAPHS.insert(RwLock::new(neighbours), out);
+        let structure = evaluate::structure(n_atoms, numbers, positions, cell, pbc)?;
+        GRAPHS.insert(SharedGraph::build(structure, rcut, skin, n_threads)?, out);
         Ok(())
     })
 }
@@ -158,11 +71,7 @@ pub unsafe extern "C" fn acerust_graph_update(
     guard(|| unsafe {
         let shared = GRAPHS.get(graph)?;
         let rebuilt = if rebuilt.is_null() { None } else { Some(buffer::result("rebuilt", rebuilt)?) };
-        let mut neighbours = shared.write().unwrap_or_else(PoisonError::into_inner);
-        if matches!(neighbours.source, Source::Edges(_)) {
-            return Err(Error::Graph("it was made from edges and cannot be updated".into()).into());
-        }
-        let anew = neighbours.update(n_atoms, numbers, positions, cell, pbc)?;
+        let anew = shared.update(|structure| evaluate::fill(structure, n_atoms, numbers, positions, cell, pbc))?;
         rebuilt.into_iter().for_each(|r| *r = anew.into());
         Ok(())
     })
@@ -195,14 +104,13 @@ pub unsafe extern "C" fn acerust_graph_from_edges(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        let mut structure = Structure::default();
-        evaluate::atomic_numbers(&mut structure.numbers, n_atoms, numbers)?;
+        let mut z = Vec::new();
+        atomic_numbers(&mut z, buffer::input("numbers", numbers, n_atoms)?)?;
         let n_first = n_centres.checked_add(1).ok_or_else(|| Failure::argument("n_centres is too large"))?;
         let first = buffer::input("first", first, n_first)?;
         let neighbour = buffer::input("neighbour", neighbour, n_edges)?;
         let graph = Graph::from_edges(n_centres, n_atoms, first, neighbour, buffer::vectors("r", r, n_edges)?)?;
-        let source = Source::Edges(graph);
-        GRAPHS.insert(RwLock::new(Neighbours { source, structure, threads: Threads::All, ready: true }), out);
+        GRAPHS.insert(SharedGraph::from_edges(graph, z), out);
         Ok(())
     })
 }
@@ -256,23 +164,16 @@ pub unsafe extern "C" fn acerust_graph_edges(
     n_r: usize,
 ) -> i32 {
     // SAFETY: the promise of the module.
-    let body = |_: &Neighbours, graph: &Graph| unsafe {
+    guard(|| unsafe {
         let mut outputs = Outputs::default();
-        let first = outputs.exactly("first", first, n_first, graph.n_centres() + 1)?;
-        let neighbour = outputs.exactly("neighbour", neighbour, n_neighbour, graph.n_edges())?;
-        let shift = outputs.exactly("shift", shift, n_shift, 3 * graph.n_edges())?;
-        let r = outputs.exactly("r", r, n_r, 3 * graph.n_edges())?;
-        if shift.is_some() && graph.shift.len() != graph.n_edges() {
-            return Err(Error::Graph("it was made from edges and has no shifts".into()).into());
-        }
-        first.into_iter().for_each(|out| out.copy_from_slice(&graph.first));
-        neighbour.into_iter().for_each(|out| out.copy_from_slice(&graph.neighbour));
-        r.into_iter().for_each(|out| out.copy_from_slice(graph.r.as_flattened()));
-        let shifts = graph.shift.as_flattened();
-        shift.into_iter().for_each(|out| out.iter_mut().zip(shifts).for_each(|(out, &s)| *out = s.into()));
-        Ok(())
-    };
-    guard(|| read(graph, body))
+        let edges = Edges {
+            first: outputs.take("first", first, n_first)?,
+            neighbour: outputs.take("neighbour", neighbour, n_neighbour)?,
+            shift: outputs.take("shift", shift, n_shift)?,
+            r: outputs.take("r", r, n_r)?,
+        };
+        Ok(GRAPHS.get(graph)?.edges(edges)?)
+    })
 }
 
 /// Energy, forces and virial on a graph. A result whose pointer is null is not wanted.
@@ -417,7 +318,7 @@ pub unsafe extern "C" fn acerust_graph_assemble(
 unsafe fn scalar<T>(graph: *const acerust_graph, out: *mut T, value: impl FnOnce(&Graph) -> T) -> i32 {
     // SAFETY: passed on.
     guard(|| unsafe {
-        *buffer::result("out", out)? = read(graph, |_, graph| Ok(value(graph)))?;
+        *buffer::result("out", out)? = GRAPHS.get(graph)?.read(|graph| Ok::<_, Failure>(value(graph)))?;
         Ok(())
     })
 }

@@ -17,7 +17,6 @@ pub mod graph;
 pub mod handle;
 pub mod model;
 pub mod plan;
-mod pool;
 pub mod status;
 pub mod structure;
 pub mod version;

@@ -2,8 +2,8 @@
 
 use super::buffer;
 use super::handle::Table;
-use super::status::{Failure, Result, guard};
-use crate::model::{Model, PartSpec};
+use super::status::{Result, guard};
+use crate::model::Model;
 use std::ffi::c_char;
 
 /// A validated model: species and a stack of parts. It never changes.
@@ -80,17 +80,8 @@ pub unsafe extern "C" fn acerust_model_extract(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        let model = MODELS.get(model)?;
         let parts = buffer::input("parts", parts, n_parts)?;
-        let mut spec = model.spec().clone();
-        spec.parts.clear();
-        for (k, &p) in parts.iter().enumerate() {
-            if parts[..k].contains(&p) {
-                return Err(Failure::argument(format!("parts[{k}]: part {p} is taken twice")));
-            }
-            spec.parts.push(part(&model, p)?.clone());
-        }
-        MODELS.insert(Model::new(spec)?, out);
+        MODELS.insert(MODELS.get(model)?.extract(parts)?, out);
         Ok(())
     })
 }
@@ -192,7 +183,7 @@ pub unsafe extern "C" fn acerust_model_length_basis(model: *const acerust_model,
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn acerust_model_n_basis(model: *const acerust_model, out: *mut usize) -> i32 {
     // SAFETY: the promise of the module.
-    unsafe { scalar(model, out, |m| m.spec().parts.iter().map(PartSpec::n_basis).sum()) }
+    unsafe { scalar(model, out, Model::n_basis) }
 }
 
 /// The number of parts.
@@ -214,7 +205,7 @@ pub unsafe extern "C" fn acerust_model_part_kind(
     needed: *mut usize,
 ) -> i32 {
     // SAFETY: the promise of the module.
-    guard(|| unsafe { buffer::return_text(self::part(&*MODELS.get(model)?, part)?.kind(), buffer, length, needed) })
+    guard(|| unsafe { buffer::return_text(MODELS.get(model)?.part(part)?.kind(), buffer, length, needed) })
 }
 
 /// Basis functions of a site that belong to a part; the parts follow one another in the columns of the site basis.
@@ -224,7 +215,7 @@ pub unsafe extern "C" fn acerust_model_part_kind(
 pub unsafe extern "C" fn acerust_model_part_n_basis(model: *const acerust_model, part: usize, out: *mut usize) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        *buffer::result("out", out)? = self::part(&*MODELS.get(model)?, part)?.n_basis();
+        *buffer::result("out", out)? = MODELS.get(model)?.part(part)?.n_basis();
         Ok(())
     })
 }
@@ -249,11 +240,6 @@ pub(super) unsafe fn copy_linear_parameters(model: &Model, parameters: *mut f64,
     let out = unsafe { buffer::output("parameters", parameters, length, model.length_basis()) }?;
     out.copy_from_slice(&model.linear_parameters());
     Ok(())
-}
-
-fn part(model: &Model, index: usize) -> Result<&PartSpec> {
-    let parts = &model.spec().parts;
-    parts.get(index).ok_or_else(|| Failure::argument(format!("part {index} of a model with {} parts", parts.len())))
 }
 
 /// # Safety

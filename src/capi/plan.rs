@@ -3,11 +3,10 @@
 use super::buffer;
 use super::handle::Table;
 use super::model::{MODELS, acerust_model, copy_linear_parameters};
-use super::pool::Threads;
 use super::status::{Failure, Result, guard};
 use crate::plan::{Device, Options, Plan, Precision, RadialMode};
+use crate::shared::SharedPlan;
 use crate::simd::Isa;
-use std::sync::{PoisonError, RwLock};
 
 /// A model made ready for a device. Several threads may evaluate on one plan at once; what changes a plan waits for them.
 #[allow(non_camel_case_types)]
@@ -102,36 +101,7 @@ impl acerust_options {
     }
 }
 
-/// A plan and the threads it runs on.
-pub(super) struct Shared {
-    plan: RwLock<Plan>,
-    threads: RwLock<Threads>,
-}
-
-pub(super) static PLANS: Table<Shared> = Table::new("plan");
-
-impl Shared {
-    /// Runs `f` with the plan, on its threads; several callers may do so at once.
-    pub fn run<T: Send>(&self, f: impl FnOnce(&Plan) -> Result<T> + Send) -> Result<T> {
-        let threads = self.threads.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let plan = self.plan.read().map_err(|_| unusable())?;
-        let plan = &*plan;
-        threads.run(|| f(plan))
-    }
-
-    /// Looks at the plan from this thread.
-    pub fn look<T>(&self, f: impl FnOnce(&Plan) -> T) -> Result<T> {
-        Ok(f(&*self.plan.read().map_err(|_| unusable())?))
-    }
-
-    fn change(&self, f: impl FnOnce(&mut Plan) -> crate::Result<()>) -> Result {
-        Ok(f(&mut *self.plan.write().map_err(|_| unusable())?)?)
-    }
-}
-
-fn unusable() -> Failure {
-    Failure::Panic("a change of this plan was interrupted, it cannot be used any more".into())
-}
+pub(super) static PLANS: Table<SharedPlan> = Table::new("plan");
 
 /// Makes a model ready for a device: checks it once, builds tables and folded coefficients.
 ///
@@ -168,10 +138,7 @@ pub unsafe extern "C" fn acerust_plan_new(
             other => return wrong("precision", other),
         };
         let options = acerust_options::read(options)?;
-        let threads = Threads::new(options.n_threads)?;
-        let plan_options = options.plan_options()?;
-        let plan = threads.run(|| Plan::with_options(&model, device, precision, plan_options))?;
-        PLANS.insert(Shared { plan: RwLock::new(plan), threads: RwLock::new(threads) }, out);
+        PLANS.insert(SharedPlan::new(&model, device, precision, options.plan_options()?, options.n_threads)?, out);
         Ok(())
     })
 }
@@ -190,11 +157,7 @@ pub extern "C" fn acerust_plan_free(plan: *mut acerust_plan) -> i32 {
 /// of the same number share their threads: with 1, evaluations called from several threads take turns.
 #[unsafe(no_mangle)]
 pub extern "C" fn acerust_plan_set_threads(plan: *mut acerust_plan, n_threads: usize) -> i32 {
-    guard(|| {
-        let shared = PLANS.get(plan)?;
-        *shared.threads.write().unwrap_or_else(PoisonError::into_inner) = Threads::new(n_threads)?;
-        Ok(())
-    })
+    guard(|| Ok(PLANS.get(plan)?.set_threads(n_threads)?))
 }
 
 /// The model of a plan, with the plan's current linear parameters: to be saved, or read out.
@@ -205,7 +168,7 @@ pub unsafe extern "C" fn acerust_plan_model(plan: *const acerust_plan, out: *mut
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        MODELS.insert(PLANS.get(plan)?.look(|p| p.model().clone())?, out);
+        MODELS.insert(PLANS.get(plan)?.look(|p| p.model().clone()), out);
         Ok(())
     })
 }
@@ -248,7 +211,7 @@ pub unsafe extern "C" fn acerust_plan_linear_parameters(
     length: usize,
 ) -> i32 {
     // SAFETY: the promise of the module.
-    guard(|| unsafe { PLANS.get(plan)?.look(|p| copy_linear_parameters(p.model(), parameters, length))? })
+    guard(|| unsafe { PLANS.get(plan)?.look(|p| copy_linear_parameters(p.model(), parameters, length)) })
 }
 
 /// Replaces the linear parameters. Waits until no thread evaluates with the old ones.
@@ -265,7 +228,7 @@ pub unsafe extern "C" fn acerust_plan_set_linear_parameters(
     guard(|| unsafe {
         let plan = PLANS.get(plan)?;
         let parameters = buffer::input("parameters", parameters, length)?;
-        plan.change(|p| p.set_linear_parameters(parameters))
+        Ok(plan.set_linear_parameters(parameters)?)
     })
 }
 
@@ -285,17 +248,7 @@ pub unsafe extern "C" fn acerust_plan_set_committee(
     guard(|| unsafe {
         let plan = PLANS.get(plan)?;
         let parameters = buffer::input("parameters", parameters, length)?;
-        let n_params = plan.look(Plan::length_basis)?;
-        if n_members.checked_mul(n_params) != Some(length) {
-            return Err(Failure::argument(format!(
-                "parameters: expected a length of {n_members} · {n_params}, got {length}"
-            )));
-        }
-        if n_params == 0 && n_members > 0 {
-            return Err(Failure::argument("a model without linear parameters has no committee"));
-        }
-        let members: Vec<_> = parameters.chunks(n_params.max(1)).map(<[f64]>::to_vec).collect();
-        plan.change(|p| p.set_committee(&members))
+        Ok(plan.set_committee(parameters, n_members)?)
     })
 }
 
@@ -304,7 +257,7 @@ pub unsafe extern "C" fn acerust_plan_set_committee(
 unsafe fn scalar<T>(plan: *const acerust_plan, out: *mut T, value: impl FnOnce(&Plan) -> T) -> i32 {
     // SAFETY: passed on.
     guard(|| unsafe {
-        *buffer::result("out", out)? = PLANS.get(plan)?.look(value)?;
+        *buffer::result("out", out)? = PLANS.get(plan)?.look(value);
         Ok(())
     })
 }

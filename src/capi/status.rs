@@ -47,7 +47,8 @@ impl Failure {
         Failure::Library(Error::Argument(message.into()))
     }
 
-    fn code(&self) -> i32 {
+    /// `ACERUST_ERROR_…`.
+    pub fn code(&self) -> i32 {
         match self {
             Failure::Library(Error::Io { .. }) => ACERUST_ERROR_IO,
             Failure::Library(Error::Model(_)) => ACERUST_ERROR_MODEL,
@@ -60,7 +61,8 @@ impl Failure {
         }
     }
 
-    fn message(self) -> String {
+    /// The sentence for the user.
+    pub fn message(&self) -> String {
         match self {
             Failure::Library(error) => error.to_string(),
             Failure::Handle(message) => format!("handle: {message}"),
@@ -73,18 +75,17 @@ thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
+/// Runs the body of a function that another language calls; a panic becomes a failure.
+pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| Err(Failure::Panic(text(payload.as_ref()))))
+}
+
 /// Runs the body of an exported function; failures and panics become a status and the thread's last error.
 pub fn guard(body: impl FnOnce() -> Result) -> i32 {
-    let failure = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => return ACERUST_OK,
-        Ok(Err(failure)) => failure,
-        Err(payload) => Failure::Panic(text(payload.as_ref())),
-    };
-    let code = failure.code();
-    let message = failure.message();
+    let Err(failure) = attempt(body) else { return ACERUST_OK };
     // A thread that is being torn down has no message any more, only the code.
-    let _ = LAST.try_with(|last| last.replace(message));
-    code
+    let _ = LAST.try_with(|last| last.replace(failure.message()));
+    failure.code()
 }
 
 fn text(payload: &(dyn Any + Send)) -> String {

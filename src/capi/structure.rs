@@ -3,9 +3,10 @@
 //! All functions take a plan, `n_atoms`, atomic `numbers` (n_atoms), `positions` (n_atoms, 3) in Å, row-major, `cell`
 //! (3, 3), cell vectors as rows in Å, and `pbc` (3), not 0 where periodic. Null for `cell` or `pbc`: none.
 
-use super::evaluate::{self, Sites, acerust_rows};
+use super::evaluate::{self, acerust_rows};
 use super::plan::acerust_plan;
 use super::status::guard;
+use crate::shared::Sites;
 
 /// The energy of a structure, eV.
 ///
@@ -32,7 +33,7 @@ pub unsafe extern "C" fn acerust_energy(
     let none = std::ptr::null_mut();
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let sites = Sites::structure(n_atoms, numbers, positions, cell, pbc)?;
+        let sites = Sites::Structure(evaluate::structure(n_atoms, numbers, positions, cell, pbc)?);
         super::buffer::result("energy", energy)?;
         evaluate::energy_forces_virial(&sites, plan, energy, none, 0, none, 0, none)
     })
@@ -54,7 +55,7 @@ pub unsafe extern "C" fn acerust_site_energies(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let sites = Sites::structure(n_atoms, numbers, positions, cell, pbc)?;
+        let sites = Sites::Structure(evaluate::structure(n_atoms, numbers, positions, cell, pbc)?);
         evaluate::site_energies(&sites, plan, site_energies, length)
     })
 }
@@ -83,7 +84,7 @@ pub unsafe extern "C" fn acerust_energy_forces_virial(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let sites = Sites::structure(n_atoms, numbers, positions, cell, pbc)?;
+        let sites = Sites::Structure(evaluate::structure(n_atoms, numbers, positions, cell, pbc)?);
         let (n_sites, n) = (n_site_energies, n_forces);
         evaluate::energy_forces_virial(&sites, plan, energy, site_energies, n_sites, forces, n, virial)
     })
@@ -115,7 +116,7 @@ pub unsafe extern "C" fn acerust_committee_energy_forces_virial(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let sites = Sites::structure(n_atoms, numbers, positions, cell, pbc)?;
+        let sites = Sites::Structure(evaluate::structure(n_atoms, numbers, positions, cell, pbc)?);
         let (n_sites, n) = (n_site_energies, n_forces);
         evaluate::committee(&sites, plan, energies, n_energies, site_energies, n_sites, forces, n, virials, n_virials)
     })
@@ -137,7 +138,7 @@ pub unsafe extern "C" fn acerust_site_basis(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let sites = Sites::structure(n_atoms, numbers, positions, cell, pbc)?;
+        let sites = Sites::Structure(evaluate::structure(n_atoms, numbers, positions, cell, pbc)?);
         evaluate::site_basis(&sites, plan, basis, length)
     })
 }
@@ -157,7 +158,7 @@ pub unsafe extern "C" fn acerust_assemble(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let sites = Sites::structure(n_atoms, numbers, positions, cell, pbc)?;
+        let sites = Sites::Structure(evaluate::structure(n_atoms, numbers, positions, cell, pbc)?);
         evaluate::assemble(&sites, plan, rows)
     })
 }

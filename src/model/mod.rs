@@ -63,10 +63,40 @@ impl Model {
         self.spec.parts.iter().map(PartSpec::rcut).fold(0.0, f64::max)
     }
 
+    /// Basis functions a site, all parts together.
+    pub fn n_basis(&self) -> usize {
+        self.spec.parts.iter().map(PartSpec::n_basis).sum()
+    }
+
     /// The number of linear parameters: `Σ n_species · n_basis` over the parts.
     pub fn length_basis(&self) -> usize {
-        let n_basis: usize = self.spec.parts.iter().map(PartSpec::n_basis).sum();
-        self.spec.species.len() * n_basis
+        self.spec.species.len() * self.n_basis()
+    }
+
+    /// A part of the model.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an index out of range.
+    pub fn part(&self, index: usize) -> Result<&PartSpec> {
+        let parts = &self.spec.parts;
+        let message = || Error::Argument(format!("part {index} of a model with {} parts", parts.len()));
+        parts.get(index).ok_or_else(message)
+    }
+
+    /// The model made of some of the parts.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an index out of range or repeated.
+    pub fn extract(&self, parts: &[usize]) -> Result<Model> {
+        let mut spec = self.spec.clone();
+        spec.parts.clear();
+        for (k, &p) in parts.iter().enumerate() {
+            if parts[..k].contains(&p) {
+                return Err(Error::Argument(format!("parts[{k}]: part {p} is taken twice")));
+            }
+            spec.parts.push(self.part(p)?.clone());
+        }
+        Model::new(spec)
     }
 
     /// The readout weights, (length_basis), eV: species-major within a part, the parts one after another.

@@ -1,0 +1,191 @@
+//! Atoms and their neighbours.
+
+use super::outputs::exactly;
+use super::{Sites, Threads};
+use crate::graph::{Graph, NeighbourList};
+use crate::structure::Structure;
+use crate::{Error, Result, element};
+use std::sync::{PoisonError, RwLock};
+
+enum Source {
+    /// Of a structure, up to a cutoff.
+    List(Box<NeighbourList>),
+    /// Of a structure, for models without neighbours.
+    Isolated(Graph),
+    /// Of the caller.
+    Edges(Graph),
+}
+
+struct Neighbours {
+    source: Source,
+    /// The structure of the last update; only the atomic numbers of a graph made from edges.
+    structure: Structure,
+    threads: Threads,
+    /// Did the last update succeed?
+    ready: bool,
+}
+
+/// Where the edges of a graph go, sorted by centre.
+#[derive(Default)]
+pub struct Edges<'a> {
+    /// (n_centres + 1) offsets.
+    pub first: Option<&'a mut [u32]>,
+    /// (n_edges) indices of atoms.
+    pub neighbour: Option<&'a mut [u32]>,
+    /// (n_edges, 3), in cell vectors.
+    pub shift: Option<&'a mut [i32]>,
+    /// (n_edges, 3), Å.
+    pub r: Option<&'a mut [f64]>,
+}
+
+/// A graph that several threads may evaluate on at once; an update waits for them.
+pub struct SharedGraph(RwLock<Neighbours>);
+
+impl SharedGraph {
+    /// The neighbours within `rcut` (Å; 0 for models without neighbours), to be reused while no atom has moved by more
+    /// than half the skin (Å).
+    ///
+    /// # Errors
+    /// As [`NeighbourList::new`] and [`NeighbourList::update`].
+    pub fn build(structure: Structure, rcut: f64, skin: f64, n_threads: usize) -> Result<SharedGraph> {
+        let source = match rcut {
+            0.0 => Source::Isolated(Graph::default()),
+            _ => Source::List(Box::new(NeighbourList::new(rcut, skin)?)),
+        };
+        let mut neighbours = Neighbours { source, structure, threads: Threads::new(n_threads)?, ready: false };
+        neighbours.update()?;
+        Ok(SharedGraph(RwLock::new(neighbours)))
+    }
+
+    /// A graph of the caller's edges, and the atomic numbers of its atoms.
+    pub fn from_edges(graph: Graph, numbers: Vec<u8>) -> SharedGraph {
+        let structure = Structure { numbers, ..Structure::default() };
+        SharedGraph(RwLock::new(Neighbours {
+            source: Source::Edges(graph),
+            structure,
+            threads: Threads::All,
+            ready: true,
+        }))
+    }
+
+    /// Takes over the atoms that `fill` leaves in the structure; says whether the edges are others than before.
+    ///
+    /// # Errors
+    /// Those of `fill` and [`NeighbourList::update`]; the graph is of no use then until an update succeeds.
+    /// [`Error::Graph`] for a graph made from edges, which stays as it is.
+    pub fn update<E: From<Error>>(
+        &self,
+        fill: impl FnOnce(&mut Structure) -> std::result::Result<(), E>,
+    ) -> std::result::Result<bool, E> {
+        let mut neighbours = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(neighbours.source, Source::Edges(_)) {
+            return Err(Error::Graph("it was made from edges and cannot be updated".into()).into());
+        }
+        neighbours.ready = false;
+        fill(&mut neighbours.structure)?;
+        Ok(neighbours.update()?)
+    }
+
+    /// Runs `f` on the graph while nobody updates it.
+    ///
+    /// # Errors
+    /// Those of `f`; [`Error::Graph`] where the last update failed.
+    pub fn read<T, E: From<Error>>(
+        &self,
+        f: impl FnOnce(&Graph) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        f(self.0.read().unwrap_or_else(PoisonError::into_inner).graph()?)
+    }
+
+    /// Copies the edges out.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a wrong length; [`Error::Graph`] for shifts of a graph made from edges.
+    pub fn edges(&self, wanted: Edges) -> Result<()> {
+        let Edges { first, neighbour, shift, r } = wanted;
+        self.read(|graph| {
+            exactly("first", first.as_deref(), graph.n_centres() + 1)?;
+            exactly("neighbour", neighbour.as_deref(), graph.n_edges())?;
+            exactly("shift", shift.as_deref(), 3 * graph.n_edges())?;
+            exactly("r", r.as_deref(), 3 * graph.n_edges())?;
+            if shift.is_some() && graph.shift.len() != graph.n_edges() {
+                return Err(Error::Graph("it was made from edges and has no shifts".into()));
+            }
+            first.into_iter().for_each(|out| out.copy_from_slice(&graph.first));
+            neighbour.into_iter().for_each(|out| out.copy_from_slice(&graph.neighbour));
+            r.into_iter().for_each(|out| out.copy_from_slice(graph.r.as_flattened()));
+            let shifts = graph.shift.as_flattened();
+            shift.into_iter().for_each(|out| out.iter_mut().zip(shifts).for_each(|(out, &s)| *out = s.into()));
+            Ok(())
+        })
+    }
+
+    /// Runs `f` on the atoms of the graph while nobody updates it.
+    ///
+    /// # Errors
+    /// As [`SharedGraph::read`].
+    pub fn sites<T, E: From<Error>>(
+        &self,
+        f: impl FnOnce(&Sites) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let neighbours = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let numbers = &neighbours.structure.numbers;
+        f(&Sites::Graph { graph: neighbours.graph()?, rcut: neighbours.rcut(), numbers })
+    }
+}
+
+impl Neighbours {
+    fn graph(&self) -> Result<&Graph> {
+        if !self.ready {
+            return Err(Error::Graph("its last update failed".into()));
+        }
+        Ok(match &self.source {
+            Source::List(list) => list.graph(),
+            Source::Isolated(graph) | Source::Edges(graph) => graph,
+        })
+    }
+
+    fn rcut(&self) -> Option<f64> {
+        match &self.source {
+            Source::List(list) => Some(list.rcut()),
+            Source::Isolated(_) => Some(0.0),
+            Source::Edges(_) => None,
+        }
+    }
+
+    /// Brings the graph up to date with the structure; says whether the list was built anew.
+    fn update(&mut self) -> Result<bool> {
+        let structure = &self.structure;
+        let rebuilt = match &mut self.source {
+            Source::List(list) => {
+                let builds = list.builds();
+                self.threads.run(|| list.update(structure).map(drop))?;
+                list.builds() != builds
+            }
+            Source::Isolated(graph) => {
+                structure.validate()?;
+                *graph = Graph::isolated(structure.n_atoms());
+                true
+            }
+            Source::Edges(_) => unreachable!("refused before"),
+        };
+        self.ready = true;
+        Ok(rebuilt)
+    }
+}
+
+/// Atomic numbers as callers have them.
+///
+/// # Errors
+/// [`Error::Structure`] for a number that no element has.
+pub fn atomic_numbers(out: &mut Vec<u8>, numbers: &[i32]) -> Result<()> {
+    out.clear();
+    out.extend(numbers.iter().map(|&z| u8::try_from(z).unwrap_or(0)));
+    match out.iter().position(|&z| element::symbol(z).is_none()) {
+        None => Ok(()),
+        Some(i) => {
+            let message = format!("atom {i}: no element has the atomic number {}", numbers[i]);
+            Err(Error::Structure(message))
+        }
+    }
+}

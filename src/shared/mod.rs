@@ -1,0 +1,16 @@
+//! What bindings to other languages hand out: plans and graphs that several threads of a caller share, each with the
+//! threads that it runs on. The C ABI and the Julia binding differ only in how they take arguments and give results.
+//!
+//! Buffers are flat, as callers have them; `None` is a result that is not wanted.
+
+mod graph;
+mod outputs;
+mod plan;
+mod sites;
+mod threads;
+
+pub use graph::{Edges, SharedGraph, atomic_numbers};
+pub use outputs::{Outputs, check};
+pub use plan::SharedPlan;
+pub use sites::{CommitteeResults, Results, Sites};
+pub use threads::Threads;

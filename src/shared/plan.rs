@@ -1,0 +1,89 @@
+//! A plan and the threads it runs on.
+
+use super::Threads;
+use crate::model::Model;
+use crate::plan::{Device, Options, Plan, Precision};
+use crate::{Error, Result};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+/// A plan that several threads may evaluate at once; what changes it waits for them.
+pub struct SharedPlan {
+    plan: RwLock<Plan>,
+    threads: RwLock<Threads>,
+}
+
+impl SharedPlan {
+    /// # Errors
+    /// As [`Plan::with_options`] and [`Threads::new`].
+    pub fn new(
+        model: &Model,
+        device: Device,
+        precision: Precision,
+        options: Options,
+        n_threads: usize,
+    ) -> Result<SharedPlan> {
+        let threads = Threads::new(n_threads)?;
+        let plan = threads.run(|| Plan::with_options(model, device, precision, options))?;
+        Ok(SharedPlan { plan: RwLock::new(plan), threads: RwLock::new(threads) })
+    }
+
+    /// Runs `f` with the plan, on its threads; several callers may do so at once.
+    pub fn run<T: Send>(&self, f: impl FnOnce(&Plan) -> T + Send) -> T {
+        let threads = self.threads.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let plan = self.plan();
+        let plan = &*plan;
+        threads.run(|| f(plan))
+    }
+
+    /// Looks at the plan from this thread.
+    pub fn look<T>(&self, f: impl FnOnce(&Plan) -> T) -> T {
+        f(&self.plan())
+    }
+
+    /// # Panics
+    /// Where a change panicked before it was done.
+    fn plan(&self) -> RwLockReadGuard<'_, Plan> {
+        self.plan.read().unwrap_or_else(|_| unusable())
+    }
+
+    fn change<T>(&self, f: impl FnOnce(&mut Plan) -> T) -> T {
+        f(&mut self.plan.write().unwrap_or_else(|_| unusable()))
+    }
+
+    /// The number of threads for what follows, as in [`Threads::new`].
+    ///
+    /// # Errors
+    /// As [`Threads::new`].
+    pub fn set_threads(&self, n: usize) -> Result<()> {
+        *self.threads.write().unwrap_or_else(PoisonError::into_inner) = Threads::new(n)?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// As [`Plan::set_linear_parameters`].
+    pub fn set_linear_parameters(&self, parameters: &[f64]) -> Result<()> {
+        self.change(|plan| plan.set_linear_parameters(parameters))
+    }
+
+    /// Sets the committee from a matrix (n_members, n_params), row-major.
+    ///
+    /// # Errors
+    /// As [`Plan::set_committee`]; another number of entries.
+    pub fn set_committee(&self, parameters: &[f64], n_members: usize) -> Result<()> {
+        let n_params = self.look(Plan::length_basis);
+        let length = parameters.len();
+        if n_members.checked_mul(n_params) != Some(length) {
+            let message = format!("parameters: expected a length of {n_members} · {n_params}, got {length}");
+            return Err(Error::Argument(message));
+        }
+        if n_params == 0 && n_members > 0 {
+            return Err(Error::Argument("a model without linear parameters has no committee".into()));
+        }
+        let members: Vec<_> = parameters.chunks(n_params.max(1)).map(<[f64]>::to_vec).collect();
+        self.change(|plan| plan.set_committee(&members))
+    }
+}
+
+fn unusable() -> ! {
+    panic!("a change of this plan was interrupted, it cannot be used any more")
+}
