@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: demo test test-gpu bench bench-gpu lint release julia-test
+.PHONY: demo test demo-julia test test-gpu bench bench-gpu lint release julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -14,6 +14,10 @@ demo: release
 	$(ACERUST) compare $(SILICON) --each -o $(TARGET)/demo/Si_test.extxyz --plot $(TARGET)/demo/parity.svg
 	@echo
 	$(ACERUST) bench $(SILICON) --frame 24 --repeat 6 6 5
+
+# The same potential from Julia: errors, a fit with its uncertainty, molecular dynamics.
+demo-julia:
+	@JULIA=$(JULIA) julia/run.sh "the Julia demo" "ACEfit AtomsBase AtomsCalculators ExtXYZ StaticArrays Unitful" julia/examples/demo.jl
 
 release:
 	@$(CARGO) build --release --quiet

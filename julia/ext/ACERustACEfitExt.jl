@@ -1,6 +1,7 @@
 module ACERustACEfitExt
 
 using ACERust: ACERust, AtomsData, Calculator
+using LinearAlgebra: I, UniformScaling
 import ACEfit
 
 ACEfit.basis_size(calc::Calculator) = ACERust.length_basis(calc)
@@ -9,5 +10,26 @@ ACEfit.feature_matrix(d::AtomsData, calc::Calculator; options...) = ACERust.feat
 ACEfit.target_vector(d::AtomsData; options...) = ACERust.target_vector(d; options...)
 ACEfit.weight_vector(d::AtomsData; options...) = ACERust.weight_vector(d; options...)
 ACEfit.assemble(data::AbstractVector{<:AtomsData}, calc::Calculator; options...) = ACERust.assemble(data, calc; options...)
+
+const WEIGHTS = (E = 30.0, F = 1.0, V = 1.0)
+
+function ACERust.acefit!(
+    systems, calc::Calculator; energy = :energy, forces = :forces, virial = :virial, weights = WEIGHTS, group = :config_type, options...
+)
+    return ACERust.acefit!(ACERust.atoms_data(systems, calc; energy, forces, virial, weights, group), calc; options...)
+end
+
+function ACERust.acefit!(
+    data::AbstractVector{<:AtomsData}, calc::Calculator;
+    solver = ACEfit.BLR(), prior::Union{AbstractMatrix,UniformScaling} = I, progress = stderr isa Base.TTY, options...,
+)
+    A, Y, W = ACERust.assemble(data, calc; progress, options...)
+    A .*= W
+    result = ACEfit.solve(solver, prior == I ? A : A / prior, W .* Y)
+    ACERust.set_linear_parameters!(calc, prior \ result["C"])
+    committee = get(result, "committee", nothing)
+    ACERust.set_committee!(calc, committee === nothing ? nothing : prior \ committee)
+    return ACERust.compute_errors(data, calc; options...)
+end
 
 end

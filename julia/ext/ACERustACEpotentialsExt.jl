@@ -224,10 +224,19 @@ Models.energy_forces_virial_basis(sys::ACERust.AbstractSystem, calc::Calculator;
 ETM.get_linear_parameters(calc::Calculator) = ACERust.get_linear_parameters(calc)
 ETM.set_linear_parameters!(calc::Calculator, θ::AbstractVector) = ACERust.set_linear_parameters!(calc, θ)
 
-function ACEfit.feature_matrix(d::ACEpotentials.AtomsData, calc::Calculator; options...)
-    wanted = .!isnothing.((d.energy_key, d.force_key, d.virial_key))
-    A = Matrix{Float64}(undef, ACEfit.count_observations(d), ACERust.length_basis(calc))
-    return ACERust.fill_features!(A, d.system, calc, ACERust.observation_rows(length(d.system), wanted...); options...)
+ACERust.observed(d::ACEpotentials.AtomsData) = .!isnothing.((d.energy_key, d.force_key, d.virial_key))
+ACERust.target_vector(d::ACEpotentials.AtomsData) = ACEfit.target_vector(d)
+ACERust.weight_vector(d::ACEpotentials.AtomsData) = ACEfit.weight_vector(d)
+ACEfit.feature_matrix(d::ACEpotentials.AtomsData, calc::Calculator; options...) = ACERust.feature_matrix(d, calc; options...)
+ACEfit.assemble(data::AbstractVector{<:ACEpotentials.AtomsData}, calc::Calculator; options...) = ACERust.assemble(data, calc; options...)
+
+"With the keywords of ACEpotentials where they have a meaning here; what there is of smoothness priors needs its models: see `prior`."
+function ACEpotentials.acefit!(
+    systems::AbstractArray{<:ACERust.AbstractSystem}, calc::Calculator;
+    energy_key = "energy", force_key = "force", virial_key = "virial", weights = ACEpotentials.default_weights(), options...,
+)
+    keys = Symbol.((energy_key, force_key, virial_key))
+    return ACERust.acefit!(systems, calc; energy = keys[1], forces = keys[2], virial = keys[3], weights, options...)
 end
 
 end

@@ -4,9 +4,11 @@ lengths in Å; numbers without a unit are in these too. All indices count from 1
 """
 module ACERust
 
-using AtomsBase: AbstractSystem, ChemicalSpecies, atomic_number, cell_vectors, periodicity, position
-using LinearAlgebra: dot
+using AtomsBase: AbstractSystem, ChemicalSpecies, atomic_number, atomkeys, cell_vectors, hasatomkey, periodicity, position
+using Distributed: CachingPool, clear!, nprocs, nworkers, remotecall_fetch, workers
 using Preferences: @set_preferences!, load_preference
+using Printf: @sprintf
+using ProgressMeter: Progress, next!
 using StaticArrays: SMatrix, SVector
 using Unitful: Unitful, @u_str, uconvert, ustrip
 import AtomsCalculators
@@ -33,6 +35,7 @@ include("stacked.jl")
 include("assembly.jl")
 include("data.jl")
 include("committee.jl")
+include("errors.jl")
 include("serialization.jl")
 include("conversion.jl")
 

@@ -1,11 +1,12 @@
 # Observations to fit to, without any other package. With ACEfit, its own functions work on them too.
 
 """
-    AtomsData(sys; energy, forces, virial, weights = (E = 1, F = 1, V = 1), reference = nothing)
+    AtomsData(sys; energy, forces, virial, weights = (E = 1, F = 1, V = 1), reference = nothing, group = :config_type)
 
 A system and what was observed of it; what is left out is not fitted. `energy`, `forces` (one vector an atom) and `virial` (3 × 3) are
 values, in eV and Å where they have no unit, or keys of the system (`Symbol`s). Rows are weighted by `E/√n`, `F` and `V/√n` for n
-atoms. The results of the calculator `reference`, such as one-body energies, are subtracted.
+atoms. Weights may depend on the group: `Dict("default" => (E = 30, F = 1, V = 1), "surface" => (E = 10, F = 1, V = 1))`. The results of
+the calculator `reference`, such as one-body energies, are subtracted from what is to be fitted. `group` is the key of the group's name.
 """
 struct AtomsData{S<:AbstractSystem}
     system::S
@@ -14,46 +15,89 @@ struct AtomsData{S<:AbstractSystem}
     virial::Union{Nothing,SMatrix{3,3,Float64,9}}
     weights::@NamedTuple{E::Float64, F::Float64, V::Float64}
     reference::Any
+    group::String
 end
 
-function AtomsData(sys::AbstractSystem; energy = nothing, forces = nothing, virial = nothing, weights = (E = 1, F = 1, V = 1), reference = nothing)
-    E, V = look_up(sys, energy), look_up(sys, virial)
-    F = forces isa Symbol ? sys[:, forces] : forces
+function AtomsData(
+    sys::AbstractSystem; energy = nothing, forces = nothing, virial = nothing, weights = (E = 1, F = 1, V = 1), reference = nothing,
+    group = :config_type
+)
+    E, F, V = look_up(sys, energy), look_up(sys, forces), look_up(sys, virial)
     F === nothing || length(F) == length(sys) ||
         throw(DimensionMismatch("$(length(F)) forces for $(length(sys)) atoms"))
     strip(unit, x) = x isa Unitful.Quantity ? ustrip(unit, x) : x
+    name = haskey(sys, group) ? string(sys[group]) : "default"
     return AtomsData(
         sys,
         E === nothing ? nothing : Float64(strip(u"eV", E)),
         F === nothing ? nothing : [SVector{3,Float64}(strip.(u"eV/Å", f)) for f in F],
         V === nothing ? nothing : SMatrix{3,3,Float64}(strip.(u"eV", V isa AbstractMatrix ? V : reduce(hcat, V))),
-        (E = Float64(weights.E), F = Float64(weights.F), V = Float64(weights.V)),
+        weights_of(weights, name),
         reference,
+        name,
     )
 end
 
-look_up(sys, value) = value isa Symbol ? sys[value] : value
+look_up(sys, value) = value
+function look_up(sys, key::Symbol)
+    haskey(sys, key) && return sys[key]
+    hasatomkey(sys, key) && return sys[:, key]
+    throw(ArgumentError("the system has no $(repr(key)); it has $(join(repr.((keys(sys)..., atomkeys(sys)...)), ", "))"))
+end
+
+weights_of(w::NamedTuple, group) = (E = Float64(w.E), F = Float64(w.F), V = Float64(w.V))
+function weights_of(w::AbstractDict, group)
+    own = get(() -> get(w, "default", nothing), w, group)
+    own === nothing && throw(ArgumentError("there are no weights for the group $(repr(group)), and none for \"default\""))
+    # As ACEpotentials has them: a dictionary for each group.
+    return weights_of(own isa AbstractDict ? (E = own["E"], F = own["F"], V = own["V"]) : own, group)
+end
+
+"""
+    atoms_data(systems, calc; energy = :energy, forces = :forces, virial = :virial, options…) -> Vector{AtomsData}
+
+[`AtomsData`](@ref) of every system, with those of the keys that it has. What no linear parameter of `calc` changes is the `reference`.
+Throws where a system has none of the keys.
+"""
+function atoms_data(
+    systems, calc; energy = :energy, forces = :forces, virial = :virial, reference = fixed_part(calc), options...
+)
+    return map(enumerate(systems)) do (k, sys)
+        there(key) = key isa Symbol && (haskey(sys, key) || hasatomkey(sys, key)) ? key : nothing
+        found = (energy = there(energy), forces = there(forces), virial = there(virial))
+        all(isnothing, found) && throw(ArgumentError("system $k has none of $energy, $forces, $virial"))
+        AtomsData(sys; found..., reference, options...)
+    end
+end
+
+"A calculator without what its linear parameters contribute: one-body energies and calculators of other packages are left."
+fixed_part(calc) = set_linear_parameters!(deepcopy(calc), zeros(length_basis(calc)))
 
 const VOIGT = SVector(1, 5, 9, 8, 7, 4)   # xx, yy, zz, yz, xz, xy of a 3 × 3 matrix
 
-count_observations(d::AtomsData) = (d.energy !== nothing) + 3 * length(d.system) * (d.forces !== nothing) + 6 * (d.virial !== nothing)
+"Which of energy, forces and virial were observed."
+observed(d::AtomsData) = .!isnothing.((d.energy, d.forces, d.virial))
 
 "Rows of energy, forces and virial among the observations; empty where there is none."
-function observation_rows(n_atoms, energy::Bool, forces::Bool, virial::Bool)
+function observation_rows(n_atoms, (energy, forces, virial))
     e = 1:Int(energy)
     f = (last(e) + 1):(last(e) + 3n_atoms * forces)
     return e, f, (last(f) + 1):(last(f) + 6virial)
 end
-observation_rows(d::AtomsData) = observation_rows(length(d.system), d.energy !== nothing, d.forces !== nothing, d.virial !== nothing)
+observation_rows(d) = observation_rows(length(d.system), observed(d))
+count_observations(d) = sum(length, observation_rows(d))
 
 """
     feature_matrix(data, calc; nthreads, precision) -> Matrix{Float64}
 
 (count_observations, length_basis): the energy row, the force rows, the virial rows in the order xx, yy, zz, yz, xz, xy.
 """
-function feature_matrix(d::AtomsData, calc::Calculator; options...)
-    A = Matrix{Float64}(undef, count_observations(d), length_basis(calc))
-    fill_features!(A, d.system, calc, observation_rows(d); options...)
+feature_matrix(d, calc::Calculator; options...) = feature_matrix(d.system, observed(d), calc; options...)
+
+function feature_matrix(sys::AbstractSystem, observed, calc; options...)
+    rows = observation_rows(length(sys), observed)
+    A = Matrix{Float64}(undef, sum(length, rows), length_basis(calc))
+    fill_features!(A, sys, calc, rows; options...)
     return A
 end
 
@@ -91,16 +135,33 @@ function weight_vector(d::AtomsData; ignored...)
 end
 
 """
-    assemble(data, calc; nthreads, precision) -> (A, Y, W)
+    assemble(data, calc; progress, nthreads, precision) -> (A, Y, W)
 
-The linear problem of many [`AtomsData`](@ref): features, targets, weights, in the order of the data.
+The linear problem of many [`AtomsData`](@ref): features, targets, weights, in the order of the data. Where there are worker processes
+of `Distributed`, which need to have loaded ACERust and the packages of the systems, they share the work. `progress` shows a bar; by
+default in a terminal.
 """
-function assemble(data::AbstractVector{<:AtomsData}, calc::Calculator; options...)
+function assemble(data::AbstractVector, calc::Calculator; progress = stderr isa Base.TTY, options...)
     ends = cumsum(count_observations.(data))
     A = Matrix{Float64}(undef, isempty(ends) ? 0 : last(ends), length_basis(calc))
-    for (d, stop) in zip(data, ends)
-        offset = stop - count_observations(d)
-        fill_features!(A, d.system, calc, map(rows -> rows .+ offset, observation_rows(d)); options...)
+    rows(k) = (ends[k] - count_observations(data[k]) + 1):ends[k]
+    bar = Progress(length(data); desc = "Assembling ", enabled = progress)
+    if nprocs() == 1
+        for (k, d) in enumerate(data)
+            fill_features!(A, d.system, calc, map(r -> r .+ (first(rows(k)) - 1), observation_rows(d)); options...)
+            next!(bar)
+        end
+    else
+        # The calculator travels to each worker once, with `compute`; the workers are the threads, unless the user says otherwise.
+        own = (; nthreads = 1, options...)
+        compute(sys, observed) = feature_matrix(sys, observed, calc; own...)
+        pool = CachingPool(workers())
+        asyncmap(eachindex(data); ntasks = nworkers()) do k
+            A[rows(k), :] = remotecall_fetch(compute, pool, data[k].system, observed(data[k]))
+            next!(bar)
+        end
+        clear!(pool)
     end
-    return A, reduce(vcat, target_vector.(data); init = Float64[]), reduce(vcat, weight_vector.(data); init = Float64[])
+    targets(f) = reduce(vcat, f.(data); init = Float64[])
+    return A, targets(target_vector), targets(weight_vector)
 end

@@ -17,3 +17,14 @@ silica(; scale = 1.0) = periodic_system(
 )
 molecule() = isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :O => [1.6, 0.1, 0.0]u"Å", :O => [-1.5, 0.3, 0.4]u"Å"])
 sio_o2() = convert_reference(joinpath(GOLDEN, "sio_o2.json"))
+
+"Structures with what a model says of them, as keys; the even ones without virial."
+function labelled(truth; groups = ("bulk", "strained"))
+    return map(0:9) do k
+        s = silica(; scale = 0.95 + 0.013k)
+        (; energy, forces, virial) = AtomsCalculators.energy_forces_virial(s, truth)
+        atoms = [Atom(atom; forces = bare(f)) for (atom, f) in zip(s, forces)]
+        extra = iseven(k) ? (;) : (; virial = Matrix(bare(virial)))
+        FlexibleSystem(atoms; cell_vectors = cell_vectors(s), periodicity = periodicity(s), energy = bare(energy), config_type = groups[1 + k % 2], extra...)
+    end
+end

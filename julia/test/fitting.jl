@@ -68,3 +68,32 @@ end
     end
     @test_throws DimensionMismatch set_committee!(stack, [θ[2:end]])
 end
+
+@testset "data by their keys" begin
+    truth = StackedCalculator(sio_o2())
+    systems = labelled(truth)
+    data = ACERust.atoms_data(systems, truth; weights = Dict("default" => (E = 4, F = 1, V = 1), "strained" => Dict("E" => 2, "F" => 3, "V" => 1)))
+    @test ACERust.count_observations.(data) == repeat([13, 19], 5)
+    @test [d.weights.E for d in data] == repeat([4, 2], 5) && data[2].weights.F == 3
+    @test [d.group for d in data] == repeat(["bulk", "strained"], 5)
+    # The reference is what no parameter changes.
+    onebody = AtomsCalculators.potential_energy(systems[1], truth.calcs[1])
+    @test ACERust.target_vector(data[1])[1] ≈ systems[1][:energy] - bare(onebody)
+    @test_throws "system 3 has none of" ACERust.atoms_data([systems[1:2]; silica()], truth)
+    @test_throws "no weights for the group \"bulk\"" ACERust.atoms_data(systems, truth; weights = Dict("strained" => (E = 1, F = 1, V = 1)))
+    @test_throws "no :stress" ACERust.AtomsData(systems[1]; energy = :stress)
+end
+
+@testset "errors by group" begin
+    truth = StackedCalculator(sio_o2())
+    systems = labelled(truth)
+    exact = ACERust.compute_errors(systems, truth)
+    @test keys(exact) == ["bulk", "strained", "all"] && exact["all"].frames == 10 && exact["bulk"].atoms == 20
+    @test exact["all"].rmse.E < 1e-12 && exact["all"].rmse.F < 1e-12 && exact["strained"].mae.V < 1e-12
+    @test isnan(exact["bulk"].rmse.V) && occursin("–", sprint(show, MIME("text/plain"), exact))
+    @test_throws KeyError exact["surface"]
+    off = StackedCalculator((truth.calcs..., WrappedSiteCalculator(onebody_model([:Si => 0.25, :O => 0.75]))))
+    shifted = ACERust.compute_errors(systems, off)
+    @test shifted["bulk"].rmse.E ≈ 0.5 && shifted["all"].mae.E ≈ 0.5 && shifted["all"].rmse.F < 1e-12
+    @test occursin(r"all +10 +40 +500\.00 +500\.00 +0\.0000", sprint(show, MIME("text/plain"), shifted))
+end

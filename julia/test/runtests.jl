@@ -9,6 +9,13 @@ skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :y
     include("calculators.jl")
     include("fitting.jl")
     include("robustness.jl")
+    include("distributed.jl")
+
+    if loadable("ACEfit")
+        include("acefit.jl")
+    else
+        skipped("fits through ACEfit", "they need ACEfit")
+    end
 
     if all(loadable, ("ACEpotentials", "ACEfit", "AtomsBuilder", "LuxCore"))
         include("acepotentials.jl")

@@ -1,0 +1,38 @@
+#!/bin/sh
+# run.sh WHAT "PACKAGE …" SCRIPT [ARGUMENT …]: runs a script of this package with the packages that plain `julia` finds (set JULIA_PROJECT
+# or JULIA_LOAD_PATH for others) and with the library of this source. Where julia or a package is missing, says so in a line that
+# starts with SKIPPED and WHAT, and succeeds. JULIA_FLAGS are passed on.
+here=$(cd "$(dirname "$0")" && pwd)
+julia=${JULIA:-julia}
+what=$1
+packages=$2
+shift 2
+
+if ! "$julia" --startup-file=no -e 'exit(VERSION < v"1.10")' >/dev/null 2>&1; then
+    echo "SKIPPED: $what, which needs julia 1.10 or later on the PATH"
+    exit 0
+fi
+# The package is put beside the environment, unless that has one already.
+found=$("$julia" --startup-file=no -e 'print(something(Base.find_package("ACERust"), ""))')
+if [ -z "$found" ]; then
+    JULIA_LOAD_PATH="${JULIA_LOAD_PATH:-}:$here"
+    export JULIA_LOAD_PATH
+elif [ "$found" != "$here/src/ACERust.jl" ]; then
+    echo "note: the environment has the ACERust of $found"
+fi
+missing=$("$julia" --startup-file=no -e 'print(join(filter(name -> Base.find_package(name) === nothing, ARGS), ", "))' $packages)
+if [ -z "$missing" ]; then
+    "$julia" --startup-file=no -e 'using ACERust' >/dev/null 2>&1 || missing="what ACERust depends on (julia/Project.toml)"
+fi
+if [ -n "$missing" ]; then
+    echo "SKIPPED: $what, which needs packages that this environment does not have: $missing"
+    exit 0
+fi
+if [ -z "$ACERUST_LIBRARY" ]; then
+    (cd "$here/.." && ${CARGO:-cargo} build --release --quiet --lib) || exit 1
+    for extension in so dylib; do
+        built=$(cd "$here/.." && echo "${CARGO_TARGET_DIR:-$PWD/target}/release/libacerust.$extension")
+        [ -f "$built" ] && ACERUST_LIBRARY=$built && export ACERUST_LIBRARY
+    done
+fi
+exec "$julia" --startup-file=no --threads=2 $JULIA_FLAGS "$@"

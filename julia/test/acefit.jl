@@ -1,0 +1,39 @@
+# Fits through ACEfit.
+include("common.jl")
+import ACEfit
+
+"A solver that returns a committee too."
+struct Doubling end
+ACEfit.solve(::Doubling, A, y) = (θ = ACEfit.solve(ACEfit.QR(), A, y)["C"]; Dict{String,Any}("C" => θ, "committee" => [θ 2θ]))
+
+@testset "fits through ACEfit" begin
+    truth = StackedCalculator(sio_o2())
+    systems = labelled(truth)
+    data = ACERust.atoms_data(systems, truth; weights = (E = 5, F = 1, V = 0.5))
+    A, Y, W = ACEfit.assemble(data, truth)
+    @test (A, Y, W) == ACERust.assemble(data, truth; nthreads = 1)
+    @test A == reduce(vcat, ACEfit.feature_matrix.(data, Ref(truth))) && Y == reduce(vcat, ACEfit.target_vector.(data))
+    @test W == reduce(vcat, ACEfit.weight_vector.(data)) && ACEfit.basis_size(truth) == size(A, 2)
+    @test size(A, 1) == sum(ACEfit.count_observations, data)
+
+    # More rows than parameters, but structures so alike that some directions are hardly seen: predictions come back, whatever they do.
+    solver = ACEfit.QR(lambda = 1e-9)
+    fitted = set_linear_parameters!(deepcopy(truth), zeros(length_basis(truth)))
+    @test ACERust.compute_errors(systems, fitted)["all"].rmse.E > 0.1
+    errors = ACERust.acefit!(systems, fitted; solver, weights = (E = 5, F = 1, V = 0.5))
+    @test errors["all"].rmse.E < 1e-7 && errors["all"].rmse.F < 1e-6 && errors["strained"].rmse.V < 1e-6
+    @test errors["all"].frames == 10
+
+    # The same least-squares problem, in other variables.
+    P = Diagonal(1 .+ 0.1 * (1:length_basis(truth)))
+    A .*= W
+    ACERust.acefit!(data, fitted; solver, prior = P)
+    @test get_linear_parameters(fitted) ≈ P \ ACEfit.solve(solver, A / P, W .* Y)["C"]
+
+    ACERust.acefit!(data, fitted; solver = Doubling())
+    @test ACERust.n_members(fitted) == 2
+    E = committee_energies(systems[1], fitted)
+    @test E[1] ≈ AtomsCalculators.potential_energy(systems[1], fitted)
+    ACERust.acefit!(data, fitted; solver)
+    @test ACERust.n_members(fitted) == 0
+end
