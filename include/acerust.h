@@ -88,9 +88,14 @@
 #define ACERUST_F64 0
 
 /**
- * Single precision; distances are taken, and atoms summed, in double precision all the same.
+ * Single precision, but for the transform of distances; positions are subtracted, and atoms summed, in double precision all the same.
  */
 #define ACERUST_F32 1
+
+/**
+ * Single precision for the transform as well, on CUDA devices; on the processor the same as `ACERUST_F32`.
+ */
+#define ACERUST_MIXED 2
 
 /**
  * Radial functions in the way that the library prefers, at present as the model file has them.
@@ -141,6 +146,11 @@
  * Atoms and their neighbours. Several threads may evaluate on one graph at once; an update waits for them.
  */
 typedef struct acerust_graph acerust_graph;
+
+/**
+ * A neighbour list on the device of the plan that made it, reused from call to call. One thread works with it at a time.
+ */
+typedef struct acerust_list acerust_list;
 
 /**
  * A validated model: species and a stack of parts. It never changes.
@@ -385,7 +395,7 @@ int32_t acerust_model_linear_parameters(const acerust_model *model, double *para
  *
  * @param device `ACERUST_CPU` or `ACERUST_CUDA`.
  * @param index Of the CUDA device; 0 for the processor.
- * @param precision `ACERUST_F64` or `ACERUST_F32`.
+ * @param precision `ACERUST_F64`, `ACERUST_F32` or `ACERUST_MIXED`.
  * @param options Null for the defaults.
  * @param out The plan; to be freed with `acerust_plan_free`. It does not need the model any more.
  * @return `ACERUST_ERROR_DEVICE` for a device or instruction set that is missing, `ACERUST_ERROR_ARGUMENT` for a value that is
@@ -764,6 +774,84 @@ int32_t acerust_graph_site_basis_jacobian(const acerust_plan *plan,
  * @param rows Where they go. `ACERUST_ERROR_ARGUMENT` for a matrix that does not fit, or overlaps another.
  */
 int32_t acerust_graph_assemble(const acerust_plan *plan, const acerust_graph *graph, const acerust_rows *rows);
+
+/**
+ * An empty neighbour list on the device of a plan. Calls build it, and keep it while no atom has moved by more than half the skin and
+ * atoms, cell and periodicity are the same.
+ *
+ * @param plan The plan that will be evaluated; another one of the same model, device and cutoff is as good.
+ * @param skin Å; 0 for structures that have nothing in common.
+ * @param out The list; to be freed with `acerust_list_free`. It does not need the plan any more.
+ */
+int32_t acerust_list_new(const acerust_plan *plan,
+                         double skin,
+                         acerust_list **out);
+
+/**
+ * Frees a list, as soon as no other thread works with it. Null is ignored.
+ *
+ * @return `ACERUST_ERROR_HANDLE` for a handle that was freed before.
+ */
+int32_t acerust_list_free(acerust_list *list);
+
+/**
+ * How often the list was built rather than reused.
+ */
+int32_t acerust_list_builds(const acerust_list *list, size_t *out);
+
+/**
+ * As `acerust_energy_forces_virial`, with a list of the plan's device.
+ *
+ * @param list,plan The list, and the plan to evaluate.
+ * @param n_atoms,numbers,positions,cell,pbc As for `acerust_energy`.
+ * @param energy (1), eV; null if not wanted, as all results may be.
+ * @param site_energies (n_atoms), eV; `n_site_energies` must be n_atoms.
+ * @param forces (n_atoms, 3), eV/Å; `n_forces` must be 3·n_atoms.
+ * @param virial (3, 3), eV.
+ * @return As `acerust_energy_forces_virial`; `ACERUST_ERROR_ARGUMENT` for a list that does not go with the plan.
+ */
+int32_t acerust_list_energy_forces_virial(acerust_list *list,
+                                          const acerust_plan *plan,
+                                          size_t n_atoms,
+                                          const int32_t *numbers,
+                                          const double *positions,
+                                          const double *cell,
+                                          const int32_t *pbc,
+                                          double *energy,
+                                          double *site_energies,
+                                          size_t n_site_energies,
+                                          double *forces,
+                                          size_t n_forces,
+                                          double *virial);
+
+/**
+ * The same with positions, site energies and forces in the memory of the plan's CUDA device; nothing of their size is copied. Returns
+ * when the results are there.
+ *
+ * @param list,plan The list, and the plan to evaluate, both on a CUDA device.
+ * @param n_atoms,numbers,cell,pbc As for `acerust_energy`, on the host.
+ * @param positions Device address: (n_atoms, 3), row-major, Å.
+ * @param stream The CUDA stream (`CUstream` or `cudaStream_t`) that writes the positions; the work waits for what is in it. Null is the
+ * default stream.
+ * @param energy (1), eV, on the host; null if not wanted, as all results may be.
+ * @param site_energies Device address: (n_atoms), eV.
+ * @param forces Device address: (n_atoms, 3), eV/Å. Without forces there is no virial either.
+ * @param virial (3, 3), eV, on the host.
+ * @return `ACERUST_ERROR_ARGUMENT` for a plan on another device than a CUDA one, an address that is not in its memory, a
+ * virial without forces; else as `acerust_list_energy_forces_virial`.
+ */
+int32_t acerust_list_device_energy_forces_virial(acerust_list *list,
+                                                 const acerust_plan *plan,
+                                                 size_t n_atoms,
+                                                 const int32_t *numbers,
+                                                 const double *positions,
+                                                 const double *cell,
+                                                 const int32_t *pbc,
+                                                 void *stream,
+                                                 double *energy,
+                                                 double *site_energies,
+                                                 double *forces,
+                                                 double *virial);
 
 #ifdef __cplusplus
 }  // extern "C"

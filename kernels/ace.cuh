@@ -38,7 +38,7 @@ DEVICE void forward(const Site& site, const Part& part, const real* slab, const 
   const real* matrix = part.matrix;
 #pragma unroll
   for (int v = 0; v < N_A; v++) a[v] = 0;
-  double3 ahead = site.first_vector();
+  real3 ahead = site.first_vector();
 #pragma unroll 1
   for (u32 e = site.begin + site.lane; e < site.end; e += GROUP) {
     Edge edge = site.next(ahead, e);

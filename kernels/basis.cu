@@ -26,7 +26,7 @@ DEVICE real sum_row(const u32* first, const u32* column, const double* value, u3
 #define BASIS_ACE(P)                                                             \
 KERNEL __launch_bounds__(THREADS)                                                \
 basis_##P(Parts parts, Coupling map, u32 centre0, const u32* first, const u32* neighbour, const u32* species, \
-          const double3* r, double* basis, u32 width, real* monomials, real* derivatives) { \
+          const real3* r, double* basis, u32 width, real* monomials, real* derivatives) { \
   __shared__ real a[P::N_A];                                                     \
   u32 centre = centre0 + blockIdx.x, z = N_SPECIES > 1 ? species[centre] : 0;    \
   const Part& part = parts.part[P::INDEX];                                       \
@@ -58,7 +58,7 @@ basis_##P(Parts parts, Coupling map, u32 centre0, const u32* first, const u32* n
 #define JACOBIAN_ACE(P)                                                          \
 KERNEL __launch_bounds__(THREADS)                                                \
 jacobian_##P(Parts parts, Coupling map, u32 centre0, u32 edge0, const u32* first, const u32* neighbour, \
-             const u32* species, const double3* r, const real* derivatives, double* jacobian, u32 width) { \
+             const u32* species, const real3* r, const real* derivatives, double* jacobian, u32 width) { \
   extern __shared__ __align__(16) char shared[];                                 \
   real* da = (real*)shared;                                                      \
   constexpr int LD = 3 * P::TILE + 1;                                            \
@@ -105,7 +105,7 @@ jacobian_##P(Parts parts, Coupling map, u32 centre0, u32 edge0, const u32* first
 #define BASIS_PAIR(P)                                                            \
 KERNEL __launch_bounds__(THREADS)                                                \
 basis_##P(Parts parts, u32 centre0, u32 edge0, const u32* first, const u32* neighbour, const u32* species, \
-          const double3* r, double* basis, u32 basis_width, double* jacobian, u32 width) { \
+          const real3* r, double* basis, u32 basis_width, double* jacobian, u32 width) { \
   u32 centre = centre0 + blockIdx.x, z = N_SPECIES > 1 ? species[centre] : 0;    \
   Site site = {neighbour, species, r, 0, first[centre], first[centre + 1]};      \
   const Part& part = parts.part[P::INDEX];                                       \
@@ -197,7 +197,7 @@ energy_row(u32 centre0, u32 n_chunk, const u32* species, const double* basis, u3
 // Virial rows in the order xx, yy, zz, yz, xz, xy: what each of SHARES shares of the edges contributes,
 // (n_species, SHARES, n, 6). Block (share, tile of functions).
 KERNEL __launch_bounds__(THREADS)
-virial_shares(u32 edge0, u32 edge1, const u32* centre, const u32* species, const double3* r, const double* jacobian, u32 n,
+virial_shares(u32 edge0, u32 edge1, const u32* centre, const u32* species, const real3* r, const double* jacobian, u32 n,
               u32 tiles, double* shares) {
   u32 share = blockIdx.x / tiles, b = blockIdx.x % tiles * THREADS + threadIdx.x;
   if (b >= n) return;
@@ -208,7 +208,7 @@ virial_shares(u32 edge0, u32 edge1, const u32* centre, const u32* species, const
     for (u32 e = from; e < to; e++) {
       if (N_SPECIES > 1 && species[centre[e]] != z) continue;
       const double* g = jacobian + (u64(e - edge0) * n + b) * 3;
-      double3 x = r[e];
+      real3 x = r[e];
       s[0] -= g[0] * x.x, s[1] -= g[1] * x.y, s[2] -= g[2] * x.z;
       s[3] -= g[1] * x.z, s[4] -= g[0] * x.z, s[5] -= g[0] * x.y;
     }

@@ -1,4 +1,4 @@
-// What every kernel shares. Rust defines SINGLE (0 or 1) in front of this file.
+// What every kernel shares. Rust defines SINGLE and MIXED (0 or 1) in front of this file.
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -7,6 +7,12 @@ typedef unsigned long long u64;
 typedef float real;
 #else
 typedef double real;
+#endif
+// Of the transform of distances.
+#if MIXED
+typedef float length;
+#else
+typedef double length;
 #endif
 
 #define NONE 0xffffffffu

@@ -22,7 +22,7 @@ DEVICE double sum_block(double x) {
 // F_i = Σ_(i→j) g − Σ_(j→i) g; per block the sums of energy and of −g ⊗ r.
 KERNEL __launch_bounds__(THREADS)
 forces(u32 n_atoms, u32 n_centres, const u32* first, const u32* incoming_first, const u32* incoming, const real3* gradients,
-       const double3* r, const double* energies, const u32* atom, double3* out, double* site_energies, double* partial) {
+       const real3* r, const double* energies, const u32* atom, double3* out, double* site_energies, double* partial) {
   u32 i = blockIdx.x * ATOMS + threadIdx.x / LANES, lane = threadIdx.x % LANES;
   double f[3] = {0, 0, 0}, v[SUMS] = {0};
   if (i < n_centres) {
@@ -32,7 +32,7 @@ forces(u32 n_atoms, u32 n_centres, const u32* first, const u32* incoming_first, 
     }
     for (u32 e = first[i] + lane; e < first[i + 1]; e += LANES) {
       real3 g = gradients[e];
-      double3 x = r[e];
+      real3 x = r[e];
       f[0] += g.x, f[1] += g.y, f[2] += g.z;
       v[0] -= g.x * x.x, v[1] -= g.x * x.y, v[2] -= g.x * x.z;
       v[3] -= g.y * x.x, v[4] -= g.y * x.y, v[5] -= g.y * x.z;

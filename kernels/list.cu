@@ -245,11 +245,13 @@ reverse_edges(u32 n, const u32* first, const u32* neighbour, const u32* image, u
 
 // Edge vectors.
 KERNEL __launch_bounds__(THREADS)
-vectors(Cells c, u32 n, const u32* first, const u32* neighbour, const u32* image, const double3* x, double3* r) {
+vectors(Cells c, u32 n, const u32* first, const u32* neighbour, const u32* image, const double3* x, real3* r) {
   u32 i = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;
   if (i >= n) return;
-  for (u32 e = first[i] + threadIdx.x % LANES; e < first[i + 1]; e += LANES)
-    r[e] = vector(c, x[i], x[neighbour[e]], image[e]);
+  for (u32 e = first[i] + threadIdx.x % LANES; e < first[i + 1]; e += LANES) {
+    double3 v = vector(c, x[i], x[neighbour[e]], image[e]);
+    r[e] = {real(v.x), real(v.y), real(v.z)};
+  }
 }
 
 // Exclusive sums of n numbers, in three steps: within chunks, over the chunks, both added. Entry n is the total.

@@ -5,53 +5,56 @@
 
 struct Dual { real value, slope; };
 
-// y(r) in double precision, since the polynomials magnify its error; the rest may be coarser.
-DEVICE double transform(const double* q, double r, real& slope) {
-  double rin = Q0, ds = Q1, a = Q2, b0 = Q3, b1 = Q4;
+// Between −1 and 1.
+DEVICE length clamped(length y) { return fmin(fmax(y, length(-1)), length(1)); }
+
+// y(r) in a precision of its own, since the polynomials magnify its error.
+DEVICE length transform(const double* q, length r, real& slope) {
+  length rin = Q0, ds = Q1, a = Q2, b0 = Q3, b1 = Q4;
   slope = 0;
-  if (r <= rin) return fmin(fmax(b1 + b0, -1.0), 1.0);
+  if (r <= rin) return clamped(b1 + b0);
   int p = POWER_P, k = POWER_K;
-  double s = (r - rin) * ds;
-  double sp = power(s, p - 1), sk = power(s, k);
-  double f = k == 0 ? 0.5 : reciprocal(1 + sk), d = sp * s * f;
-  double x = reciprocal(1 + a * d);
-  double y = b1 * x + b0;
-  if (fabs(y) > 1) return fmin(fmax(y, -1.0), 1.0);
+  length s = (r - rin) * ds;
+  length sp = power(s, p - 1), sk = power(s, k);
+  length f = k == 0 ? length(0.5) : reciprocal(1 + sk), d = sp * s * f;
+  length x = reciprocal(1 + a * d);
+  length y = b1 * x + b0;
+  if (fabs(y) > 1) return clamped(y);
   real e = f * x;
   slope = real(-b1 * a * ds) * real(sp) * (p * real(1 + sk) - k * real(sk)) * e * e;
   return y;
 }
 
-DEVICE Dual envelope(const double* q, double r, double y, real dy) {
+DEVICE Dual envelope(const double* q, length r, length y, real dy) {
   int kind = ENVELOPE, p1 = POWER_1, p2 = POWER_2;
   if (kind == 0) {
-    double x1 = Q5, x2 = Q6;
+    length x1 = Q5, x2 = Q6;
     if (!(x1 < y && y < x2)) return {0, 0};
     real a = y - x1, b = x2 - y, scale = Q7;
     real a1 = power(a, p1 - 1), b1 = power(b, p2 - 1);
     return {scale * a1 * a * b1 * b, scale * (p1 * a1 * b1 * b - p2 * a1 * a * b1) * dy};
   }
-  if (r >= Q5) return {0, 0};
+  if (r >= length(Q5)) return {0, 0};
   if (kind == 1) {
-    double f = Q6, s = r * f, t = reciprocal(s), u = power(t, p1);
+    length f = Q6, s = r * f, t = reciprocal(s), u = power(t, p1);
     return {real((u - 1) * (1 - s)), real((-p1 * u * t * (1 - s) - (u - 1)) * f)};
   }
-  double f = Q6, s = r * f, c = Q5 * f, t = reciprocal(s), w = reciprocal(c), u = power(t, p1), v = power(w, p1);
-  double uc = p1 * v * w;
+  length f = Q6, s = r * f, c = length(Q5) * f, t = reciprocal(s), w = reciprocal(c), u = power(t, p1), v = power(w, p1);
+  length uc = p1 * v * w;
   return {real(u - v + uc * (s - c)), real((-p1 * u * t + uc) * f)};
 }
 
 // The weights at r, their slopes where GRAD; returns the first row (0 for polynomials).
 template <bool GRAD> DEVICE u32 weights(const double* q, real distance, real* w, real* dw) {
-  double r = distance;
+  length r = distance;
   real dy;
-  double position = transform(q, r, dy);
+  length position = transform(q, r, dy);
   Dual env = envelope(q, r, position, dy);
   real y = position, e = env.value, de = env.slope;
 #ifdef SPLINE
-  double x0 = Q8, h = Q9, n = Q10;
-  double s = fmin(fmax((position - x0) / h, 0.0), n);
-  double node = fmin(floor(s), n - 1);
+  length x0 = Q8, h = Q9, n = Q10;
+  length s = fmin(fmax((position - x0) / h, length(0)), n);
+  length node = fmin(floor(s), n - 1);
   real u = s - node, v = 1 - u, step = h;
   real f[4] = {(1 + 2 * u) * v * v, u * v * v * step, u * u * (3 - 2 * u), -u * u * v * step};
   real df[4] = {-6 * u * v / step, v * (1 - 3 * u), 6 * u * v / step, u * (3 * u - 2)};

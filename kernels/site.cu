@@ -47,7 +47,7 @@ DEVICE bool open(Site& site, u32& centre, u32& z, const u32* order, const u32* f
 
 KERNEL __launch_bounds__(THREADS, BLOCKS_ENERGY)
 site_energies(Parts parts, const u32* order, u32 n_slots, const u32* first, const u32* neighbour, const u32* species,
-              const double3* r, double* energies) {
+              const real3* r, double* energies) {
   extern __shared__ __align__(16) char shared[];
   Site site = {neighbour, species, r};
   u32 centre, z;
@@ -77,7 +77,7 @@ site_energies(Parts parts, const u32* order, u32 n_slots, const u32* first, cons
 
 KERNEL __launch_bounds__(THREADS, BLOCKS_GRADIENT)
 site_gradients(Parts parts, const u32* order, u32 n_slots, const u32* first, const u32* neighbour, const u32* species,
-               const double3* r, double* energies, real3* gradients) {
+               const real3* r, double* energies, real3* gradients) {
   extern __shared__ __align__(16) char shared[];
   Site site = {neighbour, species, r};
   u32 centre, z;
@@ -109,7 +109,7 @@ site_gradients(Parts parts, const u32* order, u32 n_slots, const u32* first, con
     fresh = false;                                                               \
   }
 #define EDGES(P, bar)                                                            \
-  double3 ahead = site.first_vector();                                           \
+  real3 ahead = site.first_vector();                                           \
   _Pragma("unroll 1") for (u32 e = site.begin + site.lane; e < site.end; e += GROUP) { \
     Edge edge = site.next(ahead, e);                                             \
     u32 zj = site.species_of(e);                                                 \

@@ -21,18 +21,18 @@ struct Edge { real x, y, z, r, inv; };
 struct Site {
   const u32* neighbour;
   const u32* species;
-  const double3* r;
+  const real3* r;
   u32 lane, begin, end;
 
   // Vectors are fetched one edge ahead, so that their latency is hidden.
-  DEVICE double3 first_vector() const { return begin + lane < end ? r[begin + lane] : double3{0, 0, 0}; }
-  DEVICE Edge next(double3& ahead, u32 e) const {
-    double3 v = ahead;
+  DEVICE real3 first_vector() const { return begin + lane < end ? r[begin + lane] : real3{0, 0, 0}; }
+  DEVICE Edge next(real3& ahead, u32 e) const {
+    real3 v = ahead;
     ahead = r[min(e + GROUP, end - 1)];
     return of(v);
   }
   DEVICE Edge edge(u32 e) const { return of(r[e]); }
-  DEVICE static Edge of(double3 v) {
+  DEVICE static Edge of(real3 v) {
     real x = v.x, y = v.y, z = v.z;
     real square = x * x + y * y + z * z, inv = reciprocal_root(square);
     return {x, y, z, square * inv, inv};

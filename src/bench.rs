@@ -20,13 +20,13 @@ pub fn fma_peak(precision: Precision, isa: Isa) -> f64 {
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx512, Precision::F64) => round::<crate::simd::F64x8>,
         #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, Precision::F32) => round::<crate::simd::F32x16>,
+        (Isa::Avx512, _) => round::<crate::simd::F32x16>,
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx2, Precision::F64) => round::<crate::simd::F64x4>,
         #[cfg(target_arch = "x86_64")]
-        (Isa::Avx2, Precision::F32) => round::<crate::simd::F32x8>,
+        (Isa::Avx2, _) => round::<crate::simd::F32x8>,
         (_, Precision::F64) => round::<Portable<f64, 2>>,
-        (_, Precision::F32) => round::<Portable<f32, 4>>,
+        _ => round::<Portable<f32, 4>>,
     };
     (0..60).map(|_| rayon::broadcast(|_| round(Duration::from_millis(2))).iter().sum()).fold(0.0, f64::max)
 }

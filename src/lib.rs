@@ -23,6 +23,7 @@
 //! | model file, validation | [`model`] |
 //! | model × device × precision: the front door | [`plan`] |
 //! | what bindings hand out: plans and graphs shared by threads | [`shared`] |
+//! | many structures, several devices | [`batch`] |
 //! | the C ABI | [`capi`] |
 //!
 //! Stages work on a block of centres whose intermediates stay in cache: the lanes of a vector register are centres of one
@@ -70,6 +71,7 @@
 //! assert!((virial[0][1] - virial[1][0]).abs() < 1e-9);
 //! # Ok::<(), acerust::Error>(())
 //! ```
+pub mod batch;
 pub mod bench;
 pub mod capi;
 mod cpu;
@@ -81,6 +83,7 @@ pub mod extxyz;
 pub mod graph;
 pub mod matrix;
 pub mod model;
+mod neighbours;
 pub mod plan;
 pub mod shared;
 pub mod simd;

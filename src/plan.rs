@@ -3,8 +3,11 @@
 pub use crate::cpu::assemble::Rows;
 use crate::cpu::{self, Engine, Gradients, Outputs};
 use crate::element;
-use crate::graph::{Graph, NeighbourList};
+use crate::graph::Graph;
 use crate::model::Model;
+pub use crate::neighbours::Neighbours;
+#[cfg(feature = "cuda")]
+pub use crate::neighbours::OnDevice;
 use crate::simd::Isa;
 pub use crate::site::RadialMode;
 use crate::structure::Structure;
@@ -21,11 +24,21 @@ pub enum Device {
     Cuda(usize),
 }
 
-/// The working precision. Distances are taken, and atoms summed, in double precision either way.
+/// The working precision. Positions are subtracted, and atoms summed, in double precision whatever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     F64,
+    /// Single precision, but for the transform of distances.
     F32,
+    /// Single precision for the transform as well, on CUDA devices; on the processor the same as [`Precision::F32`].
+    Mixed,
+}
+
+impl Precision {
+    /// Whether radial functions and products are in single precision.
+    pub fn is_single(self) -> bool {
+        self != Precision::F64
+    }
 }
 
 /// What a plan may be told beyond device and precision.
@@ -51,7 +64,14 @@ pub struct Plan {
     /// Species index of every atomic number.
     species_of_number: [u32; 256],
     /// Species lists that outlive a call.
-    species: Mutex<Vec<Vec<u32>>>,
+    species: Mutex<Vec<Species>>,
+}
+
+/// Atomic numbers and the indices of their species.
+#[derive(Default)]
+struct Species {
+    numbers: Vec<u8>,
+    indices: Vec<u32>,
 }
 
 const UNKNOWN: u32 = u32::MAX;
@@ -69,7 +89,6 @@ impl Plan {
     /// [`Error::Device`] where the device or instruction set is missing; [`Error::Argument`] for a table
     /// tolerance that is not above 1e-15.
     pub fn with_options(model: &Model, device: Device, precision: Precision, options: Options) -> Result<Plan> {
-        let single = precision == Precision::F32;
         let mode = options.radial.unwrap_or(RadialMode::Exact);
         if let RadialMode::Table { tolerance } = mode
             && (tolerance.is_nan() || tolerance <= 1e-15)
@@ -82,10 +101,10 @@ impl Plan {
                 if !Isa::available().contains(&isa) {
                     return Err(Error::Device(format!("this processor has no {isa:?}")));
                 }
-                cpu::engine(model, single, mode, isa)
+                cpu::engine(model, precision.is_single(), mode, isa)
             }
             #[cfg(feature = "cuda")]
-            Device::Cuda(index) => Box::new(crate::cuda::Cuda::new(model, index, single)?),
+            Device::Cuda(index) => Box::new(crate::cuda::Cuda::new(model, index, precision)?),
             #[cfg(not(feature = "cuda"))]
             Device::Cuda(_) => return Err(Error::Device("this build has no CUDA backend (feature `cuda`)".into())),
         };
@@ -338,9 +357,8 @@ impl Plan {
         structure: &Structure,
         site_energies: &mut [f64],
     ) -> Result<f64> {
-        self.with_structure(structure, site_energies.len(), |species| {
-            self.engine.structure(list, structure, species, Outputs { site_energies, gradients: None })?;
-            Ok(site_energies.iter().sum())
+        self.with_structure(list, structure, site_energies.len(), |list, species| {
+            self.engine.structure(list, structure, species, Outputs { site_energies, gradients: None })
         })
     }
 
@@ -356,11 +374,11 @@ impl Plan {
         forces: &mut [[f64; 3]],
     ) -> Result<(f64, Virial)> {
         check("forces", forces.len(), structure.n_atoms())?;
-        self.with_structure(structure, site_energies.len(), |species| {
+        self.with_structure(list, structure, site_energies.len(), |list, species| {
             let mut virial = [[[0.0; 3]; 3]];
             let gradients = Some(Gradients { forces, virial: &mut virial, edges: None });
-            self.engine.structure(list, structure, species, Outputs { site_energies, gradients })?;
-            Ok((site_energies.iter().sum(), virial[0]))
+            let energy = self.engine.structure(list, structure, species, Outputs { site_energies, gradients })?;
+            Ok((energy, virial[0]))
         })
     }
 
@@ -374,18 +392,32 @@ impl Plan {
     /// As [`Plan::structure_energies`]; a plan that is not on a CUDA device.
     #[cfg(feature = "cuda")]
     pub unsafe fn device_energy_forces_virial(&self, list: &mut Neighbours, at: &OnDevice) -> Result<(f64, Virial)> {
+        self.check_list(list)?;
         self.with_numbers(at.numbers, |species| self.engine.device_structure(list, at, species))
     }
 
     fn with_structure<T>(
         &self,
+        list: &mut Neighbours,
         structure: &Structure,
         n_energies: usize,
-        f: impl FnOnce(&[u32]) -> Result<T>,
+        f: impl FnOnce(&mut Neighbours, &[u32]) -> Result<T>,
     ) -> Result<T> {
+        self.check_list(list)?;
         check("site_energies", n_energies, structure.n_atoms())?;
         check("numbers", structure.numbers.len(), structure.n_atoms())?;
-        self.with_numbers(&structure.numbers, f)
+        self.with_numbers(&structure.numbers, |species| f(list, species))
+    }
+
+    fn check_list(&self, list: &Neighbours) -> Result<()> {
+        match list.rcut() < self.rcut() {
+            true => Err(Error::Graph(format!(
+                "the list's cutoff, {} Å, is less than the plan's, {} Å",
+                list.rcut(),
+                self.rcut()
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// Runs `f` on the species indices of `numbers`.
@@ -396,12 +428,17 @@ impl Plan {
 
     fn with_numbers<T>(&self, numbers: &[u8], f: impl FnOnce(&[u32]) -> Result<T>) -> Result<T> {
         let mut species = self.species.lock().unwrap_or_else(|e| e.into_inner()).pop().unwrap_or_default();
-        species.clear();
-        species.extend(numbers.iter().map(|&z| self.species_of_number[z as usize]));
-        let result = match species.iter().position(|&s| s == UNKNOWN) {
-            Some(atom) => Err(self.unknown(atom, numbers[atom])),
-            None => f(&species),
-        };
+        // Most often the atoms are those of the last call.
+        if species.numbers != numbers {
+            species.numbers.clear();
+            species.numbers.extend_from_slice(numbers);
+            species.indices.clear();
+            species.indices.extend(numbers.iter().map(|&z| self.species_of_number[z as usize]));
+            if let Some(atom) = species.indices.iter().position(|&s| s == UNKNOWN) {
+                return Err(self.unknown(atom, numbers[atom]));
+            }
+        }
+        let result = f(&species.indices);
         self.species.lock().unwrap_or_else(|e| e.into_inner()).push(species);
         result
     }
@@ -411,43 +448,6 @@ impl Plan {
         let known: Vec<_> = self.model.species().iter().map(|&z| name(z)).collect();
         Error::Argument(format!("atom {atom} is {}; the model knows {}", name(number), known.join(", ")))
     }
-}
-
-/// A neighbour list for successive structures, on the device of the plan that made it.
-pub enum Neighbours {
-    Host(Box<NeighbourList>),
-    #[cfg(feature = "cuda")]
-    Device(Box<crate::cuda::list::DeviceList>),
-}
-
-impl Neighbours {
-    /// How often the list was built rather than reused.
-    pub fn builds(&self) -> usize {
-        match self {
-            Neighbours::Host(list) => list.builds(),
-            #[cfg(feature = "cuda")]
-            Neighbours::Device(list) => list.builds,
-        }
-    }
-}
-
-/// A structure in the memory of a CUDA device.
-#[cfg(feature = "cuda")]
-#[derive(Clone, Copy, Debug)]
-pub struct OnDevice<'a> {
-    /// Atomic numbers, (n_atoms), on the host.
-    pub numbers: &'a [u8],
-    /// Rows, Å, and which of them are periodic, as in [`Structure`].
-    pub cell: [[f64; 3]; 3],
-    pub pbc: [bool; 3],
-    /// Address of the positions, (n_atoms, 3) `f64`, Å.
-    pub positions: u64,
-    /// Address for site energies, (n_atoms) `f64`, eV, where wanted.
-    pub site_energies: Option<u64>,
-    /// Address for forces, (n_atoms, 3) `f64`, eV/Å, where wanted; the virial is zero without them.
-    pub forces: Option<u64>,
-    /// The CUDA stream that writes the positions; 0 is the default stream.
-    pub stream: u64,
 }
 
 /// Where the results of several readouts go, one after another.

@@ -52,10 +52,15 @@ pub(crate) trait Engine: Send + Sync {
         Ok(Neighbours::Host(Box::new(NeighbourList::new(rcut, skin)?)))
     }
 
-    /// As [`Engine::evaluate`] with the first readout, neighbour list included.
-    fn structure(&self, list: &mut Neighbours, structure: &Structure, species_of: &[u32], out: Outputs) -> Result<()> {
+    /// As [`Engine::evaluate`] with the first readout, neighbour list included; returns the energy.
+    fn structure(&self, list: &mut Neighbours, structure: &Structure, species_of: &[u32], out: Outputs) -> Result<f64> {
         match list {
-            Neighbours::Host(list) => self.evaluate(list.update(structure)?, species_of, 0..1, out),
+            Neighbours::Host(list) => {
+                let Outputs { site_energies, gradients } = out;
+                let out = Outputs { site_energies: &mut *site_energies, gradients };
+                self.evaluate(list.update(structure)?, species_of, 0..1, out)?;
+                Ok(site_energies.iter().sum())
+            }
             #[cfg(feature = "cuda")]
             Neighbours::Device(_) => Err(Error::Argument("the neighbour list belongs to another device".into())),
         }

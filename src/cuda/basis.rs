@@ -1,9 +1,10 @@
 //! Basis, Jacobian and design rows on the device, a chunk of centres at a time.
 
-use super::device::{Buffer, Device, Stream};
+use super::device::{Buffer, Device};
 use super::kernel::{Grid, Module, arguments};
 use super::part::{Kind, Part};
 use super::staging::Staging;
+use super::stream::Stream;
 use super::workspace::{DeviceGraph, Workspace};
 use super::{Cuda, FORCE_LANES, THREADS};
 use crate::cpu::assemble::Rows;
@@ -171,7 +172,7 @@ impl Cuda {
             // SAFETY: `room` made the outputs large enough for the chunk.
             return unsafe {
                 let arguments =
-                    arguments![parts[0], centre0, edge0, first, neighbour, species, r, basis, width, j, width];
+                    arguments![parts[..], centre0, edge0, first, neighbour, species, r, basis, width, j, width];
                 module.launch(&format!("basis_{name}"), grid, stream, arguments)
             };
         };
@@ -182,11 +183,11 @@ impl Cuda {
         // SAFETY: as above.
         unsafe {
             let arguments =
-                arguments![parts[0], map, centre0, first, neighbour, species, r, basis, width, monomials, derivatives];
+                arguments![parts[..], map, centre0, first, neighbour, species, r, basis, width, monomials, derivatives];
             module.launch(&format!("basis_{name}"), grid, stream, arguments)?;
             if jacobian {
                 let arguments =
-                    arguments![parts[0], map, centre0, edge0, first, neighbour, species, r, derivatives, j, width];
+                    arguments![parts[..], map, centre0, edge0, first, neighbour, species, r, derivatives, j, width];
                 let grid = Grid { shared: part.jacobian_shared(self.real()), ..grid };
                 module.launch(&format!("jacobian_{name}"), grid, stream, arguments)?;
             }
@@ -204,7 +205,7 @@ impl Cuda {
     ) -> Result<()> {
         let module = self.module("basis", 0)?;
         self.with_workspace(|w| {
-            let on_device = w.upload(graph, species_of, 1, 1)?;
+            let on_device = w.upload(graph, species_of, 1, 1, self.precision)?;
             let Workspace { stream, memory, staging, .. } = w;
             let mut copy = Vec::new();
             for part in 0..self.parts.len() {
@@ -228,9 +229,9 @@ impl Cuda {
 
     pub(super) fn assemble_rows(&self, graph: &Graph, species_of: &[u32], rows: &mut Rows) -> Result<()> {
         let module = self.module("basis", 0)?;
-        let n_params = self.n_species * self.n_basis;
+        let n_params = self.species.len() * self.n_basis;
         self.with_workspace(|w| {
-            let on_device = w.upload(graph, species_of, 1, 1)?;
+            let on_device = w.upload(graph, species_of, 1, 1, self.precision)?;
             let Workspace { stream, memory, staging, .. } = w;
             let energy_row = memory.sums.fill(0, 7 * n_params, stream)?;
             let virial_rows = energy_row + 8 * n_params as u64;
@@ -254,7 +255,7 @@ impl Cuda {
             for part in 0..self.parts.len() {
                 let n = self.parts[part].n_basis;
                 let (n32, width, column) = (n as u32, n_params as u32, self.parts[part].parameter as u32);
-                let by_species = Grid { blocks: n * self.n_species, threads: THREADS, shared: 0 };
+                let by_species = Grid { blocks: n * self.species.len(), threads: THREADS, shared: 0 };
                 for chunk in self.chunks(graph, part) {
                     self.chunk(&on_device, &chunk, with_jacobian, stream, &module, memory)?;
                     let (centre0, n_chunk) = (chunk.centres.start as u32, chunk.centres.len() as u32);
@@ -290,11 +291,11 @@ impl Cuda {
                     if rows.virial.is_some() {
                         let tiles = n.div_ceil(THREADS);
                         let tiles32 = tiles as u32;
-                        let shares = memory.shares.room(self.n_species * SHARES * n * 6)?;
+                        let shares = memory.shares.room(self.species.len() * SHARES * n * 6)?;
                         let grid = Grid { blocks: SHARES * tiles, threads: THREADS, shared: 0 };
                         let arguments = arguments![edge0, edge1, centre, species, r, jacobian, n32, tiles32, shares];
                         unsafe { module.launch("virial_shares", grid, stream, arguments) }?;
-                        let blocks = (self.n_species * n * 6).div_ceil(THREADS);
+                        let blocks = (self.species.len() * n * 6).div_ceil(THREADS);
                         let arguments = arguments![n32, shares, virial_rows, width, column];
                         unsafe { module.launch("virial_rows", Grid { blocks, ..grid }, stream, arguments) }?;
                     }

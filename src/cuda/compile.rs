@@ -25,6 +25,7 @@ pub fn cubin(name: &str, source: &str, architecture: u32) -> Result<Vec<u8>> {
 /// Compiles without a cache, with further options; returns machine code and the compiler's log.
 pub fn compile(name: &str, source: &str, architecture: u32, more: &[&str]) -> Result<(Vec<u8>, String)> {
     find_nvrtc()?;
+    check_architecture(architecture)?;
     let fail = |what: &str, e: result::NvrtcError| Error::Device(format!("NVRTC: {what} {name}.cu: {e}"));
     let text = CString::new(source).map_err(|_| Error::Device("NVRTC: a zero byte in the source".into()))?;
     let title = CString::new(format!("{name}.cu")).expect("no zero byte");
@@ -49,34 +50,66 @@ pub fn compile(name: &str, source: &str, architecture: u32, more: &[&str]) -> Re
     bytes
 }
 
-/// Makes sure that NVRTC can be opened: by the loader's own search, or from the places where CUDA is installed.
+/// Makes sure that NVRTC can be opened: from `$ACERUST_NVRTC` where that is set, else by the loader's own search or from
+/// the places where CUDA is installed.
 fn find_nvrtc() -> Result<()> {
-    // SAFETY: opening NVRTC has no side effects.
-    if unsafe { sys::is_culib_present() } {
-        return Ok(());
+    let missing = |place: String| {
+        Error::Device(format!(
+            "CUDA: NVRTC, which compiles the kernels, is not {place}: install the CUDA toolkit's package 'cuda-nvrtc' \
+             (or `pip install nvidia-cuda-nvrtc`) and set LD_LIBRARY_PATH or ACERUST_NVRTC to the folder of libnvrtc.so"
+        ))
+    };
+    // SAFETY: opening NVRTC has no side effects, here and below.
+    let present = || unsafe { sys::is_culib_present() };
+    if let Some(folder) = std::env::var_os("ACERUST_NVRTC").filter(|v| !v.is_empty()) {
+        let folder = PathBuf::from(folder);
+        return match open_nvrtc(&folder) && present() {
+            true => Ok(()),
+            false => Err(missing(format!("in ACERUST_NVRTC={}", folder.display()))),
+        };
     }
     let mut folders: Vec<PathBuf> = Vec::new();
-    folders.extend(std::env::var_os("ACERUST_NVRTC").map(PathBuf::from));
     for root in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(std::env::var_os).map(PathBuf::from) {
         folders.extend([root.join("lib64"), root.join("lib"), root.join("bin")]);
     }
     folders.push("/usr/local/cuda/lib64".into());
-    for folder in folders {
-        if open(&folder, "libnvrtc.so.") {
-            // NVRTC opens its built-in headers by name as soon as it compiles.
-            open(&folder, "libnvrtc-builtins.so.");
-            // SAFETY: as above.
-            if unsafe { sys::is_culib_present() } {
-                return Ok(());
-            }
+    match present() || folders.iter().any(|folder| open_nvrtc(folder) && present()) {
+        true => Ok(()),
+        false => Err(missing("installed".into())),
+    }
+}
+
+/// NVRTC opens its built-in headers by name as soon as it compiles.
+fn open_nvrtc(folder: &Path) -> bool {
+    let found = open(folder, "libnvrtc.so.");
+    if found {
+        open(folder, "libnvrtc-builtins.so.");
+    }
+    found
+}
+
+/// # Errors
+/// An architecture that this NVRTC does not know.
+fn check_architecture(architecture: u32) -> Result<()> {
+    let mut known = Vec::new();
+    let mut n = 0;
+    // SAFETY: there is room for as many numbers as NVRTC says.
+    let asked = unsafe {
+        sys::nvrtcGetNumSupportedArchs(&mut n).result().and_then(|()| {
+            known.resize(n as usize, 0);
+            sys::nvrtcGetSupportedArchs(known.as_mut_ptr()).result()
+        })
+    };
+    match asked.is_err() || known.contains(&(architecture as i32)) {
+        true => Ok(()),
+        false => {
+            let known: Vec<_> = known.iter().map(|a| format!("sm_{a}")).collect();
+            Err(Error::Device(format!(
+                "CUDA: this NVRTC compiles for {}, not for sm_{architecture}: install another version of it",
+                known.join(", ")
+            )))
         }
     }
-    Err(Error::Device(
-        "CUDA: the driver is there, but not NVRTC, which compiles the kernels: install the CUDA toolkit's package \
-         'cuda-nvrtc' (or `pip install nvidia-cuda-nvrtc`) and set LD_LIBRARY_PATH or ACERUST_NVRTC to the folder \
-         of libnvrtc.so"
-            .into(),
-    ))
 }
 
 /// Opens the libraries of a folder whose names begin so, for good: the loader then finds them by name.

@@ -1,5 +1,6 @@
 //! A CUDA device, its errors, streams and memory.
 
+use super::stream::Stream;
 use crate::{Error, Result};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use std::marker::PhantomData;
@@ -9,9 +10,22 @@ use std::sync::Arc;
 pub fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
     move |e| {
         let text = e.error_string().map_or_else(|_| format!("{:?}", e.0), |s| s.to_string_lossy().into_owned());
+        use sys::cudaError_enum as Code;
         let hint = match e.0 {
-            sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY => "; use fewer atoms at a time or another device",
-            sys::cudaError_enum::CUDA_ERROR_NO_BINARY_FOR_GPU => "; this architecture is not supported",
+            Code::CUDA_ERROR_OUT_OF_MEMORY => "; use fewer atoms at a time or another device",
+            Code::CUDA_ERROR_NO_BINARY_FOR_GPU => "; this architecture is not supported",
+            Code::CUDA_ERROR_ILLEGAL_ADDRESS
+            | Code::CUDA_ERROR_LAUNCH_FAILED
+            | Code::CUDA_ERROR_LAUNCH_TIMEOUT
+            | Code::CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | Code::CUDA_ERROR_MISALIGNED_ADDRESS
+            | Code::CUDA_ERROR_HARDWARE_STACK_ERROR
+            | Code::CUDA_ERROR_ASSERT
+            | Code::CUDA_ERROR_CONTEXT_IS_DESTROYED
+            | Code::CUDA_ERROR_ECC_UNCORRECTABLE
+            | Code::CUDA_ERROR_DEVICE_UNAVAILABLE => {
+                "; the device is lost to this process: plans on the processor still work, those on the device need a new process"
+            }
             _ => "",
         };
         Error::Device(format!("CUDA: {what}: {text}{hint}"))
@@ -20,6 +34,7 @@ pub fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
 
 /// An open device. Keeps its primary context alive.
 pub struct Device {
+    pub index: usize,
     context: Arc<CudaContext>,
     /// Compute capability, as in `sm_90`.
     pub architecture: u32,
@@ -43,10 +58,26 @@ impl Device {
         let attribute = |a| context.attribute(a).map(|x| x as u32).map_err(failed("asking for an attribute"));
         let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        if major < 7 {
-            return Err(Error::Device(format!("CUDA: compute capability {major}.{minor} is below 7.0")));
+        Ok(Arc::new(Device { index, architecture: architecture(major, minor)?, context }))
+    }
+
+    /// # Errors
+    /// An address that is not in the memory of this device; `name` is what is said to be there.
+    pub fn check_address(&self, name: &str, address: u64) -> Result<()> {
+        self.bind()?;
+        let mut ordinal = -1_i32;
+        let attribute = sys::CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL;
+        // SAFETY: the driver knows its own memory and refuses all other addresses.
+        let known = unsafe { sys::cuPointerGetAttribute((&raw mut ordinal).cast(), attribute, address) };
+        match known.result() {
+            Ok(()) if usize::try_from(ordinal) == Ok(self.index) => Ok(()),
+            Ok(()) => {
+                let message =
+                    format!("{name}: {address:#x} is in the memory of device {ordinal}, not of {}", self.index);
+                Err(Error::Argument(message))
+            }
+            Err(_) => Err(Error::Argument(format!("{name}: {address:#x} is no address of device {}", self.index))),
         }
-        Ok(Arc::new(Device { architecture: 10 * major + minor, context }))
     }
 
     /// Makes the device that of the calling thread.
@@ -55,56 +86,13 @@ impl Device {
     }
 }
 
-/// A queue of work. Waits for its work when dropped.
-pub struct Stream {
-    pub raw: sys::CUstream,
-    device: Arc<Device>,
-}
-
-// SAFETY: streams may be used from any thread.
-unsafe impl Send for Stream {}
-unsafe impl Sync for Stream {}
-
-impl Stream {
-    pub fn new(device: &Arc<Device>) -> Result<Stream> {
-        device.bind()?;
-        let raw = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("a stream"))?;
-        Ok(Stream { raw, device: device.clone() })
-    }
-
-    /// Lets the work that comes wait for what is in the stream `other` of the caller; 0 is the default stream.
-    pub fn follow(&self, other: u64) -> Result<()> {
-        let other = other as sys::CUstream;
-        let what = "waiting for the caller's stream";
-        self.device.bind()?;
-        let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
-        let event = result::event::create(flags).map_err(failed(what))?;
-        // SAFETY: the event was created above; the caller vouches for its stream. A recorded event may be destroyed.
-        unsafe {
-            let waits = result::event::record(event, other).and_then(|()| {
-                let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-                result::stream::wait_event(self.raw, event, flags)
-            });
-            let _ = result::event::destroy(event);
-            waits.map_err(failed(what))
+/// As in `sm_90`.
+fn architecture(major: u32, minor: u32) -> Result<u32> {
+    match major < 7 {
+        true => {
+            Err(Error::Device(format!("CUDA: compute capability {major}.{minor} is below 7.0, the least supported")))
         }
-    }
-
-    pub fn wait(&self) -> Result<()> {
-        // SAFETY: the stream is alive.
-        unsafe { result::stream::synchronize(self.raw) }.map_err(failed("waiting for the kernels"))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if self.device.bind().is_ok() {
-            // SAFETY: nothing uses the stream any more. Errors of a lost device are not ours to handle.
-            unsafe {
-                let _ = result::stream::synchronize(self.raw);
-                let _ = result::stream::destroy(self.raw);
-            }
-        }
+        false => Ok(10 * major + minor),
     }
 }
 
@@ -155,7 +143,7 @@ impl<T: Plain> Buffer<T> {
         let ptr = self.room(data.len())?;
         if !data.is_empty() {
             // SAFETY: there is room. The driver has read pageable memory when the call returns.
-            unsafe { result::memcpy_htod_async(ptr, data, stream.raw) }.map_err(failed("copying to the device"))?;
+            unsafe { stream.upload(ptr, data.as_ptr().cast(), size_of_val(data)) }?;
         }
         Ok(ptr)
     }
@@ -171,7 +159,7 @@ impl<T: Plain> Buffer<T> {
         if !data.is_empty() {
             let from = self.ptr + (start * size_of::<T>()) as u64;
             // SAFETY: within the buffer.
-            unsafe { result::memcpy_dtoh_async(data, from, stream.raw) }.map_err(failed("copying to the host"))?;
+            unsafe { stream.download(data.as_mut_ptr().cast(), from, size_of_val(data)) }?;
         }
         stream.wait()
     }
@@ -180,8 +168,7 @@ impl<T: Plain> Buffer<T> {
         let ptr = self.room(n)?;
         if n > 0 {
             // SAFETY: there is room.
-            unsafe { result::memset_d8_async(ptr, byte, n * size_of::<T>(), stream.raw) }
-                .map_err(failed("clearing"))?;
+            unsafe { stream.fill(ptr, byte, n * size_of::<T>()) }?;
         }
         Ok(ptr)
     }
@@ -200,5 +187,19 @@ impl<T> Buffer<T> {
 impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
         self.free();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_architectures_are_refused() {
+        assert_eq!(architecture(9, 0).unwrap(), 90);
+        assert_eq!(architecture(7, 5).unwrap(), 75);
+        assert_eq!(architecture(12, 1).unwrap(), 121);
+        let message = architecture(6, 1).unwrap_err().to_string();
+        assert_eq!(message, "device: CUDA: compute capability 6.1 is below 7.0, the least supported");
     }
 }

@@ -1,17 +1,21 @@
 //! Compiled kernels and their launch.
 
 use super::compile;
-use super::device::{Device, Stream, failed};
+use super::device::{Device, failed};
 use super::source::Source;
+use super::stream::{Argument, Launch, Stream};
 use crate::Result;
 use cudarc::driver::{result, sys};
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+use std::ffi::CString;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A loaded module.
 pub struct Module {
     raw: sys::CUmodule,
+    /// Never the same again.
+    number: u64,
     device: Arc<Device>,
     functions: Mutex<HashMap<String, (usize, usize)>>,
     pub shared: usize,
@@ -38,29 +42,23 @@ impl Module {
         // SAFETY: the image is a complete ELF file.
         let raw = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(failed("loading kernels"))?;
         let Source { shared, shared_gradient, .. } = *source;
-        Ok(Module { raw, device: device.clone(), functions: Mutex::default(), shared, shared_gradient })
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Ok(Module { raw, number, device: device.clone(), functions: Mutex::default(), shared, shared_gradient })
     }
 
     /// Launches `kernel`; does nothing for a grid without blocks.
     ///
     /// # Safety
     /// The arguments must be what the kernel expects, and what they point to must be large enough and outlive it.
-    pub unsafe fn launch(
-        &self,
-        kernel: &str,
-        grid: Grid,
-        stream: &Stream,
-        arguments: &mut [*mut c_void],
-    ) -> Result<()> {
+    pub unsafe fn launch(&self, kernel: &str, grid: Grid, stream: &Stream, arguments: &[Argument]) -> Result<()> {
         if grid.blocks == 0 {
             return Ok(());
         }
         let function = self.function(kernel, grid.shared)?;
-        let launched = unsafe {
-            let (blocks, threads) = ((grid.blocks as u32, 1, 1), (grid.threads as u32, 1, 1));
-            result::launch_kernel(function, blocks, threads, grid.shared as u32, stream.raw, arguments)
-        };
-        launched.map_err(failed(kernel))
+        let [blocks, threads, shared] = [grid.blocks, grid.threads, grid.shared].map(|n| n as u32);
+        // SAFETY: passed on.
+        unsafe { stream.launch(Launch { module: self.number, function, blocks, threads, shared }, arguments) }
     }
 
     fn function(&self, name: &str, shared: usize) -> Result<sys::CUfunction> {
@@ -93,8 +91,8 @@ impl Drop for Module {
     }
 }
 
-/// The addresses of kernel arguments.
+/// Kernel arguments; they must not have padding.
 macro_rules! arguments {
-    ($($x:expr),* $(,)?) => { &mut [$((&raw const $x).cast_mut().cast::<std::ffi::c_void>()),*] };
+    ($($x:expr),* $(,)?) => { &[$($crate::cuda::stream::Argument::new(&$x)),*] };
 }
 pub(super) use arguments;

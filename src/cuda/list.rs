@@ -1,19 +1,18 @@
 //! A neighbour list that is built, reused and evaluated on the device.
 
 use super::THREADS;
-use super::device::{Buffer, Device, Stream, failed};
+use super::cells::Cells;
+use super::device::{Buffer, Device};
 use super::kernel::{Grid, Module, arguments};
-use super::staging::Staging;
+use super::staging::{LARGE, Pinned, Staging};
+use super::stream::{Argument, Stream};
 use super::workspace::DeviceGraph;
-use crate::graph::lattice::Lattice;
-use crate::structure::Structure;
+use crate::plan::Precision;
 use crate::{Error, Result};
 use std::sync::Arc;
 
 /// Numbers that a thread sums in the first step of a scan, times the threads of a block.
 const CHUNK: usize = 8 * THREADS;
-/// Blocks that look for the bounds of the positions.
-const BOUNDS_BLOCKS: usize = 64;
 /// Threads of the block that sorts a small system, and its limits: what its shared memory holds, and what it does
 /// faster than several launches.
 const SMALL: usize = 1024;
@@ -54,19 +53,6 @@ struct Slots {
     species: u64,
 }
 
-/// The struct `Cells` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Cells {
-    vectors: [[f64; 3]; 3],
-    inverse: [[f64; 3]; 3],
-    origin: [f64; 3],
-    scale: [f64; 3],
-    n: [i32; 3],
-    reach: [i32; 3],
-    periodic: [i32; 3],
-}
-
 /// What a list was built for.
 #[derive(PartialEq)]
 struct Built {
@@ -77,29 +63,36 @@ struct Built {
 
 /// The list and its memory. See [`crate::plan::Neighbours`].
 pub struct DeviceList {
-    rcut: f64,
-    skin: f64,
+    device: Arc<Device>,
+    /// Those of the model that it was made for.
+    model_species: Vec<u8>,
+    pub(super) rcut: f64,
+    pub(super) skin: f64,
     built: Option<Built>,
     /// What `species` holds.
     last_species: Vec<u32>,
     pub builds: usize,
-    cells: Cells,
+    pub(super) cells: Cells,
     /// Edges that the last build wanted where it lacked memory; else 0.
     wanted: usize,
-    volume: f64,
+    pub(super) volume: f64,
     group: usize,
     n_slots: usize,
-    pub stream: Stream,
+    pub stream: Arc<Stream>,
     /// With their lanes: for small and for large systems.
     kernels: [(usize, Arc<Module>); 2],
     small: bool,
     /// Whether the reverse edges are those of this list.
     reversed: bool,
+    /// Positions of small systems on their way.
+    pinned: Pinned,
     x: Buffer<[f64; 3]>,
     sorted: Buffer<[f64; 3]>,
     home: Buffer<[f64; 3]>,
     built_x: Buffer<[f64; 3]>,
-    r: Buffer<[f64; 3]>,
+    /// Edge vectors of `vector` bytes each.
+    r: Buffer<u8>,
+    vector: usize,
     species: Buffer<u32>,
     sorted_species: Buffer<u32>,
     key: Buffer<u32>,
@@ -114,7 +107,7 @@ pub struct DeviceList {
     sums: Buffer<u32>,
     by_lane: Buffer<u32>,
     total: Buffer<u32>,
-    bounds: Buffer<f64>,
+    pub(super) bounds: Buffer<f64>,
 }
 
 /// Where positions are.
@@ -133,14 +126,22 @@ pub struct Frame<'a> {
 }
 
 impl DeviceList {
-    pub fn new(device: &Arc<Device>, kernels: [(usize, Arc<Module>); 2], rcut: f64, skin: f64) -> Result<DeviceList> {
+    pub fn new(
+        device: &Arc<Device>,
+        kernels: [(usize, Arc<Module>); 2],
+        species: &[u8],
+        precision: Precision,
+        rcut: f64,
+        skin: f64,
+    ) -> Result<DeviceList> {
         let b = || Buffer::new(device);
         let p = || Buffer::new(device);
-        let stream = Stream::new(device)?;
+        let stream = Arc::new(Stream::new(device)?);
         #[rustfmt::skip]
         let list = DeviceList {
-            rcut, skin, built: None, last_species: Vec::new(), builds: 0, cells: Cells::default(), wanted: 0, volume: 0.0, group: 1, n_slots: 0, stream, kernels, small: true, reversed: false,
-            x: p(), sorted: p(), home: p(), built_x: p(), r: p(), species: b(), sorted_species: b(), key: b(), start: b(),
+            device: device.clone(), model_species: species.to_vec(), vector: vector_size(precision), rcut, skin, built: None, last_species: Vec::new(), builds: 0, cells: Cells::default(), wanted: 0, volume: 0.0, group: 1, n_slots: 0, stream, kernels, small: true, reversed: false,
+            pinned: Pinned::new(device),
+            x: p(), sorted: p(), home: p(), built_x: p(), r: Buffer::new(device), species: b(), sorted_species: b(), key: b(), start: b(),
             count: b(), atom: b(), first: b(), neighbour: b(), image: b(), reverse: b(), order: b(), sums: b(), total: b(),
             by_lane: b(), bounds: Buffer::new(device),
         };
@@ -150,11 +151,6 @@ impl DeviceList {
     /// Whether the list may hold for this structure: all but the positions is as before.
     pub fn may_hold(&self, frame: &Frame) -> bool {
         self.built.as_ref().is_some_and(|b| b.cell == frame.cell && b.pbc == frame.pbc && b.numbers == frame.numbers)
-    }
-
-    /// Lets the next call wait for the caller's stream.
-    pub fn follow(&self, stream: u64) -> Result<()> {
-        self.stream.follow(stream)
     }
 
     /// The old list at new positions; the kernels leave a [`Status`] at the address `status`.
@@ -213,14 +209,13 @@ impl DeviceList {
     /// The number of edges that there is memory for.
     fn room(&self) -> usize {
         let least = self.neighbour.capacity().min(self.image.capacity()).min(self.reverse.capacity());
-        least.min(self.r.capacity()).min(u32::MAX as usize)
+        least.min(self.r.capacity() / self.vector).min(u32::MAX as usize)
     }
 
     fn clear(&self, status: u64) -> Result<()> {
         let bytes = size_of::<Status>() - 8;
         // SAFETY: the caller has room for a status there.
-        let cleared = unsafe { cudarc::driver::result::memset_d8_async(status, 0xff, bytes, self.stream.raw) };
-        cleared.map_err(failed("clearing"))
+        unsafe { self.stream.fill(status, 0xff, bytes) }
     }
 
     fn slots(&mut self, n: usize) -> Result<Slots> {
@@ -236,17 +231,56 @@ impl DeviceList {
     /// The address of the positions, copied where they are on the host.
     pub fn positions(&mut self, positions: &Positions, staging: &mut Staging) -> Result<u64> {
         match *positions {
+            Positions::Host(x) if size_of_val(x) < LARGE => {
+                let from = self.pinned.room(3 * x.len())?;
+                from.copy_from_slice(x.as_flattened());
+                let to = self.x.room(x.len())?;
+                // SAFETY: there is room at either end, and every call waits for its work.
+                unsafe { self.stream.upload(to, from.as_ptr().cast(), size_of_val(from)) }?;
+                Ok(to)
+            }
             Positions::Host(x) => staging.upload(&mut self.x, x, &self.stream),
             Positions::Device(address) => Ok(address),
         }
     }
 
-    /// Builds the list anew; the kernels leave a [`Status`] at the address `status`, and an empty graph where the edges
-    /// outnumber the memory.
+    /// Whether the launches of the next call go together: reused or built by few kernels, without waiting in between.
+    pub fn goes_together(&self, n_atoms: usize, reused: bool) -> bool {
+        let n_cells = self.cells.n.iter().map(|&n| n as usize).product::<usize>();
+        let few = self.small && n_cells <= SMALL_CELLS && self.cells.periodic == [1; 3];
+        if reused { 24 * n_atoms < LARGE } else { few }
+    }
+
+    /// The next call builds the list.
+    pub fn forget(&mut self) {
+        self.built = None;
+    }
+
+    pub fn rcut(&self) -> f64 {
+        self.rcut
+    }
+
+    /// # Errors
+    /// A list of another device, of a model with other species, or with distances in another precision.
+    pub fn check(&self, device: &Device, species: &[u8], precision: Precision) -> Result<()> {
+        if self.device.index != device.index {
+            let message = format!("the neighbour list is on device {}, not {}", self.device.index, device.index);
+            return Err(Error::Argument(message));
+        }
+        if self.model_species != species {
+            return Err(Error::Argument("the neighbour list was made for a model of other species".into()));
+        }
+        match self.vector == vector_size(precision) {
+            true => Ok(()),
+            false => Err(Error::Argument("the neighbour list was made for another precision".into())),
+        }
+    }
+
+    /// Prepares a build: the lattice, its grid, and room for the edges. `x` is needed where a direction is not periodic.
     ///
     /// # Errors
     /// As [`crate::graph::Graph::build`], and cells so small that more than 126 of them lie within the cutoff.
-    pub fn build(&mut self, frame: &Frame, x: u64, n_species: usize, group: usize, status: u64) -> Result<DeviceGraph> {
+    pub fn prepare(&mut self, frame: &Frame, x: Option<u64>, group: usize) -> Result<()> {
         self.built = None;
         let n = frame.numbers.len();
         if n > u32::MAX as usize / 32 {
@@ -255,7 +289,13 @@ impl DeviceList {
         self.small = n <= SMALL_ATOMS;
         self.lay_grid(frame, x, n)?;
         self.group = group;
-        self.make_room(n)?;
+        self.make_room(n)
+    }
+
+    /// Builds the list anew; the kernels leave a [`Status`] at the address `status`, and an empty graph where the edges
+    /// outnumber the memory.
+    pub fn build(&mut self, frame: &Frame, x: u64, status: u64) -> Result<DeviceGraph> {
+        let (n, n_species) = (frame.numbers.len(), self.model_species.len());
         let (cells, n32) = (self.cells, n as u32);
         let rcut2 = (self.rcut + self.skin).powi(2);
         if self.last_species != frame.species {
@@ -357,13 +397,13 @@ impl DeviceList {
             self.neighbour.room(wanted)?;
             self.image.room(wanted)?;
             self.reverse.room(wanted)?;
-            self.r.room(wanted)?;
+            self.r.room(self.vector * wanted)?;
         }
         Ok(())
     }
 
     /// Launches a kernel of the list.
-    fn launch(&self, kernel: &str, grid: Grid, arguments: &mut [*mut std::ffi::c_void]) -> Result<()> {
+    pub(super) fn launch(&self, kernel: &str, grid: Grid, arguments: &[Argument]) -> Result<()> {
         // SAFETY: the callers pass what `list.cu` declares, with buffers of the sizes that it works on.
         unsafe { self.kernels[usize::from(!self.small)].1.launch(kernel, grid, &self.stream, arguments) }
     }
@@ -411,67 +451,11 @@ impl DeviceList {
         self.launch("scan_sums", Grid { blocks: 1, ..grid }, arguments![n_chunks, sums, total])?;
         self.launch("scan_add", grid, arguments![n32, out, sums, total, room])
     }
+}
 
-    /// The lattice and a grid of cells about half as wide as the cutoff, not many more than atoms.
-    fn lay_grid(&mut self, frame: &Frame, x: u64, n_atoms: usize) -> Result<()> {
-        let shape = Structure { cell: frame.cell, pbc: frame.pbc, ..Structure::default() };
-        shape.validate()?;
-        let lattice = Lattice::new(&shape);
-        let rcut = self.rcut + self.skin;
-        let mut cells = Cells {
-            vectors: lattice.vectors,
-            inverse: lattice.inverse,
-            scale: [1.0; 3],
-            n: [1; 3],
-            reach: [1; 3],
-            periodic: lattice.periodic.map(i32::from),
-            ..Cells::default()
-        };
-        let mut extent = [1.0; 3];
-        if lattice.periodic != [true; 3] && n_atoms > 0 {
-            let bounds = self.bounds(&cells, x, n_atoms)?;
-            for d in (0..3).filter(|&d| !lattice.periodic[d]) {
-                (cells.origin[d], extent[d]) = (bounds[0][d], bounds[1][d] - bounds[0][d]);
-            }
-        }
-        let length: [f64; 3] = std::array::from_fn(|d| lattice.height(d) * extent[d]);
-        let volume: f64 = length.iter().map(|l| l.max(rcut)).product();
-        self.volume = lattice.volume();
-        // As many cells as atoms, but neither much narrower than half the cutoff nor wider than it where that suffices.
-        let wanted = (volume / n_atoms.max(1) as f64).cbrt();
-        let width = wanted.max(0.5 * rcut) * (1.0 + 1e-6);
-        for d in 0..3 {
-            let n = (length[d] / width).floor().clamp(1.0, 1024.0 * 1024.0);
-            let scale = n / extent[d];
-            cells.n[d] = n as i32;
-            cells.scale[d] = if scale.is_finite() { scale } else { 0.0 };
-            let reach = (rcut * n / length[d] * (1.0 + 1e-9) + 1e-9).floor() + 1.0;
-            let reach = if lattice.periodic[d] { reach } else { reach.min(n) };
-            if lattice.periodic[d] && reach / n > 126.0 {
-                let message = format!("the cutoff {rcut} Å spans more than 126 cells along vector {d}");
-                return Err(Error::Graph(message));
-            }
-            cells.reach[d] = reach as i32;
-        }
-        self.cells = cells;
-        Ok(())
-    }
-
-    /// The smallest and largest fractional coordinates. Waits.
-    fn bounds(&mut self, cells: &Cells, x: u64, n: usize) -> Result<[[f64; 3]; 2]> {
-        let out = self.bounds.room(6 * BOUNDS_BLOCKS)?;
-        let (cells, n) = (*cells, n as u32);
-        let grid = Grid { blocks: BOUNDS_BLOCKS, threads: THREADS, shared: 0 };
-        self.launch("bounds", grid, arguments![cells, n, x, out])?;
-        let mut all = [0.0; 6 * BOUNDS_BLOCKS];
-        self.bounds.download(&mut all, &self.stream)?;
-        let least = |k: usize| all.iter().skip(k).step_by(6).fold(f64::INFINITY, |m, &x| m.min(x));
-        let bounds = [std::array::from_fn(least), std::array::from_fn(|d| -least(3 + d))];
-        match bounds.as_flattened().iter().all(|b: &f64| b.is_finite() && b.abs() < 1e300) {
-            true => Ok(bounds),
-            false => Err(Error::Structure("a position is not finite".into())),
-        }
-    }
+/// Bytes of an edge vector, as in `real3` of the kernels.
+fn vector_size(precision: Precision) -> usize {
+    if precision.is_single() { 12 } else { 24 }
 }
 
 fn per_atom(n: usize) -> Grid {

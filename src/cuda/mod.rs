@@ -5,6 +5,7 @@
 //! of a warp, while those of a table would have to be gathered.
 
 mod basis;
+mod cells;
 pub mod compile;
 mod device;
 mod harmonics;
@@ -14,16 +15,17 @@ mod part;
 mod radial;
 pub mod source;
 mod staging;
+mod stream;
 mod workspace;
 
 use crate::cpu::assemble::Rows;
 use crate::cpu::{Engine, Outputs};
 use crate::graph::Graph;
 use crate::model::{Model, PartSpec};
-use crate::plan::Neighbours;
+use crate::plan::{Neighbours, Precision};
 use crate::structure::Structure;
 use crate::{Error, Result};
-use device::{Buffer, Device, Stream};
+use device::{Buffer, Device};
 use kernel::{Grid, Module, arguments};
 use list::{DeviceList, Frame, Positions};
 use part::Part;
@@ -31,6 +33,7 @@ use source::Source;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use stream::Stream;
 use workspace::{DeviceGraph, Workspace};
 
 /// Threads of a block.
@@ -45,8 +48,9 @@ const SUMS: usize = 10;
 /// A model on a device.
 pub struct Cuda {
     device: Arc<Device>,
-    n_species: usize,
-    single: bool,
+    /// Atomic numbers.
+    species: Vec<u8>,
+    precision: Precision,
     parts: Vec<Part>,
     n_basis: usize,
     e0: Buffer<f64>,
@@ -83,12 +87,12 @@ fn parts(model: &Model, single: bool) -> (Vec<f64>, Vec<Part>, usize) {
 }
 
 /// Every kernel file that a plan may load, as text: for compiling without a device.
-pub fn sources(model: &Model, single: bool) -> Vec<Source> {
-    let (_, parts, _) = parts(model, single);
-    let code = source::Model { n_species: model.species().len(), single, parts: &parts };
+pub fn sources(model: &Model, precision: Precision) -> Vec<Source> {
+    let (_, parts, _) = parts(model, precision.is_single());
+    let code = source::Model { n_species: model.species().len(), precision, parts: &parts };
     let mut all: Vec<Source> = GROUPS.iter().map(|&(_, group)| code.site(group)).collect();
-    all.extend([code.basis(), forces(single)]);
-    all.extend(LIST_LANES.map(list_source));
+    all.extend([code.basis(), forces(precision)]);
+    all.extend(LIST_LANES.map(|lanes| list_source(precision, lanes)));
     all
 }
 
@@ -101,12 +105,12 @@ struct Targets {
     forces: u64,
 }
 
-fn list_source(lanes: usize) -> Source {
-    source::plain("list", include_str!("../../kernels/list.cu"), false, lanes)
+fn list_source(precision: Precision, lanes: usize) -> Source {
+    source::plain("list", include_str!("../../kernels/list.cu"), precision, lanes)
 }
 
-fn forces(single: bool) -> Source {
-    source::plain("forces", include_str!("../../kernels/forces.cu"), single, FORCE_LANES)
+fn forces(precision: Precision) -> Source {
+    source::plain("forces", include_str!("../../kernels/forces.cu"), precision, FORCE_LANES)
 }
 
 /// Lanes that share a centre, for systems up to so many centres.
@@ -127,7 +131,8 @@ fn reals(x: &[f64], single: bool) -> Vec<u8> {
 impl Cuda {
     /// # Errors
     /// No driver, device, NVRTC or memory.
-    pub fn new(model: &Model, index: usize, single: bool) -> Result<Cuda> {
+    pub fn new(model: &Model, index: usize, precision: Precision) -> Result<Cuda> {
+        let single = precision.is_single();
         let device = Device::open(index)?;
         let (e0, parts, n_basis) = parts(model, single);
         let stream = Stream::new(&device)?;
@@ -144,8 +149,8 @@ impl Cuda {
         stream.wait()?;
         let mut cuda = Cuda {
             device,
-            n_species: model.species().len(),
-            single,
+            species: model.species().to_vec(),
+            precision,
             parts,
             n_basis,
             e0: e0_buffer,
@@ -160,7 +165,7 @@ impl Cuda {
     }
 
     fn real(&self) -> usize {
-        if self.single { 4 } else { 8 }
+        if self.precision.is_single() { 4 } else { 8 }
     }
 
     /// The module of kernel file `name` with `group` lanes a centre (or atom), compiled where it is not yet loaded.
@@ -169,16 +174,24 @@ impl Cuda {
         if let Some(module) = modules.get(&(name, group)) {
             return Ok(module.clone());
         }
-        let code = source::Model { n_species: self.n_species, single: self.single, parts: &self.parts };
+        let code = source::Model { n_species: self.species.len(), precision: self.precision, parts: &self.parts };
         let source = match name {
             "site" => code.site(group),
             "basis" => code.basis(),
-            "list" => list_source(group),
-            _ => forces(self.single),
+            "list" => list_source(self.precision, group),
+            _ => forces(self.precision),
         };
         let module = Arc::new(Module::load(&self.device, &source)?);
         modules.insert((name, group), module.clone());
         Ok(module)
+    }
+
+    /// The list, if it goes with this plan.
+    fn own<'a>(&self, list: &'a mut Neighbours) -> Result<&'a mut DeviceList> {
+        match list {
+            Neighbours::Device(list) => list.check(&self.device, &self.species, self.precision).map(|()| &mut **list),
+            Neighbours::Host(_) => Err(Error::Argument("the neighbour list belongs to another device".into())),
+        }
     }
 
     /// Runs `f` with a workspace; one whose call failed is not used again.
@@ -234,7 +247,7 @@ impl Cuda {
             grid.shared = site.shared_gradient;
             // SAFETY: `room` made the outputs large enough; graph and targets belong to the caller.
             unsafe {
-                let arguments = arguments![parts[0], order, n_slots, first, neighbour, species, r, energies, g];
+                let arguments = arguments![parts[..], order, n_slots, first, neighbour, species, r, energies, g];
                 site.launch("site_gradients", grid, stream, arguments)?;
                 let arguments = arguments![
                     n_atoms,
@@ -255,7 +268,7 @@ impl Cuda {
         } else {
             // SAFETY: as above.
             unsafe {
-                let arguments = arguments![parts[0], order, n_slots, first, neighbour, species, r, energies];
+                let arguments = arguments![parts[..], order, n_slots, first, neighbour, species, r, energies];
                 site.launch("site_energies", grid, stream, arguments)?;
                 let arguments = arguments![n_centres, energies, atom, to.energies, partial];
                 forces.launch("energy_sums", sums, stream, arguments)?;
@@ -281,20 +294,44 @@ impl Cuda {
         forces: &mut [[f64; 3]],
         w: &mut Workspace,
     ) -> Result<[f64; SUMS]> {
-        let positions = list.positions(positions, &mut w.staging)?;
+        let n = frame.numbers.len();
+        let stream = list.stream.clone();
         loop {
             let reused = list.may_hold(frame);
-            let mut graph = match reused {
-                true => list.reuse(frame, positions, to.status)?,
-                false => list.build(frame, positions, self.n_species, group(frame.numbers.len()), to.status)?,
-            };
-            if gradients {
-                graph.incoming = list.reverse(frame.numbers.len())?;
+            let mut x = None;
+            if !reused {
+                if frame.pbc != [true; 3] {
+                    x = Some(list.positions(positions, &mut w.staging)?);
+                }
+                list.prepare(frame, x, group(n))?;
             }
-            self.launch(&graph, 0, gradients, to, &list.stream, w)?;
-            let (totals, status) = w.download(&list.stream, energies, forces)?;
-            if list.accepts(status, reused)? {
-                return Ok(totals);
+            let together = list.goes_together(n, reused);
+            let mut queue = || {
+                let x = x.map_or_else(|| list.positions(positions, &mut w.staging), Ok)?;
+                let mut graph = match reused {
+                    true => list.reuse(frame, x, to.status)?,
+                    false => list.build(frame, x, to.status)?,
+                };
+                if gradients {
+                    graph.incoming = list.reverse(n)?;
+                }
+                self.launch(&graph, 0, gradients, to, &stream, w)?;
+                w.fetch(&stream, energies.len(), forces.len())
+            };
+            stream.mark(0)?;
+            let queued = if together { stream.together(queue) } else { queue() };
+            match queued.and_then(|()| stream.mark(1)).and_then(|()| w.download(&stream, energies, forces)) {
+                Ok((totals, status)) => {
+                    if list.accepts(status, reused)? {
+                        return Ok(totals);
+                    }
+                }
+                Err(e) => {
+                    // Nothing may use what the next call overwrites.
+                    let _ = stream.wait();
+                    list.forget();
+                    return Err(e);
+                }
             }
         }
     }
@@ -304,7 +341,7 @@ impl Cuda {
         let mut bytes = vec![0u8; edges.len() * 3 * self.real()];
         w.gradients.download(&mut bytes, &w.stream)?;
         let edges = edges.as_flattened_mut();
-        if self.single {
+        if self.precision.is_single() {
             for (g, b) in edges.iter_mut().zip(bytes.as_chunks::<4>().0) {
                 *g = f64::from(f32::from_ne_bytes(*b));
             }
@@ -324,9 +361,9 @@ impl Engine for Cuda {
         for parameters in parameters {
             let mut buffers = Vec::new();
             for part in &self.parts {
-                let weights = &parameters[part.parameter..][..self.n_species * part.n_basis];
+                let weights = &parameters[part.parameter..][..self.species.len() * part.n_basis];
                 let mut buffer = Buffer::new(&self.device);
-                buffer.upload(&reals(&part.fold(weights), self.single), &stream)?;
+                buffer.upload(&reals(&part.fold(weights), self.precision.is_single()), &stream)?;
                 buffers.push(buffer);
             }
             folded.push(buffers);
@@ -338,7 +375,8 @@ impl Engine for Cuda {
 
     fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs) -> Result<()> {
         self.with_workspace(|w| {
-            let on_device = w.upload(graph, species_of, self.n_species, group(graph.n_centres()))?;
+            let on_device =
+                w.upload(graph, species_of, self.species.len(), group(graph.n_centres()), self.precision)?;
             let (n_centres, n_atoms) = (graph.n_centres(), graph.n_atoms());
             let Outputs { site_energies, mut gradients } = out;
             for (k, readout) in readouts.enumerate() {
@@ -347,9 +385,11 @@ impl Engine for Cuda {
                 self.launch(&on_device, readout, gradients.is_some(), to, &stream, w)?;
                 let energies = &mut site_energies[k * n_centres..][..n_centres];
                 let Some(out) = &mut gradients else {
+                    w.fetch(&stream, energies.len(), 0)?;
                     w.download(&stream, energies, &mut [])?;
                     continue;
                 };
+                w.fetch(&stream, energies.len(), n_atoms)?;
                 let (totals, _) = w.download(&stream, energies, &mut out.forces[k * n_atoms..][..n_atoms])?;
                 out.virial[k].as_flattened_mut().copy_from_slice(&totals[..9]);
                 if let (0, Some(edges)) = (k, &mut out.edges) {
@@ -364,13 +404,18 @@ impl Engine for Cuda {
         let [small, large] = LIST_LANES.map(|lanes| Ok((lanes, self.module("list", lanes)?)));
         let kernels = [small?, large?];
         // Without parts that have neighbours any list without edges will do.
-        Ok(Neighbours::Device(Box::new(DeviceList::new(&self.device, kernels, rcut.max(1e-3), skin)?)))
+        Ok(Neighbours::Device(Box::new(DeviceList::new(
+            &self.device,
+            kernels,
+            &self.species,
+            self.precision,
+            rcut.max(1e-3),
+            skin,
+        )?)))
     }
 
-    fn structure(&self, list: &mut Neighbours, structure: &Structure, species: &[u32], out: Outputs) -> Result<()> {
-        let Neighbours::Device(list) = list else {
-            return Err(Error::Argument("the neighbour list belongs to another device".into()));
-        };
+    fn structure(&self, list: &mut Neighbours, structure: &Structure, species: &[u32], out: Outputs) -> Result<f64> {
+        let list = self.own(list)?;
         let Structure { numbers, positions, cell, pbc } = structure;
         let frame = Frame { numbers, species, cell: *cell, pbc: *pbc };
         let n = numbers.len();
@@ -379,11 +424,12 @@ impl Engine for Cuda {
             let positions = Positions::Host(positions);
             let energies = out.site_energies;
             let Some(g) = out.gradients else {
-                return self.with_list(list, &frame, &positions, false, to, energies, &mut [], w).map(drop);
+                let totals = self.with_list(list, &frame, &positions, false, to, energies, &mut [], w)?;
+                return Ok(totals[9]);
             };
             let totals = self.with_list(list, &frame, &positions, true, to, energies, g.forces, w)?;
             g.virial[0].as_flattened_mut().copy_from_slice(&totals[..9]);
-            Ok(())
+            Ok(totals[9])
         })
     }
 
@@ -393,16 +439,20 @@ impl Engine for Cuda {
         at: &crate::plan::OnDevice,
         species: &[u32],
     ) -> Result<(f64, [[f64; 3]; 3])> {
-        let Neighbours::Device(list) = list else {
-            return Err(Error::Argument("the neighbour list belongs to another device".into()));
-        };
+        let list = self.own(list)?;
+        let addresses = [("positions", Some(at.positions)), ("site_energies", at.site_energies), ("forces", at.forces)];
+        for (name, address) in addresses {
+            if let Some(address) = address.filter(|_| !at.numbers.is_empty()) {
+                self.device.check_address(name, address)?;
+            }
+        }
         let frame = Frame { numbers: at.numbers, species, cell: at.cell, pbc: at.pbc };
         let n = at.numbers.len();
         self.with_workspace(|w| {
             let mut to = w.targets(n, n)?;
             to.forces = at.forces.unwrap_or(to.forces);
             to.energies = at.site_energies.unwrap_or(to.energies);
-            list.follow(at.stream)?;
+            list.stream.follow(at.stream)?;
             let positions = Positions::Device(at.positions);
             let totals = self.with_list(list, &frame, &positions, at.forces.is_some(), to, &mut [], &mut [], w)?;
             let virial = std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b]));

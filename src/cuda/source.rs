@@ -4,6 +4,7 @@ use super::THREADS;
 use super::basis::SHARES;
 use super::part::{Kind, Part};
 use super::radial::PAIR_SIZE;
+use crate::plan::Precision;
 use std::fmt::Write;
 
 /// A kernel file with everything it needs, and the dynamic shared memory of its two main kernels.
@@ -17,19 +18,19 @@ pub struct Source {
 /// The model as device code.
 pub struct Model<'a> {
     pub n_species: usize,
-    pub single: bool,
+    pub precision: Precision,
     pub parts: &'a [Part],
 }
 
 impl Model<'_> {
     fn real(&self) -> usize {
-        if self.single { 4 } else { 8 }
+        if self.precision.is_single() { 4 } else { 8 }
     }
 
     /// Energies and edge gradients with `group` lanes a centre.
     pub fn site(&self, group: usize) -> Source {
         // Blocks that share a multiprocessor: as many as leave `A` in registers.
-        let blocks = if self.single { 3 } else { 2 };
+        let blocks = if self.precision.is_single() { 3 } else { 2 };
         let defines = [("GROUP", group), ("BLOCKS_ENERGY", blocks), ("BLOCKS_GRADIENT", blocks)];
         self.source("site", include_str!("../../kernels/site.cu"), &defines)
     }
@@ -43,7 +44,7 @@ impl Model<'_> {
         let mut t = String::new();
         let mut put = |text: std::fmt::Arguments| t.write_fmt(text).expect("writing to a string");
         let (n_parts, real) = (self.parts.len().max(1), self.real());
-        put(format_args!("#define SINGLE {}\n#define N_SPECIES {}\n", u8::from(self.single), self.n_species));
+        put(format_args!("{}#define N_SPECIES {}\n", reals(self.precision), self.n_species));
         put(format_args!("#define N_PARTS {n_parts}\n#define PAIR_SIZE {PAIR_SIZE}\n#define THREADS {THREADS}\n"));
         for (name, value) in defines {
             put(format_args!("#define {name} {value}\n"));
@@ -69,9 +70,15 @@ impl Model<'_> {
 }
 
 /// Kernels that know the precision but not the model; `lanes` share an atom.
-pub fn plain(name: &'static str, kernels: &str, single: bool, lanes: usize) -> Source {
+pub fn plain(name: &'static str, kernels: &str, precision: Precision, lanes: usize) -> Source {
     let common = include_str!("../../kernels/common.cuh");
-    let single = u8::from(single);
-    let text = format!("#define SINGLE {single}\n#define THREADS {THREADS}\n#define LANES {lanes}\n{common}{kernels}");
+    // They know no transform.
+    let reals = reals(if precision.is_single() { Precision::F32 } else { Precision::F64 });
+    let text = format!("{reals}#define THREADS {THREADS}\n#define LANES {lanes}\n{common}{kernels}");
     Source { name, text, shared: 0, shared_gradient: 0 }
+}
+
+fn reals(precision: Precision) -> String {
+    let mixed = precision == Precision::Mixed;
+    format!("#define SINGLE {}\n#define MIXED {}\n", u8::from(precision.is_single()), u8::from(mixed))
 }

@@ -1,7 +1,8 @@
 //! Large copies between pageable host memory and the device, through two pinned pieces: while one is on its way, all
 //! threads copy the other.
 
-use super::device::{Buffer, Device, Plain, Stream, failed};
+use super::device::{Buffer, Device, Plain, failed};
+use super::stream::Stream;
 use crate::Result;
 use cudarc::driver::{result, sys};
 use rayon::prelude::*;
@@ -11,7 +12,54 @@ use std::sync::Arc;
 const PIECE: usize = 4 << 20;
 const GRAIN: usize = 256 << 10;
 /// Smaller copies go without pieces.
-const LARGE: usize = 1 << 20;
+pub const LARGE: usize = 1 << 20;
+
+/// Pinned host memory that grows; contents are lost when it does.
+pub struct Pinned {
+    memory: *mut u8,
+    bytes: usize,
+    device: Arc<Device>,
+}
+
+// SAFETY: it has one owner, and pinned memory may be used from any thread.
+unsafe impl Send for Pinned {}
+
+impl Pinned {
+    pub fn new(device: &Arc<Device>) -> Pinned {
+        Pinned { memory: std::ptr::null_mut(), bytes: 0, device: device.clone() }
+    }
+
+    /// Room for `n` numbers, which no work that is under way may use.
+    pub fn room(&mut self, n: usize) -> Result<&mut [f64]> {
+        let bytes = 8 * n;
+        if bytes > self.bytes || self.memory.is_null() {
+            self.free();
+            self.device.bind()?;
+            let bytes = (bytes + bytes / 8).max(4096);
+            // SAFETY: freed by `free`.
+            let memory = unsafe { result::malloc_host(bytes, 0) }.map_err(failed("allocating pinned memory"))?;
+            // SAFETY: as many bytes were allocated.
+            unsafe { std::ptr::write_bytes(memory.cast::<u8>(), 0, bytes) };
+            (self.memory, self.bytes) = (memory.cast(), bytes);
+        }
+        // SAFETY: allocated and written above, aligned to pages, and borrowed mutably.
+        Ok(unsafe { std::slice::from_raw_parts_mut(self.memory.cast(), n) })
+    }
+
+    fn free(&mut self) {
+        if !self.memory.is_null() && self.device.bind().is_ok() {
+            // SAFETY: allocated by `room`; the driver waits for copies that use it.
+            let _ = unsafe { result::free_host(self.memory.cast()) };
+        }
+        (self.memory, self.bytes) = (std::ptr::null_mut(), 0);
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
 
 pub struct Staging {
     /// None until a large copy is made.
@@ -20,7 +68,7 @@ pub struct Staging {
 }
 
 struct Piece {
-    memory: *mut u8,
+    memory: Pinned,
     event: sys::CUevent,
     device: Arc<Device>,
 }
@@ -32,16 +80,17 @@ impl Piece {
     fn new(device: &Arc<Device>) -> Result<Piece> {
         device.bind()?;
         let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
-        // SAFETY: freed when dropped.
-        let memory = unsafe { result::malloc_host(PIECE, 0) }.map_err(failed("allocating pinned memory"))?;
+        let mut memory = Pinned::new(device);
+        memory.room(PIECE / 8)?;
         let event = result::event::create(flags).map_err(failed("an event"))?;
-        Ok(Piece { memory: memory.cast(), event, device: device.clone() })
+        Ok(Piece { memory, event, device: device.clone() })
     }
 
-    fn bytes(&mut self, n: usize) -> &mut [u8] {
+    fn bytes(&mut self, n: usize) -> Result<&mut [u8]> {
         assert!(n <= PIECE);
-        // SAFETY: allocated with `PIECE` bytes, and borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.memory, n) }
+        let words = self.memory.room(PIECE / 8)?;
+        // SAFETY: numbers are bytes.
+        Ok(unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), n) })
     }
 
     /// Waits for the copy that uses this piece.
@@ -60,11 +109,8 @@ impl Drop for Piece {
     fn drop(&mut self) {
         if self.device.bind().is_ok() {
             let _ = self.wait();
-            // SAFETY: no copy uses them any more.
-            unsafe {
-                let _ = result::event::destroy(self.event);
-                let _ = result::free_host(self.memory.cast());
-            }
+            // SAFETY: no copy uses it any more.
+            let _ = unsafe { result::event::destroy(self.event) };
         }
     }
 }
@@ -93,7 +139,7 @@ impl Staging {
         for (k, from) in bytes.chunks(PIECE).enumerate() {
             let piece = &mut pieces[k % 2];
             piece.wait()?;
-            let pinned = piece.bytes(from.len());
+            let pinned = piece.bytes(from.len())?;
             pinned.par_chunks_mut(GRAIN).zip(from.par_chunks(GRAIN)).for_each(|(to, from)| to.copy_from_slice(from));
             // SAFETY: there is room; the piece is left alone until its event.
             let copied = unsafe { result::memcpy_htod_async(start + (k * PIECE) as u64, pinned, stream.raw) };
@@ -123,7 +169,7 @@ impl Staging {
         let fetch = |piece: &mut Piece, k: usize| -> Result<()> {
             let at = k * PIECE;
             if at < n_bytes {
-                let pinned = piece.bytes(PIECE.min(n_bytes - at));
+                let pinned = piece.bytes(PIECE.min(n_bytes - at))?;
                 // SAFETY: within the buffer; the piece is read after its event.
                 let copied = unsafe { result::memcpy_dtoh_async(pinned, address + at as u64, stream.raw) };
                 copied.map_err(failed("copying to the host"))?;
@@ -138,7 +184,7 @@ impl Staging {
         for (k, to) in bytes.chunks_mut(PIECE).enumerate() {
             let piece = &mut pieces[k % 2];
             piece.wait()?;
-            let pinned = piece.bytes(to.len());
+            let pinned = piece.bytes(to.len())?;
             to.par_chunks_mut(GRAIN).zip(pinned.par_chunks(GRAIN)).for_each(|(to, from)| to.copy_from_slice(from));
             fetch(piece, k + 2)?;
         }

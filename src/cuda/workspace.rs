@@ -1,12 +1,15 @@
 //! Device memory of one call, kept for the next.
 
 use super::basis::Memory;
-use super::device::{Buffer, Device, Stream};
+use super::device::{Buffer, Device};
 use super::list::Status;
-use super::staging::Staging;
+use super::staging::{Pinned, Staging};
+use super::stream::Stream;
 use super::{SUMS, THREADS, Targets};
 use crate::Result;
 use crate::graph::Graph;
+use crate::plan::Precision;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// A slot without a centre.
@@ -23,6 +26,8 @@ pub struct Workspace {
     neighbour: Buffer<u32>,
     species: Buffer<u32>,
     r: Buffer<[f64; 3]>,
+    /// The same in single precision.
+    r_single: Buffer<f32>,
     incoming_first: Buffer<u32>,
     incoming: Buffer<u32>,
     order: Buffer<u32>,
@@ -37,7 +42,7 @@ pub struct Workspace {
     /// For basis, Jacobian and design rows.
     pub memory: Memory,
     /// A copy of the results on the host, for small systems.
-    copy: Vec<f64>,
+    copy: Pinned,
 }
 
 /// Addresses of a graph on the device.
@@ -70,6 +75,7 @@ impl Workspace {
             neighbour: Buffer::new(device),
             species: Buffer::new(device),
             r: Buffer::new(device),
+            r_single: Buffer::new(device),
             incoming_first: Buffer::new(device),
             incoming: Buffer::new(device),
             order: Buffer::new(device),
@@ -79,7 +85,7 @@ impl Workspace {
             results: Buffer::new(device),
             staging: Staging::new(device),
             memory: Memory::new(device),
-            copy: Vec::new(),
+            copy: Pinned::new(device),
         })
     }
 
@@ -90,7 +96,18 @@ impl Workspace {
         Ok(Targets { totals, status, energies, forces: energies + 8 * n_centres as u64 })
     }
 
-    /// Copies the results to the host, after the work of `stream`. Slices may be empty.
+    /// Queues the copy of the results, unless they are large.
+    pub fn fetch(&mut self, stream: &Stream, n_energies: usize, n_forces: usize) -> Result<()> {
+        let n = HEADER + n_energies + 3 * n_forces;
+        if n > ONE_COPY {
+            return Ok(());
+        }
+        let to = self.copy.room(n)?;
+        // SAFETY: `targets` made room on the device; `download` waits.
+        unsafe { stream.download(to.as_mut_ptr().cast(), self.results.ptr, size_of_val(to)) }
+    }
+
+    /// Waits for `stream` and hands out the results that were fetched. Slices may be empty.
     pub fn download(
         &mut self,
         stream: &Stream,
@@ -101,11 +118,11 @@ impl Workspace {
         let n = HEADER + energies.len() + forces.len();
         let mut header = [0.0; HEADER];
         if n <= ONE_COPY {
-            self.copy.resize(n.max(self.copy.len()), 0.0);
-            self.results.download(&mut self.copy[..n], stream)?;
-            header.copy_from_slice(&self.copy[..HEADER]);
-            energies.copy_from_slice(&self.copy[HEADER..][..energies.len()]);
-            forces.copy_from_slice(&self.copy[HEADER + energies.len()..n]);
+            stream.wait()?;
+            let copy = self.copy.room(n)?;
+            header.copy_from_slice(&copy[..HEADER]);
+            energies.copy_from_slice(&copy[HEADER..][..energies.len()]);
+            forces.copy_from_slice(&copy[HEADER + energies.len()..]);
         } else {
             self.results.download(&mut header, stream)?;
             self.staging.download(&self.results, HEADER, energies, stream)?;
@@ -116,13 +133,26 @@ impl Workspace {
     }
 
     /// Copies a graph of the host.
-    pub fn upload(&mut self, graph: &Graph, species_of: &[u32], n_species: usize, group: usize) -> Result<DeviceGraph> {
+    pub fn upload(
+        &mut self,
+        graph: &Graph,
+        species_of: &[u32],
+        n_species: usize,
+        group: usize,
+        precision: Precision,
+    ) -> Result<DeviceGraph> {
         let (stream, copy) = (&self.stream, &mut self.staging);
         let (order, n_slots) = if n_species > 1 {
             let order = by_species(&species_of[..graph.n_centres()], n_species, THREADS / group);
             (self.order.upload(&order, stream)?, order.len())
         } else {
             (0, graph.n_centres())
+        };
+        let r = if precision.is_single() {
+            let single: Vec<f32> = graph.r.as_flattened().par_iter().map(|&x| x as f32).collect();
+            copy.upload(&mut self.r_single, &single, stream)?
+        } else {
+            copy.upload(&mut self.r, &graph.r, stream)?
         };
         Ok(DeviceGraph {
             n_atoms: graph.n_atoms(),
@@ -131,7 +161,7 @@ impl Workspace {
             first: copy.upload(&mut self.first, &graph.first, stream)?,
             neighbour: copy.upload(&mut self.neighbour, &graph.neighbour, stream)?,
             species: copy.upload(&mut self.species, species_of, stream)?,
-            r: copy.upload(&mut self.r, &graph.r, stream)?,
+            r,
             incoming_first: copy.upload(&mut self.incoming_first, &graph.incoming_first, stream)?,
             incoming: copy.upload(&mut self.incoming, &graph.incoming, stream)?,
             order,

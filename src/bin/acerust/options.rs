@@ -10,7 +10,7 @@ pub struct Options {
     /// Threads to use [default: all processors]
     #[arg(long, global = true, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Working precision: f64 or f32
+    /// Working precision: f64, f32, or mixed (f32 without exception, on CUDA devices)
     #[arg(long, global = true, default_value = "f64", value_parser = precision)]
     pub precision: Precision,
     /// Where to compute: cpu, cuda or cuda:INDEX
@@ -42,7 +42,8 @@ fn precision(text: &str) -> Result<Precision, String> {
     match text {
         "f64" => Ok(Precision::F64),
         "f32" => Ok(Precision::F32),
-        _ => Err("neither f64 nor f32".into()),
+        "mixed" => Ok(Precision::Mixed),
+        _ => Err("none of f64, f32, mixed".into()),
     }
 }
 
