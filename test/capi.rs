@@ -6,6 +6,8 @@ mod common;
 mod call;
 #[path = "capi/header.rs"]
 mod header;
+#[path = "capi/list.rs"]
+mod list;
 #[path = "capi/models.rs"]
 mod models;
 #[path = "capi/refusals.rs"]

@@ -15,6 +15,7 @@ pub mod buffer;
 pub mod evaluate;
 pub mod graph;
 pub mod handle;
+pub mod list;
 pub mod model;
 pub mod plan;
 pub mod status;

@@ -2,6 +2,7 @@
 
 pub use acerust::capi::evaluate::*;
 pub use acerust::capi::graph::*;
+pub use acerust::capi::list::*;
 pub use acerust::capi::model::*;
 pub use acerust::capi::plan::*;
 pub use acerust::capi::status::*;
@@ -84,6 +85,7 @@ macro_rules! owned {
 owned!(OwnedModel, acerust_model, acerust_model_free);
 owned!(OwnedPlan, acerust_plan, acerust_plan_free);
 owned!(OwnedGraph, acerust_graph, acerust_graph_free);
+owned!(OwnedList, acerust_list, acerust_list_free);
 
 pub fn model(model: &Model) -> OwnedModel {
     let json = model.to_json();
