@@ -41,7 +41,7 @@ julia-test:
 
 # On a machine with a CUDA device.
 test-gpu:
-	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu -- --nocapture --test-threads=1
+	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu --test gpu_battery -- --nocapture --test-threads=1
 
 bench-gpu:
 	$(CARGO) run --release --quiet --example gpu

@@ -1,17 +1,27 @@
 //! The CUDA backend against golden data and against the processor. Without a device every test says that it is
-//! skipped, unless `ACERUST_GPU=1` demands one.
+//! skipped, unless `ACERUST_GPU=1` demands one. `ACERUST_LARGEST=<n>` leaves out larger systems, for checking tools that
+//! slow everything down.
 #![cfg(feature = "cuda")]
 
 mod common;
 
+#[path = "gpu/failures.rs"]
+mod failures;
+#[path = "gpu/memory.rs"]
+mod memory;
+#[path = "gpu/replay.rs"]
+mod replay;
+
+use acerust::batch::{self, spread};
+use acerust::matrix::MatrixMut;
 use acerust::model::Model;
-use acerust::plan::{Device, OnDevice, Plan, Precision};
+use acerust::plan::{Device, Neighbours, Plan, Precision, Rows, Virial};
 use acerust::structure::Structure;
 use common::compare::compare;
 use common::{NAMES, assert_close, error, golden, only};
 use std::path::Path;
 
-const CASES: [(Precision, f64); 2] = [(Precision::F64, 1e-10), (Precision::F32, 2e-5)];
+const CASES: [(Precision, f64); 3] = [(Precision::F64, 1e-10), (Precision::F32, 2e-5), (Precision::Mixed, 2e-5)];
 
 /// Whether there is a device.
 fn device() -> bool {
@@ -33,6 +43,15 @@ fn benchmark(name: &str) -> Model {
 
 fn plan(model: &Model, precision: Precision) -> Plan {
     Plan::new(model, Device::Cuda(0), precision).expect("a plan")
+}
+
+type Results = (f64, Vec<f64>, Vec<[f64; 3]>, Virial);
+
+/// Everything about a structure.
+fn evaluate(plan: &Plan, list: &mut Neighbours, s: &Structure) -> Results {
+    let (mut e, mut f) = (vec![f64::NAN; s.n_atoms()], vec![[f64::NAN; 3]; s.n_atoms()]);
+    let (energy, virial) = plan.structure_energy_forces_virial(list, s, &mut e, &mut f).unwrap();
+    (energy, e, f, virial)
 }
 
 /// Atoms of the model's species at random in a skewed box of the given density (1/Å³), not too close.
@@ -86,6 +105,7 @@ fn large_and_small_systems_agree_with_the_processor() {
         let model = benchmark(name);
         let cpu = Plan::new(&model, Device::Cpu, Precision::F64).unwrap();
         let gpus = CASES.map(|(precision, tolerance)| (plan(&model, precision), tolerance));
+        let largest = std::env::var("ACERUST_LARGEST").map_or(largest, |n| n.parse().expect("a number of atoms"));
         let sizes = [
             (1, [true; 3]),
             (2, [false; 3]),
@@ -216,66 +236,50 @@ fn faults_are_errors_and_leave_the_plan_usable() {
 }
 
 #[test]
-fn positions_and_forces_may_stay_on_the_device() {
+fn a_batch_is_the_same_on_one_device_and_on_all() {
     if !device() {
         return;
     }
     let model = benchmark("sio_o2");
-    let gpu = plan(&model, Precision::F64);
-    let s = random(&model, 500, [true; 3], 4);
-    let n = s.n_atoms();
-    let (mut e, mut f) = (vec![0.0; n], vec![[0.0; 3]; n]);
-    let mut list = gpu.neighbours(0.2).unwrap();
-    let (energy, virial) = gpu.structure_energy_forces_virial(&mut list, &s, &mut e, &mut f).unwrap();
-    let context = cudarc::driver::CudaContext::new(0).unwrap();
-    let stream = context.new_stream().unwrap();
-    let x = stream.clone_htod(s.positions.as_flattened()).unwrap();
-    let out = stream.alloc_zeros::<f64>(3 * n).unwrap();
-    use cudarc::driver::DevicePtr;
-    let at = OnDevice {
-        numbers: &s.numbers,
-        cell: s.cell,
-        pbc: s.pbc,
-        positions: x.device_ptr(&stream).0,
-        site_energies: None,
-        forces: Some(out.device_ptr(&stream).0),
-        stream: stream.cu_stream() as u64,
+    let mut plans: Vec<_> = (0..).map_while(|d| Plan::new(&model, Device::Cuda(d), Precision::F64).ok()).collect();
+    println!("{} devices", plans.len());
+    // A single device counts twice.
+    plans.push(plan(&model, Precision::F64));
+    let structures: Vec<_> = (0..23).map(|k| random(&model, 300 + 50 * (k % 7), [true; 3], k as u64)).collect();
+    let evaluate = |plans: &[Plan]| {
+        let list = |plan: &Plan| plan.neighbours(0.0);
+        spread(plans, structures.iter().collect(), list, |plan, list, s| Ok(evaluate(plan, list, s))).unwrap()
     };
-    // SAFETY: both buffers hold n_atoms vectors.
-    let found = unsafe { gpu.device_energy_forces_virial(&mut list, &at) }.unwrap();
-    assert_eq!(list.builds(), 1);
-    assert!((found.0 - energy).abs() < 1e-12 * energy.abs() && found.1 == virial);
-    assert_eq!(stream.clone_dtoh(&out).unwrap(), f.as_flattened());
-}
+    let alone: Vec<_> =
+        structures.iter().map(|s| self::evaluate(&plans[0], &mut plans[0].neighbours(0.0).unwrap(), s)).collect();
+    assert!(evaluate(&plans[..1]) == alone);
+    assert!(evaluate(&plans) == alone);
 
-#[test]
-fn a_batch_over_all_devices_is_the_same_on_each() {
-    if !device() {
-        return;
-    }
-    let model = benchmark("sio_o2");
-    let devices: Vec<usize> =
-        (0..).take_while(|&d| Plan::new(&model, Device::Cuda(d), Precision::F64).is_ok()).collect();
-    println!("{} devices", devices.len());
-    let structures: Vec<_> = (0..6).map(|k| random(&model, 300 + 50 * k, [true; 3], k as u64)).collect();
-    // One plan a device, and two threads that share each of them.
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let evaluate = |device: usize| {
-            let plan = Plan::new(&model, Device::Cuda(device), Precision::F64).unwrap();
-            let one = |s: &Structure| {
-                let (mut e, mut f) = (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()]);
-                let mut list = plan.neighbours(0.0).unwrap();
-                let (_, v) = plan.structure_energy_forces_virial(&mut list, s, &mut e, &mut f).unwrap();
-                (e, f, v)
-            };
-            let (left, right) = structures.split_at(3);
-            let (mut left, right) =
-                rayon::join(|| left.iter().map(one).collect::<Vec<_>>(), || right.iter().map(one).collect::<Vec<_>>());
-            left.extend(right);
-            left
-        };
-        let threads: Vec<_> = devices.iter().map(|&d| scope.spawn(move || evaluate(d))).collect();
-        threads.into_iter().map(|t| t.join().unwrap()).collect()
-    });
-    assert!(results.iter().all(|r| *r == results[0]));
+    // Design rows of many structures in one call.
+    let p = plans[0].length_basis();
+    let graphs: Vec<_> = structures.iter().map(|s| plans[0].graph(s).unwrap()).collect();
+    let rows = |plans: &[Plan], together: bool| {
+        let mut out: Vec<_> = structures.iter().map(|s| vec![f64::NAN; (3 * s.n_atoms() + 7) * p]).collect();
+        let mut items: Vec<_> = structures
+            .iter()
+            .zip(&graphs)
+            .zip(&mut out)
+            .map(|((s, graph), out)| {
+                let (energy, rest) = out.split_at_mut(p);
+                let (virial, forces) = rest.split_at_mut(6 * p);
+                let rows = Rows {
+                    energy: Some(MatrixMut::rows(energy, 1, p).unwrap()),
+                    virial: Some(MatrixMut::rows(virial, 6, p).unwrap()),
+                    forces: Some(MatrixMut::rows(forces, 3 * s.n_atoms(), p).unwrap()),
+                };
+                (graph, &s.numbers[..], rows)
+            })
+            .collect();
+        match together {
+            true => batch::assemble(plans, items).unwrap(),
+            false => items.iter_mut().for_each(|(g, z, rows)| plans[0].assemble(g, z, rows).unwrap()),
+        }
+        out
+    };
+    assert!(rows(&plans, true) == rows(&plans, false));
 }

@@ -7,6 +7,7 @@
 
 use acerust::cuda::{compile, sources};
 use acerust::model::Model;
+use acerust::plan::Precision;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,12 +27,12 @@ fn every_kernel_compiles() {
     let mut seen = HashSet::new();
     for name in MODELS {
         let model = Model::load(root.join(format!("benchmark/models/{name}.json"))).expect("a benchmark model");
-        for single in [false, true] {
-            for (k, source) in sources(&model, single).iter().enumerate() {
+        for precision in [Precision::F64, Precision::F32, Precision::Mixed] {
+            for (k, source) in sources(&model, precision).iter().enumerate() {
                 if !seen.insert(source.text.clone()) {
                     continue;
                 }
-                let title = format!("{name}-{}-{}-{k}", if single { "f32" } else { "f64" }, source.name);
+                let title = format!("{name}-{}-{}-{k}", format!("{precision:?}").to_lowercase(), source.name);
                 if let Some(folder) = &keep {
                     std::fs::write(Path::new(folder).join(format!("{title}.cu")), &source.text).expect("written");
                 }

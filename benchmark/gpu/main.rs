@@ -1,25 +1,43 @@
 //! Times the CUDA backend: a table on the screen, and `benchmark/results/gpu-<device>.csv` where that can be written.
-//! Arguments choose lines by parts of their names.
+//!
+//! Arguments choose lines by parts of their names; `huge` adds 20 million atoms; `--errors` prints what each precision costs
+//! in accuracy instead. Times are medians: by CUDA events where device time is meant, else by the clock on the wall.
 
+mod errors;
+mod peaks;
+
+use acerust::batch;
+use acerust::bench::nominal_flops;
+use acerust::graph::Graph;
 use acerust::matrix::MatrixMut;
 use acerust::model::{Model, PartSpec};
 use acerust::plan::{Device, Neighbours, OnDevice, Plan, Precision, Rows};
 use acerust::structure::Structure;
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr};
-use rayon::prelude::*;
+use peaks::Peaks;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+
+const PRECISIONS: [Precision; 3] = [Precision::F64, Precision::F32, Precision::Mixed];
 
 struct Bench {
     only: Vec<String>,
     lines: Vec<String>,
     stream: Arc<CudaStream>,
+    peaks: Peaks,
 }
 
 fn model(name: &str) -> Model {
     let root = std::env::var("ACERUST_ROOT").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
     Model::load(Path::new(&root).join(format!("benchmark/models/{name}.json"))).expect("a benchmark model")
+}
+
+/// The model without its one-body and pair parts.
+fn many_body(model: &Model) -> Model {
+    let mut spec = model.clone().into_spec();
+    spec.parts.retain(|p| matches!(p, PartSpec::Ace(_)));
+    Model::new(spec).expect("a model")
 }
 
 /// Diamond or fcc crystals near the density of the model's own training data, rattled.
@@ -37,19 +55,33 @@ fn crystal(name: &str, n: [usize; 3]) -> Structure {
     s
 }
 
-/// Median of the times of `f` in ms, after two runs to warm up.
-fn median(mut f: impl FnMut(usize)) -> f64 {
-    f(0);
-    f(1);
-    let start = Instant::now();
-    let mut times = Vec::new();
-    while times.len() < 5 || (times.len() < 200 && start.elapsed().as_secs_f64() < 0.4) {
-        let t = Instant::now();
-        f(times.len());
-        times.push(t.elapsed().as_secs_f64() * 1e3);
+/// Medians of the times of `f` in ms, on the wall and as `f` says, after a few runs to warm up.
+fn medians(mut f: impl FnMut(usize) -> f64) -> [f64; 2] {
+    for k in 0..4 {
+        f(k);
     }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    let start = Instant::now();
+    let mut times = [Vec::new(), Vec::new()];
+    while times[0].len() < 7 || (times[0].len() < 300 && start.elapsed().as_secs_f64() < 0.3) {
+        let t = Instant::now();
+        let own = f(times[0].len());
+        times[0].push(t.elapsed().as_secs_f64() * 1e3);
+        times[1].push(own);
+    }
+    times.map(|mut t| {
+        t.sort_by(f64::total_cmp);
+        t[t.len() / 2]
+    })
+}
+
+/// What a line is about.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    name: &'a str,
+    precision: Precision,
+    n: usize,
+    /// Nominal operations of energy and forces.
+    flops: f64,
 }
 
 impl Bench {
@@ -57,13 +89,19 @@ impl Bench {
         self.only.is_empty() || self.only.iter().any(|o| name.contains(o.as_str()))
     }
 
-    fn line(&mut self, name: &str, precision: Precision, n: usize, ms: f64) {
+    fn line(&mut self, case: &Case, what: &str, clock: &str, ms: f64) {
+        let Case { name, precision, n, flops } = *case;
         let per_atom = ms * 1e3 / n as f64;
+        let peak = if precision.is_single() { self.peaks.f32 } else { self.peaks.f64 };
+        let share = if what.starts_with("E+F+V") && clock == "device" { flops / ms * 1e-6 / peak } else { 0.0 };
+        let percent = if share > 0.0 { format!("{:5.1} %", 100.0 * share) } else { String::new() };
+        let precision = format!("{precision:?}").to_lowercase();
         println!(
-            "{name:<44} {precision:?} {n:>9} {ms:>11.4} ms {per_atom:>9.4} µs/atom {:>9.2} M atom/s",
+            "{:<46} {precision:<5} {n:>9} {clock:<6} {ms:>10.4} ms {per_atom:>9.4} µs/atom {:>8.2} M/s {percent}",
+            format!("{name}, {what}"),
             1.0 / per_atom
         );
-        self.lines.push(format!("\"{name}\",{precision:?},{n},{ms:.5},{per_atom:.5}"));
+        self.lines.push(format!("\"{name}, {what}\",{precision},{n},{clock},{ms:.5},{per_atom:.6},{share:.4}"));
     }
 
     /// Host arrays in and out; positions differ from call to call, so that a list without skin is built every time.
@@ -72,18 +110,26 @@ impl Bench {
             return;
         }
         let plan = Plan::new(model, Device::Cuda(0), precision).expect("a plan");
-        let n = s.n_atoms();
+        let case = Case { name, precision, n: s.n_atoms(), flops: 0.0 };
         let moved = [s.clone(), s.clone().rattle(0.01, 2)];
-        let (mut e, mut f) = (vec![0.0; n], vec![[0.0; 3]; n]);
+        let (mut e, mut f) = (vec![0.0; case.n], vec![[0.0; 3]; case.n]);
         let mut list = plan.neighbours(skin).expect("a list");
-        let ms = median(|k| {
+        let [wall, _] = medians(|k| {
             plan.structure_energies(&mut list, &moved[k % 2], &mut e).expect("energies");
+            0.0
         });
-        self.line(&format!("{name}, energy"), precision, n, ms);
-        let ms = median(|k| {
+        self.line(&case, "E", "wall", wall);
+        let [wall, _] = medians(|k| {
             plan.structure_energy_forces_virial(&mut list, &moved[k % 2], &mut e, &mut f).expect("forces");
+            0.0
         });
-        self.line(&format!("{name}, forces+virial"), precision, n, ms);
+        self.line(&case, "E+F+V", "wall", wall);
+        list.set_timed(true).expect("events");
+        let [_, device] = medians(|k| {
+            plan.structure_energy_forces_virial(&mut list, &moved[k % 2], &mut e, &mut f).expect("forces");
+            list.device_milliseconds().expect("timed")
+        });
+        self.line(&case, "E+F+V", "device", device);
     }
 
     /// Positions and forces on the device.
@@ -92,9 +138,13 @@ impl Bench {
             return;
         }
         let plan = Plan::new(model, Device::Cuda(0), precision).expect("a plan");
-        let n = s.n_atoms();
+        let flops = match s.n_atoms() > 2_000_000 {
+            true => 0.0,
+            false => nominal_flops(model, &Graph::build(s, model.rcut()).expect("a graph")),
+        };
+        let case = Case { name, precision, n: s.n_atoms(), flops };
         let x = self.stream.clone_htod(s.positions.as_flattened()).expect("memory");
-        let f = self.stream.alloc_zeros::<f64>(3 * n).expect("memory");
+        let f = self.stream.alloc_zeros::<f64>(3 * case.n).expect("memory");
         let at = OnDevice {
             numbers: &s.numbers,
             cell: s.cell,
@@ -107,26 +157,51 @@ impl Bench {
         let run = |list: &mut Neighbours, at: &OnDevice| {
             // SAFETY: the buffers hold n vectors each.
             unsafe { plan.device_energy_forces_virial(list, at) }.expect("forces");
+            list.device_milliseconds().expect("timed")
         };
-        let mut list = plan.neighbours(0.1).expect("a list");
-        let reused = median(|_| run(&mut list, &at));
-        self.line(&format!("{name}, E+F+V, list reused"), precision, n, reused);
+        let new = |skin| {
+            let mut list = plan.neighbours(skin).expect("a list");
+            list.set_timed(true).expect("events");
+            list
+        };
+        let mut list = new(0.1);
+        let [wall, reused] = medians(|_| run(&mut list, &at));
+        self.line(&case, "E+F+V, list reused", "wall", wall);
+        self.line(&case, "E+F+V, list reused", "device", reused);
         let only = OnDevice { forces: None, ..at };
-        let ms = median(|_| run(&mut list, &only));
-        self.line(&format!("{name}, E, list reused"), precision, n, ms);
+        let [_, ms] = medians(|_| run(&mut list, &only));
+        self.line(&case, "E, list reused", "device", ms);
         // Without a skin the list must be built whenever the cell changes by a hair.
         drop(list);
-        let mut list = plan.neighbours(0.0).expect("a list");
-        let built = median(|k| {
+        let mut list = new(0.0);
+        let [_, built] = medians(|k| {
             let mut at = at;
             at.cell[0][0] *= 1.0 + 1e-12 * (k % 2) as f64;
-            run(&mut list, &at);
+            run(&mut list, &at)
         });
-        let exact = median(|_| run(&mut list, &at));
-        self.line(&format!("{name}, E+F+V, list reused, no skin"), precision, n, exact);
-        self.line(&format!("{name}, list alone"), precision, n, built - exact);
+        let [_, exact] = medians(|_| run(&mut list, &at));
+        self.line(&case, "E+F+V, list reused, no skin", "device", exact);
+        self.line(&case, "list alone", "device", built - exact);
     }
 
+    /// The same work on all threads of the processor, the list at hand.
+    fn processor(&mut self, name: &str, model: &Model, s: &Structure, precision: Precision) {
+        if !self.wants(name) {
+            return;
+        }
+        let plan = Plan::new(model, Device::Cpu, precision).expect("a plan");
+        let graph = plan.graph(s).expect("a graph");
+        let (mut e, mut f) = (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()]);
+        let [wall, _] = medians(|_| {
+            plan.energy_forces_virial(&graph, &s.numbers, &mut e, &mut f).expect("forces");
+            0.0
+        });
+        let case = Case { name, precision, n: s.n_atoms(), flops: 0.0 };
+        let what = format!("E+F+V, processor, {} threads", rayon::current_num_threads());
+        self.line(&case, &what, "wall", wall);
+    }
+
+    /// Design rows to the host: one structure after another, and all of them in one call.
     fn rows(&mut self, name: &str, model: &Model, structures: &[Structure], precision: Precision) {
         if !self.wants(name) {
             return;
@@ -134,73 +209,86 @@ impl Bench {
         let plan = Plan::new(model, Device::Cuda(0), precision).expect("a plan");
         let p = plan.length_basis();
         let graphs: Vec<_> = structures.iter().map(|s| plan.graph(s).expect("a graph")).collect();
-        let n_atoms = structures.iter().map(Structure::n_atoms).sum();
         let mut outputs: Vec<_> =
             structures.iter().map(|s| (vec![0.0; p], vec![0.0; 3 * s.n_atoms() * p], vec![0.0; 6 * p])).collect();
-        let assemble = |s: &Structure, graph, (e, f, v): &mut (Vec<f64>, Vec<f64>, Vec<f64>)| {
-            let mut rows = Rows {
-                energy: Some(MatrixMut::rows(e, 1, p).expect("a row")),
-                forces: Some(MatrixMut::rows(f, 3 * s.n_atoms(), p).expect("rows")),
-                virial: Some(MatrixMut::rows(v, 6, p).expect("rows")),
-            };
-            plan.assemble(graph, &s.numbers, &mut rows).expect("rows");
+        let case = Case { name, precision, n: structures.iter().map(Structure::n_atoms).sum(), flops: 0.0 };
+        let mut time = |together: bool| {
+            let [wall, _] = medians(|_| {
+                let items = structures.iter().zip(&graphs).zip(&mut outputs);
+                let mut items: Vec<(&Graph, &[u8], Rows)> = items
+                    .map(|((s, graph), (e, f, v))| {
+                        let rows = Rows {
+                            energy: Some(MatrixMut::rows(e, 1, p).expect("a row")),
+                            forces: Some(MatrixMut::rows(f, 3 * s.n_atoms(), p).expect("rows")),
+                            virial: Some(MatrixMut::rows(v, 6, p).expect("rows")),
+                        };
+                        (graph, &s.numbers[..], rows)
+                    })
+                    .collect();
+                match together {
+                    true => batch::assemble(std::slice::from_ref(&plan), items).expect("rows"),
+                    false => items.iter_mut().for_each(|(g, z, rows)| plan.assemble(g, z, rows).expect("rows")),
+                }
+                0.0
+            });
+            wall
         };
-        let ms = median(|_| {
-            for ((s, graph), out) in structures.iter().zip(&graphs).zip(&mut outputs) {
-                assemble(s, graph, out);
+        let [alone, together] = [false, true].map(&mut time);
+        self.line(&case, "one after another", "wall", alone);
+        self.line(&case, "in one call", "wall", together);
+    }
+
+    fn all(&mut self) {
+        let (sio, si, hea) = (model("sio_o2"), model("si_bench"), model("hea_bench"));
+        let [s800, si1m, hea100k] = [("sio_o2", [5, 5, 4]), ("si_bench", [50, 50, 50]), ("hea_bench", [30, 30, 28])]
+            .map(|(m, n)| crystal(m, n));
+        let ten: Vec<_> = (0..10).map(|k| crystal("si_bench", [5, 5, 5]).rattle(0.05, k)).collect();
+        for precision in PRECISIONS {
+            self.host("sio_o2 ace, host, list built", &many_body(&sio), &s800, 0.0, precision);
+            self.host("sio_o2 stack, host, list built", &sio, &s800, 0.0, precision);
+            self.host("sio_o2 stack, host, list reused", &sio, &s800, 0.5, precision);
+            for n in [[5, 5, 5], [10, 10, 13], [20, 25, 25], [50, 50, 50]] {
+                self.device("si_bench", &si, &crystal("si_bench", n), precision);
             }
-        });
-        self.line(&format!("{name}, one after another"), precision, n_atoms, ms);
-        // Four at a time: copies and kernels of different structures overlap.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().expect("threads");
-        let ms = pool.install(|| {
-            median(|_| {
-                let all = structures.par_iter().zip(&graphs).zip(&mut outputs).with_max_len(1);
-                all.for_each(|((s, graph), out)| assemble(s, graph, out));
-            })
-        });
-        self.line(&format!("{name}, four at a time"), precision, n_atoms, ms);
+            self.host("si_bench, host, list reused", &si, &si1m, 0.5, precision);
+            self.device("hea_bench", &hea, &hea100k, precision);
+            if precision != Precision::Mixed {
+                self.processor("hea_bench", &hea, &hea100k, precision);
+                self.rows("si_bench ace, design rows", &many_body(&si), &ten, precision);
+            }
+        }
+        if self.only.iter().any(|o| o == "huge") {
+            for precision in PRECISIONS {
+                self.device("huge si_bench", &si, &crystal("si_bench", [136, 136, 136]), precision);
+            }
+        }
     }
 }
 
 fn main() {
-    let only = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     // SAFETY: asking whether the driver's library can be opened.
     if !unsafe { cudarc::driver::sys::is_culib_present() } {
         return println!("no NVIDIA driver: nothing to measure");
     }
+    if std::env::args().any(|a| a == "--errors") {
+        return errors::print();
+    }
     let context = CudaContext::new(0).expect("a device");
     let device = context.name().expect("a name").replace(' ', "-");
+    let peaks = Peaks::measure(&context);
+    println!(
+        "{device}: {:.0} Gflop/s f64, {:.0} f32; {:.0} GB/s in its memory, {:.1} and {:.1} GB/s from and to the host",
+        peaks.f64, peaks.f32, peaks.copy, peaks.upload, peaks.download
+    );
     let mut b = Bench {
-        only,
-        lines: vec!["name,precision,atoms,ms,us_per_atom".into()],
-        stream: context.new_stream().unwrap(),
+        only: std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect(),
+        lines: vec!["name,precision,atoms,clock,ms,us_per_atom,share_of_peak".into()],
+        stream: context.new_stream().expect("a stream"),
+        peaks,
     };
-    let sio = model("sio_o2");
-    let mut ace = sio.clone().into_spec();
-    ace.parts.retain(|p| p.kind() == "ace");
-    let ace = Model::new(ace).expect("a model");
-    let s800 = crystal("sio_o2", [5, 5, 4]);
-    for precision in [Precision::F64, Precision::F32] {
-        b.host("sio_o2 ace, host, list built", &ace, &s800, 0.0, precision);
-        b.host("sio_o2 stack, host, list built", &sio, &s800, 0.0, precision);
-        b.host("sio_o2 stack, host, list reused", &sio, &s800, 0.5, precision);
-        let si = model("si_bench");
-        for n in [[5, 5, 5], [10, 10, 13], [20, 25, 25], [50, 50, 50]] {
-            b.device("si_bench", &si, &crystal("si_bench", n), precision);
-        }
-        b.host("si_bench stack, host, list reused", &si, &crystal("si_bench", [50, 50, 50]), 0.5, precision);
-        b.device("hea_bench", &model("hea_bench"), &crystal("hea_bench", [30, 30, 28]), precision);
-        let structures: Vec<_> = (0..10).map(|k| crystal("si_bench", [5, 5, 5]).rattle(0.05, k)).collect();
-        let mut ace = si.clone().into_spec();
-        ace.parts.retain(|p| matches!(p, PartSpec::Ace(_)));
-        b.rows("si_bench ace, design rows", &Model::new(ace).expect("a model"), &structures, precision);
-    }
-    if b.only.iter().any(|o| o == "huge") {
-        b.device("huge si_bench", &model("si_bench"), &crystal("si_bench", [136, 136, 136]), Precision::F32);
-        b.device("huge si_bench", &model("si_bench"), &crystal("si_bench", [136, 136, 136]), Precision::F64);
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benchmark/results");
+    b.all();
+    let root = std::env::var("ACERUST_ROOT").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
+    let folder = Path::new(&root).join("benchmark/results");
     let file = folder.join(format!("gpu-{device}.csv"));
     if std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, b.lines.join("\n") + "\n")).is_ok() {
         println!("written to {}", file.display());

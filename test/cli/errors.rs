@@ -21,7 +21,11 @@ fn errors_name_the_culprit() {
         (&["eval", "model.json", "in.extxyz", "-o", "."], ".: is a directory"),
         (&["info", "bad.json"], "model: bad.json: missing field `name`"),
         (&["convert", "in.extxyz"], "in.extxyz: model: "),
-        (&["info", "model.json", "--device", "cuda:1"], "device: "),
+        (&["info", "model.json", "--device", "cuda:97"], "device: CUDA: "),
+        (&["eval", "model.json", "in.extxyz", "--device", "cuda:97"], "device: CUDA: "),
+        (&["basis", "model.json", "in.extxyz", "-o", "x.npz", "--device", "cuda:97"], "device: CUDA: "),
+        (&["bench", "model.json", "in.extxyz", "--device", "cuda:97"], "device: CUDA: "),
+        (&["compare", "model.json", "in.extxyz", "--device", "cuda:97"], "device: CUDA: "),
         (&["info", "model.json", "--radial", "table=1e-99"], "argument: table tolerance"),
     ] {
         let error = fails(at, arguments, 1);

@@ -5,7 +5,7 @@ use acerust::extxyz::{self, Keys};
 use acerust::graph::Graph;
 use acerust::matrix::MatrixMut;
 use acerust::model::Model;
-use acerust::plan::{Plan, Rows};
+use acerust::plan::{Device, Plan, Rows};
 use acerust::simd::Isa;
 use acerust::structure::Structure;
 use anyhow::{Context, Result, ensure};
@@ -18,7 +18,8 @@ use std::time::Instant;
 ///
 /// Wall-clock time of rounds over all structures, after a round to warm up: the shortest, and the median. All
 /// but the list is measured with the list at hand. The peak is the rate of fused multiply–adds in registers,
-/// measured before and after on the same threads with the instruction set and precision in use. The number of operations is nominal:
+/// measured before and after on the same threads with the instruction set and precision in use (not for a CUDA device, whose times
+/// include copying the structures there and the results back). The number of operations is nominal:
 /// for a many-body part `10 n_R + 10 (lmax+1)² + 6 n_A` an edge and 4 to 5 a product, for a pair part 10 an edge
 /// (see acerust::bench::nominal_flops).
 #[derive(clap::Args)]
@@ -44,6 +45,9 @@ pub struct Bench {
 /// Design rows are not measured where those of a structure take more than this.
 const MOST_ROW_BYTES: usize = 1 << 30;
 
+/// Site energies and forces of a structure.
+type Sites = (Vec<f64>, Vec<[f64; 3]>);
+
 /// Seconds of the rounds.
 struct Times {
     shortest: f64,
@@ -63,25 +67,17 @@ impl Bench {
         let structures: Vec<Structure> = given.iter().map(|s| s.repeat(counts)).collect();
         let graphs = structures.iter().map(|s| plan.graph(s)).collect::<Result<Vec<Graph>, _>>()?;
 
-        let peak = || fma_peak(plan.precision(), Isa::detect());
+        let on_cpu = plan.device() == Device::Cpu;
+        let peak = || on_cpu.then(|| fma_peak(plan.precision(), Isa::detect()));
         let first_peak = peak();
-        let list = self.time(|| structures.iter().try_for_each(|s| Ok(plan.graph(s).map(drop)?)))?;
         let mut results: Vec<_> =
             structures.iter().map(|s| (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()])).collect();
-        let energy = self.time(|| {
-            for ((graph, s), (sites, _)) in graphs.iter().zip(&structures).zip(&mut results) {
-                plan.site_energies(graph, &s.numbers, sites)?;
-            }
-            Ok(())
-        })?;
-        let forces = self.time(|| {
-            for ((graph, s), (sites, forces)) in graphs.iter().zip(&structures).zip(&mut results) {
-                plan.energy_forces_virial(graph, &s.numbers, sites, forces)?;
-            }
-            Ok(())
-        })?;
+        let [list, energy, forces] = match on_cpu {
+            true => self.time_graphs(&plan, &structures, &graphs, &mut results)?,
+            false => self.time_lists(&plan, &structures, &mut results)?,
+        };
         let rows = self.time_rows(&plan, &given)?;
-        let peak = first_peak.max(peak());
+        let peak = first_peak.zip(peak()).map(|(a, b)| f64::max(a, b));
 
         let n = (atoms * copies) as f64;
         let edges: usize = graphs.iter().map(Graph::n_edges).sum();
@@ -91,6 +87,10 @@ impl Bench {
         let (list, energy, forces) = (us(&list, n), us(&energy, n), us(&forces, n));
         let rows = rows.map(|t| us(&t, atoms as f64));
         let threads = rayon::current_num_threads();
+        let place = match plan.device() {
+            Device::Cpu => format!("{:?}", Isa::detect()),
+            Device::Cuda(index) => format!("CUDA device {index}"),
+        };
         let mut out = Output::new(None)?;
         if self.json {
             let value = json!({
@@ -98,7 +98,8 @@ impl Bench {
                 "atoms": n,
                 "edges_per_atom": edges as f64 / n,
                 "precision": format!("{:?}", plan.precision()).to_lowercase(),
-                "isa": format!("{:?}", Isa::detect()).to_lowercase(),
+                "isa": on_cpu.then(|| format!("{:?}", Isa::detect()).to_lowercase()),
+                "device": if on_cpu { "cpu".to_owned() } else { place },
                 "threads": threads,
                 "us_per_atom": forces[0],
                 "us_per_atom_median": forces[1],
@@ -111,17 +112,16 @@ impl Bench {
                 "nominal_flops_per_atom": flops / n,
                 "gflops": rate,
                 "fma_peak_gflops": peak,
-                "share_of_peak": rate / peak,
+                "share_of_peak": peak.map(|peak| rate / peak),
             });
             writeln!(out, "{value}")?;
         } else {
             writeln!(
                 out,
-                "{}: {n} atoms, {:.1} neighbours, {:?}, {:?}, {threads} thread(s)",
+                "{}: {n} atoms, {:.1} neighbours, {:?}, {place}, {threads} thread(s)",
                 model.spec().name,
                 edges as f64 / n,
-                plan.precision(),
-                Isa::detect()
+                plan.precision()
             )?;
             writeln!(out, "{:28} {:>9} {:>9}", "µs/atom", "shortest", "median")?;
             let sum = [forces[0] + list[0], forces[1] + list[1]];
@@ -136,14 +136,69 @@ impl Bench {
                 let times = times.map(|[a, b]| format!("{a:>9.3} {b:>9.3}"));
                 writeln!(out, "{what:28} {}", times.unwrap_or_else(|| "not measured: too large".into()))?;
             }
-            writeln!(
-                out,
-                "{:.1} nominal kflop/atom: {rate:.1} of {peak:.1} Gflop/s, {:.1} %",
-                flops / n * 1e-3,
-                100.0 * rate / peak
-            )?;
+            write!(out, "{:.1} nominal kflop/atom: {rate:.1} ", flops / n * 1e-3)?;
+            match peak {
+                Some(peak) => writeln!(out, "of {peak:.1} Gflop/s, {:.1} %", 100.0 * rate / peak)?,
+                None => writeln!(out, "Gflop/s")?,
+            }
         }
         out.finish()
+    }
+
+    /// Neighbour list, energies, and all of them with forces and virial, on the processor.
+    fn time_graphs(
+        &self,
+        plan: &Plan,
+        structures: &[Structure],
+        graphs: &[Graph],
+        results: &mut [Sites],
+    ) -> Result<[Times; 3]> {
+        let list = self.time(|| structures.iter().try_for_each(|s| Ok(plan.graph(s).map(drop)?)))?;
+        let energy = self.time(|| {
+            for ((graph, s), (sites, _)) in graphs.iter().zip(structures).zip(&mut *results) {
+                plan.site_energies(graph, &s.numbers, sites)?;
+            }
+            Ok(())
+        })?;
+        let forces = self.time(|| {
+            for ((graph, s), (sites, forces)) in graphs.iter().zip(structures).zip(&mut *results) {
+                plan.energy_forces_virial(graph, &s.numbers, sites, forces)?;
+            }
+            Ok(())
+        })?;
+        Ok([list, energy, forces])
+    }
+
+    /// The same with lists on the plan's device. That of the list is what energies take longer where it is built anew.
+    fn time_lists(&self, plan: &Plan, structures: &[Structure], results: &mut [Sites]) -> Result<[Times; 3]> {
+        let lists = || structures.iter().map(|_| plan.neighbours(0.0)).collect::<Result<Vec<_>, _>>();
+        let mut reused = lists()?;
+        let energy = self.time(|| {
+            for ((list, s), (sites, _)) in reused.iter_mut().zip(structures).zip(&mut *results) {
+                plan.structure_energies(list, s, sites)?;
+            }
+            Ok(())
+        })?;
+        let forces = self.time(|| {
+            for ((list, s), (sites, forces)) in reused.iter_mut().zip(structures).zip(&mut *results) {
+                plan.structure_energy_forces_virial(list, s, sites, forces)?;
+            }
+            Ok(())
+        })?;
+        // Without a skin a list holds for not even a small move.
+        let moved: Vec<_> = structures.iter().map(|s| s.clone().rattle(1e-6, 1)).collect();
+        let (mut built, mut turn) = (lists()?, false);
+        let both = self.time(|| {
+            turn = !turn;
+            let structures = if turn { &moved[..] } else { structures };
+            for ((list, s), (sites, _)) in built.iter_mut().zip(structures).zip(&mut *results) {
+                plan.structure_energies(list, s, sites)?;
+            }
+            Ok(())
+        })?;
+        let less = |both: f64, alone: f64| (both - alone).max(0.0);
+        let list = Times { shortest: less(both.shortest, energy.shortest), median: less(both.median, energy.median) };
+        Ok([list, energy, forces])
     }
 
     fn read(&self) -> Result<Vec<Structure>> {
