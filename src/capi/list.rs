@@ -1,29 +1,18 @@
 //! Neighbour lists on the device of a plan: for simulations, and the only way to arrays in the memory of a CUDA device.
 
-use super::buffer::{self, Outputs, as_vectors, or_own};
+use super::buffer::{self, input};
 use super::evaluate;
 use super::handle::Table;
 use super::plan::{PLANS, acerust_plan};
-use super::status::{Failure, Result, guard};
-use crate::plan::Neighbours;
+use super::status::{Failure, guard};
+use crate::shared::{Addresses, Outputs, Results, SharedList, atomic_numbers};
 use crate::structure::Structure;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A neighbour list on the device of the plan that made it, reused from call to call. One thread works with it at a time.
 #[allow(non_camel_case_types)]
 pub struct acerust_list(());
 
-struct List {
-    neighbours: Neighbours,
-    /// The structure of the last call; without positions where these are on the device.
-    structure: Structure,
-}
-
-static LISTS: Table<Mutex<List>> = Table::new("list");
-
-fn lock(list: &Arc<Mutex<List>>) -> MutexGuard<'_, List> {
-    list.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static LISTS: Table<SharedList> = Table::new("list");
 
 /// An empty neighbour list on the device of a plan. Calls build it, and keep it while no atom has moved by more than half the skin and
 /// atoms, cell and periodicity are the same.
@@ -36,8 +25,7 @@ pub unsafe extern "C" fn acerust_list_new(plan: *const acerust_plan, skin: f64, 
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        let neighbours = PLANS.get(plan)?.run(|plan| Ok(plan.neighbours(skin)?))?;
-        LISTS.insert(Mutex::new(List { neighbours, structure: Structure::default() }), out);
+        LISTS.insert(SharedList::new(&*PLANS.get(plan)?, skin)?, out);
         Ok(())
     })
 }
@@ -55,7 +43,7 @@ pub extern "C" fn acerust_list_free(list: *mut acerust_list) -> i32 {
 pub unsafe extern "C" fn acerust_list_builds(list: *const acerust_list, out: *mut usize) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        *buffer::result("out", out)? = lock(&LISTS.get(list)?).neighbours.builds();
+        *buffer::result("out", out)? = LISTS.get(list)?.builds();
         Ok(())
     })
 }
@@ -87,30 +75,18 @@ pub unsafe extern "C" fn acerust_list_energy_forces_virial(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let list = LISTS.get(list)?;
-        let mut list = lock(&list);
-        let List { neighbours, structure } = &mut *list;
-        evaluate::fill(structure, n_atoms, numbers, positions, cell, pbc)?;
+        let (list, plan) = (LISTS.get(list)?, PLANS.get(plan)?);
         let mut outputs = Outputs::default();
-        let energy = outputs.any("energy", energy, 1)?;
-        let site_energies = outputs.exactly("site_energies", site_energies, n_site_energies, n_atoms)?;
-        let forces = outputs.exactly("forces", forces, n_forces, 3 * n_atoms)?;
-        let virial = outputs.any("virial", virial, 9)?;
-        PLANS.get(plan)?.run(|plan| {
-            let (mut own_energies, mut own_forces) = (Vec::new(), Vec::new());
-            let site_energies = or_own(site_energies, &mut own_energies, n_atoms);
-            let total = if forces.is_none() && virial.is_none() {
-                plan.structure_energies(neighbours, structure, site_energies)?
-            } else {
-                let forces = as_vectors(or_own(forces, &mut own_forces, 3 * n_atoms));
-                let (total, found) =
-                    plan.structure_energy_forces_virial(neighbours, structure, site_energies, forces)?;
-                virial.into_iter().for_each(|v| v.copy_from_slice(found.as_flattened()));
-                total
-            };
-            energy.into_iter().for_each(|e| e[0] = total);
-            Ok(())
-        })
+        let energy = outputs.take("energy", energy, 1)?;
+        let results = Results {
+            site_energies: outputs.take("site_energies", site_energies, n_site_energies)?,
+            forces: outputs.take("forces", forces, n_forces)?,
+            virial: outputs.take("virial", virial, 9)?,
+        };
+        let fill = |structure: &mut _| evaluate::fill(structure, n_atoms, numbers, positions, cell, pbc);
+        let total = list.energy_forces_virial(&plan, fill, results)?;
+        energy.into_iter().for_each(|e| e[0] = total);
+        Ok(())
     })
 }
 
@@ -145,54 +121,23 @@ pub unsafe extern "C" fn acerust_list_device_energy_forces_virial(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let list = LISTS.get(list)?;
-        let mut list = lock(&list);
-        let List { neighbours, structure } = &mut *list;
-        evaluate::fill(structure, 0, std::ptr::null(), std::ptr::null(), cell, pbc)?;
-        evaluate::atomic_numbers(&mut structure.numbers, n_atoms, numbers)?;
+        let (list, plan) = (LISTS.get(list)?, PLANS.get(plan)?);
         let mut outputs = Outputs::default();
-        let energy = outputs.any("energy", energy, 1)?;
-        let virial = outputs.any("virial", virial, 9)?;
+        let energy = outputs.take("energy", energy, 1)?;
+        let virial = outputs.take("virial", virial, 9)?;
         if virial.is_some() && forces.is_null() {
             return Err(Failure::argument("the virial comes with forces alone, and forces is null"));
         }
-        let addresses = [positions.addr(), site_energies.addr(), forces.addr(), stream.addr()];
-        let (total, found) = PLANS.get(plan)?.run(|plan| on_device(plan, neighbours, structure, addresses))?;
+        let [positions, site_energies, forces, stream] =
+            [positions.addr(), site_energies.addr(), forces.addr(), stream.addr()].map(|a| a as u64);
+        let fill = |structure: &mut Structure| {
+            evaluate::fill(structure, 0, std::ptr::null(), std::ptr::null(), cell, pbc)?;
+            Ok::<_, Failure>(atomic_numbers(&mut structure.numbers, input("numbers", numbers, n_atoms)?)?)
+        };
+        let at = Addresses { positions, site_energies, forces, stream };
+        let (total, found) = list.device_energy_forces_virial(&plan, fill, at)?;
         energy.into_iter().for_each(|e| e[0] = total);
         virial.into_iter().for_each(|v| v.copy_from_slice(found.as_flattened()));
         Ok(())
     })
-}
-
-/// Addresses are those of positions, site energies, forces and the stream.
-#[cfg(feature = "cuda")]
-unsafe fn on_device(
-    plan: &crate::plan::Plan,
-    list: &mut Neighbours,
-    structure: &Structure,
-    addresses: [usize; 4],
-) -> Result<(f64, crate::plan::Virial)> {
-    let [positions, site_energies, forces, stream] = addresses.map(|a| a as u64);
-    let wanted = |address: u64| (address != 0).then_some(address);
-    let at = crate::plan::OnDevice {
-        numbers: &structure.numbers,
-        cell: structure.cell,
-        pbc: structure.pbc,
-        positions,
-        site_energies: wanted(site_energies),
-        forces: wanted(forces),
-        stream,
-    };
-    // SAFETY: the caller's word, as for all buffers.
-    Ok(unsafe { plan.device_energy_forces_virial(list, &at) }?)
-}
-
-#[cfg(not(feature = "cuda"))]
-unsafe fn on_device(
-    _: &crate::plan::Plan,
-    _: &mut Neighbours,
-    _: &Structure,
-    _: [usize; 4],
-) -> Result<(f64, crate::plan::Virial)> {
-    Err(Failure::argument("device addresses need a plan on a CUDA device"))
 }

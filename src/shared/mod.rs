@@ -4,12 +4,14 @@
 //! Buffers are flat, as callers have them; `None` is a result that is not wanted.
 
 mod graph;
+mod list;
 mod outputs;
 mod plan;
 mod sites;
 mod threads;
 
 pub use graph::{Edges, SharedGraph, atomic_numbers};
+pub use list::{Addresses, SharedList};
 pub use outputs::{Outputs, check};
 pub use plan::SharedPlan;
 pub use sites::{CommitteeResults, Results, Sites};
