@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: demo test demo-julia test test-gpu bench bench-gpu lint release julia-test
+.PHONY: demo demo-julia test test-gpu bench bench-stages bench-pace bench-gpu lint release julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -46,5 +46,15 @@ test-gpu:
 bench-gpu:
 	$(CARGO) run --release --quiet --example gpu
 
+# The table of benchmark/README.md.
 bench:
-	$(CARGO) bench
+	@$(CARGO) build --quiet --profile measure --example bench
+	@$(TARGET)/measure/examples/bench
+
+# Single stages; `make bench-stages ONLY=product` those of that name.
+bench-stages:
+	$(CARGO) bench --profile measure --quiet -- $(ONLY)
+
+# Against ML-PACE, which comes from PyPI.
+bench-pace: release
+	@python3 benchmark/pace.py $(ACERUST)

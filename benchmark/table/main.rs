@@ -1,0 +1,96 @@
+//! Times everything on the processor: a table, the targets, and `benchmark/results/<machine>.csv` and `.png`.
+//!
+//! Runs in the root of the repository, also as a binary that was built elsewhere. An argument sets the seconds spent on a
+//! model (default 1.5).
+
+mod machine;
+mod measure;
+// The reference is that of the tests.
+#[path = "../../test/naive/mod.rs"]
+mod naive;
+mod plot;
+mod report;
+mod row;
+mod structures;
+mod targets;
+
+use acerust::plan::Precision;
+use acerust::simd::Isa;
+use measure::Quantity::{self, *};
+use row::Row;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use structures::{crystal, silicon};
+
+const ALL: &[Quantity] = &[Energy, Forces, Single, Rows, List, Whole];
+const MODELS: [&str; 11] = [
+    "si_2_8",
+    "si_2_10",
+    "si_3_10",
+    "si_4_10",
+    "si_bench",
+    "si_fit",
+    "si_3_14",
+    "si_3_16",
+    "sio_o2",
+    "hea_bench",
+    "cu_4_14",
+];
+
+fn main() {
+    let seconds: f64 = std::env::args().nth(1).map_or(1.5, |s| s.parse().expect("a number of seconds"));
+    let start = Instant::now();
+    let machine = machine::name();
+    let rows = run(seconds);
+    let folder = PathBuf::from("benchmark/results");
+    let csv = folder.join(format!("{machine}.csv"));
+    let last = row::last(&csv);
+    report::print(&machine, &rows, &last);
+    println!("\n{} of {} targets met", targets::print(&rows), targets::COUNT);
+    row::write(&csv, &rows);
+    let png = csv.with_extension("png");
+    plot::draw(&png, &machine, &rows).expect("a plot");
+    println!("{} and {}, {:.0} s", csv.display(), png.display(), start.elapsed().as_secs_f64());
+}
+
+/// Everything that is measured. The peak of all rows is the highest that was seen meanwhile.
+fn run(seconds: f64) -> Vec<Row> {
+    let cores = machine::cores();
+    let one = measure::pool(1);
+    let isa = Isa::detect();
+    let mut peak = [0.0; 2];
+    let mut rows: Vec<Row> = Vec::new();
+    let mut add = |series: &str, model: &str, s, threads, quantities: &[Quantity], seconds| {
+        eprintln!("{series}: {model}, {threads} thread(s)");
+        for (peak, precision) in peak.iter_mut().zip([Precision::F64, Precision::F32]) {
+            *peak = one.install(|| acerust::bench::fma_peak(precision, isa)).max(*peak);
+        }
+        rows.push(measure::measure(series, model, &s, threads, quantities, seconds));
+    };
+    for model in MODELS {
+        let atoms = if matches!(model, "hea_bench" | "cu_4_14") { 500 } else { 512 };
+        add("models", model, crystal(model, atoms), 1, ALL, seconds);
+    }
+    for atoms in [8, 64, 512, 4096, 32_768] {
+        add("atoms", "si_bench", crystal("si_bench", atoms), 1, &[Forces, Rows, List, Whole], seconds / 2.0);
+    }
+    for species in 1..=5 {
+        add("species", "hea_bench", structures::alloy(species, 500), 1, &[Forces], seconds / 4.0);
+    }
+    for neighbours in [16, 28, 34, 70, 140] {
+        add("neighbours", "si_bench", silicon(512, neighbours as f64), 1, &[Forces], seconds / 4.0);
+    }
+    let powers = (0..).map(|k| 1 << k).take_while(|&n| n < cores);
+    for threads in powers.chain([cores]) {
+        add("threads", "si_bench", crystal("si_bench", 100_000), threads, &[Forces], seconds);
+    }
+    for row in &mut rows {
+        (row.peak, row.peak_f32) = (measure::short(peak[0]), measure::short(peak[1]));
+    }
+    rows
+}
+
+/// A file of this repository.
+pub fn model_file(name: &str) -> PathBuf {
+    Path::new("benchmark/models").join(format!("{name}.json"))
+}

@@ -1,0 +1,170 @@
+//! Times of one model on one structure.
+
+use crate::row::Row;
+use crate::structures::crystal;
+use crate::{model_file, naive};
+use acerust::bench::nominal_flops;
+use acerust::graph::Graph;
+use acerust::matrix::MatrixMut;
+use acerust::model::Model;
+use acerust::model::spec::{AceSpec, PartSpec};
+use acerust::plan::{self, Device, Plan, Precision};
+use acerust::simd::Isa;
+use acerust::structure::Structure;
+use cpu_time::ThreadTime;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Quantity {
+    Energy,
+    Forces,
+    Single,
+    Rows,
+    List,
+    Whole,
+}
+
+/// Nominal operations an atom, energy and forces, as other codes' figures were related to them: thousands.
+const PEERS: [(&str, f64); 4] = [("si_2_8", 16.7), ("si_3_10", 22.7), ("si_bench", 37.7), ("si_3_16", 89.0)];
+
+pub fn pool(threads: usize) -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool")
+}
+
+type Task<'a> = Box<dyn FnMut() + Send + 'a>;
+
+pub fn measure(series: &str, name: &str, s: &Structure, threads: usize, quantities: &[Quantity], seconds: f64) -> Row {
+    let model = Model::load(model_file(name)).expect("a benchmark model");
+    let plans = [Precision::F64, Precision::F32].map(|p| Plan::new(&model, Device::Cpu, p).expect("a plan"));
+    let graph = plans[0].graph(s).expect("a graph");
+    let tasks = quantities.iter().map(|&q| task(q, &plans, &graph, s)).collect();
+    let clock = if series == "threads" { Clock::Wall } else { Clock::Processor };
+    let times = pool(threads).install(|| shortest(tasks, clock, seconds));
+    let n = s.n_atoms() as f64;
+    let time = |q| quantities.iter().position(|&x| x == q).map(|k| short(times[k] * 1e6 / n));
+    let ace = model.spec().parts.iter().find_map(|p| if let PartSpec::Ace(ace) = p { Some(ace) } else { None });
+    let ace = ace.expect("a many-body part");
+    Row {
+        series: series.into(),
+        model: name.into(),
+        order: ace.order(),
+        degree: degree(ace),
+        species: s.numbers.iter().collect::<BTreeSet<_>>().len(),
+        atoms: s.n_atoms(),
+        neighbours: short(graph.n_edges() as f64 / n),
+        threads,
+        isa: format!("{:?}", Isa::detect()),
+        energy: time(Quantity::Energy),
+        forces: time(Quantity::Forces).expect("forces are always measured"),
+        forces_f32: time(Quantity::Single),
+        rows: time(Quantity::Rows),
+        list: time(Quantity::List),
+        whole: time(Quantity::Whole),
+        naive: quantities.contains(&Quantity::Energy).then(|| reference(&model, &plans[0])),
+        kflop: short(nominal_flops(&model, &graph) / n * 1e-3),
+        kflop_peers: PEERS.iter().find(|p| p.0 == name && series != "neighbours").map(|p| p.1),
+        peak: 0.0,
+        peak_f32: 0.0,
+    }
+}
+
+/// One evaluation of a quantity, with its results.
+fn task<'a>(quantity: Quantity, plans: &'a [Plan; 2], graph: &'a Graph, s: &'a Structure) -> Task<'a> {
+    let n = s.n_atoms();
+    let [double, single] = plans;
+    let mut sites = vec![0.0; n];
+    let mut forces = vec![[0.0; 3]; n];
+    let mut evaluate = move |plan: &Plan, graph: &Graph| {
+        plan.energy_forces_virial(graph, &s.numbers, &mut sites, &mut forces).expect("energy and forces");
+    };
+    let list = || double.graph(s).expect("a graph");
+    match quantity {
+        Quantity::Energy => {
+            let mut sites = vec![0.0; n];
+            Box::new(move || {
+                double.site_energies(graph, &s.numbers, &mut sites).expect("energies");
+            })
+        }
+        Quantity::Forces => Box::new(move || evaluate(double, graph)),
+        Quantity::Single => Box::new(move || evaluate(single, graph)),
+        Quantity::List => Box::new(move || drop(list())),
+        Quantity::Whole => Box::new(move || evaluate(double, &list())),
+        Quantity::Rows => {
+            let columns = double.length_basis();
+            let matrix = |rows: usize| (rows, vec![0.0; rows * columns]);
+            let mut data = [matrix(1), matrix(3 * n), matrix(9)];
+            Box::new(move || {
+                let [energy, forces, virial] =
+                    data.each_mut().map(|(rows, data)| Some(MatrixMut::rows(data, *rows, columns).expect("a matrix")));
+                double.assemble(graph, &s.numbers, &mut plan::Rows { energy, forces, virial }).expect("rows");
+            })
+        }
+    }
+}
+
+/// On one thread time of the processor, in which other programs do not take part; else time on the wall.
+#[derive(Clone, Copy)]
+enum Clock {
+    Processor,
+    Wall,
+}
+
+impl Clock {
+    /// Seconds that `task` takes.
+    fn time(self, task: &mut Task) -> f64 {
+        let (processor, wall) = (ThreadTime::now(), Instant::now());
+        task();
+        let elapsed = match self {
+            Clock::Processor => processor.elapsed(),
+            Clock::Wall => wall.elapsed(),
+        };
+        elapsed.as_secs_f64()
+    }
+}
+
+/// The shortest time of each task. They take turns, so that a disturbance meets all; a turn is long enough for the
+/// task to find its caches again.
+fn shortest(mut tasks: Vec<Task>, clock: Clock, seconds: f64) -> Vec<f64> {
+    const TURN: Duration = Duration::from_millis(15);
+    let mut best = vec![f64::INFINITY; tasks.len()];
+    tasks.iter_mut().for_each(|task| task());
+    let (start, mut turns) = (Instant::now(), 0);
+    while turns < 3 || start.elapsed().as_secs_f64() < seconds {
+        for (task, best) in tasks.iter_mut().zip(&mut best) {
+            let turn = Instant::now();
+            while turn.elapsed() < TURN {
+                *best = clock.time(task).min(*best);
+            }
+        }
+        turns += 1;
+    }
+    best
+}
+
+/// µs an atom of the naive reference, on one conventional cell; its energy has to be the same.
+fn reference(model: &Model, plan: &Plan) -> f64 {
+    let cell = crystal(&model.spec().name, 1);
+    let start = ThreadTime::now();
+    let answer = naive::evaluate(model.spec(), &cell);
+    let time = short(start.elapsed().as_secs_f64() * 1e6 / cell.n_atoms() as f64);
+    let energy = plan.energy(&plan.graph(&cell).expect("a graph"), &cell.numbers).expect("an energy");
+    let error = (energy - answer.energy()).abs();
+    assert!(error < 1e-9 * answer.scale.site_energy, "{}: the energy is wrong by {error} eV", model.spec().name);
+    time
+}
+
+/// The largest `Σ n + 1.5 l` of a product.
+fn degree(ace: &AceSpec) -> f64 {
+    let level = |&v: &u32| {
+        let [n, l] = ace.radial.spec[ace.a[v as usize][0] as usize];
+        f64::from(n) + 1.5 * f64::from(l)
+    };
+    ace.c.cols.iter().map(|&k| ace.aa[k as usize].iter().map(level).sum()).fold(0.0, f64::max)
+}
+
+/// Four digits: what a time is worth.
+pub fn short(x: f64) -> f64 {
+    format!("{x:.3e}").parse().expect("a number")
+}
