@@ -37,7 +37,9 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
 
 julia-test:
-	@JULIA=$(JULIA) julia/test/run.sh
+	@$(CARGO) build --quiet --lib
+	@JULIA=$(JULIA) ACERUST_LIBRARY=$${ACERUST_LIBRARY:-$(abspath $(TARGET))/debug/libacerust.$(if $(filter Darwin,$(shell uname)),dylib,so)} \
+		julia/test/run.sh
 
 # On a machine with a CUDA device.
 test-gpu:
