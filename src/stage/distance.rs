@@ -19,6 +19,12 @@ pub struct Distances<V> {
     pub de: V,
 }
 
+impl<V: Lanes> Default for Distances<V> {
+    fn default() -> Self {
+        Distances { y: V::zero(), dy: V::zero(), e: V::zero(), de: V::zero() }
+    }
+}
+
 /// The parameters of all ordered species pairs, laid out for `V`.
 pub struct Distance<T> {
     n_species: usize,
@@ -29,8 +35,8 @@ pub struct Distance<T> {
 struct Uniform<T> {
     pin: u32,
     pcut: u32,
-    /// `rin`, `1/(req − rin)`, `a`, `b0`, `b1` of each pair.
-    transforms: Vec<[T; 5]>,
+    /// `rin`, `1/(req − rin)`, `a`, `b1` of each pair, then what `y` is measured from: see [`Reference`].
+    transforms: Vec<[T; 7]>,
     envelope: Envelope,
     /// Up to four numbers of each pair, as the kind of envelope has them.
     envelopes: Vec<[T; 4]>,
@@ -38,12 +44,31 @@ struct Uniform<T> {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Envelope {
-    /// `x1`, `x2`, `s`.
+    /// `y₀ − x1`, `x2 − y₀`, `s`.
     Poly2sx { p1: u32, p2: u32 },
     /// `1/rcut`, `rcut`.
     Poly1sr { p: u32 },
-    /// `1/r0`, `r0`, `c^(−p)`, `p c^(−p−1)`; the cutoff is where the envelope and its slope vanish.
+    /// `rcut`, `c^(−p)/rcut`, `p c^(−p−1)/r0` with `c = rcut/r0`.
     Ace1Poly1sr { p: u32 },
+}
+
+/// The bound `y₀` that `y` approaches as `r` grows, where envelopes vanish, and the `x₀` it belongs to.
+///
+/// `y = y₀ + b1 (x − x₀)` keeps digits of the difference that `b0 + b1 x` loses, which counts in single precision.
+struct Reference {
+    x: f64,
+    y: f64,
+}
+
+impl Reference {
+    fn new(t: &TransformSpec, envelope: &EnvelopeSpec) -> Reference {
+        let (x1, x2) = match *envelope {
+            EnvelopeSpec::Poly2sx { x1, x2, .. } => (x1, x2),
+            _ => (-1.0, 1.0),
+        };
+        let y = if t.b1 < 0.0 { x2 } else { x1 };
+        Reference { x: (y - t.b0) / t.b1, y }
+    }
 }
 
 impl<T: Real> Distance<T> {
@@ -57,19 +82,26 @@ impl<T: Real> Distance<T> {
         let same = radial.transforms.iter().all(|t| (t.pin, t.pcut) == (pin, pcut))
             && radial.envelopes.iter().all(|e| envelope_numbers(e).0 == envelope);
         // Without branches the slope has powers that may overflow where the transform does not.
-        let (p, k) = (pin.max(pcut) as i32, pin.abs_diff(pcut) as i32);
+        let (p, k) = (pin as i32, (pin - pcut) as i32);
         let highest = |t: &TransformSpec| p as f64 * (MAX_CUTOFF / (t.req - t.rin)).powi(p - 1 + k);
         let finite = radial.transforms.iter().all(|t| T::of(highest(t)).to_f64().is_finite());
+        let by_pair = || radial.transforms.iter().zip(&radial.envelopes);
         (same && finite).then(|| Uniform {
             pin,
             pcut,
-            transforms: radial
-                .transforms
-                .iter()
-                .map(|t| [t.rin, 1.0 / (t.req - t.rin), t.a, t.b0, t.b1].map(T::of))
+            transforms: by_pair()
+                .map(|(t, e)| {
+                    let Reference { x, y } = Reference::new(t, e);
+                    [t.rin, 1.0 / (t.req - t.rin), t.a, t.b1, 1.0 - x, t.a * x, y].map(T::of)
+                })
                 .collect(),
             envelope,
-            envelopes: radial.envelopes.iter().map(|e| envelope_numbers(e).1.map(T::of)).collect(),
+            envelopes: by_pair()
+                .map(|(t, e)| match (envelope_numbers(e), Reference::new(t, e).y) {
+                    ((Envelope::Poly2sx { .. }, [x1, x2, s, _]), y) => [y - x1, x2 - y, s, 0.0].map(T::of),
+                    ((_, numbers), _) => numbers.map(T::of),
+                })
+                .collect(),
         })
     }
 
@@ -87,60 +119,69 @@ impl<T: Real> Distance<T> {
             }
         };
         let (r, inv_r) = (block.r[s], block.inv_r[s]);
-        let (y, dy) = uniform.transform(r, transform);
-        let (e, de) = uniform.envelope(r, inv_r, y, dy, envelope);
+        let (difference, y, dy) = uniform.transform(r, transform);
+        let (e, de) = uniform.envelope(r, inv_r, difference, dy, envelope);
         let mask = block.mask[s];
         Distances { y, dy, e: e * mask, de: de * mask }
     }
 }
 
 impl<T: Real> Uniform<T> {
+    /// `y − y₀`, `y` and its derivative.
     #[inline(always)]
-    fn transform<V: Lanes<Real = T>>(&self, r: V, [rin, ds, a, b0, b1]: [V; 5]) -> (V, V) {
+    fn transform<V: Lanes<Real = T>>(&self, r: V, [rin, ds, a, b1, rest, ax, y0]: [V; 7]) -> (V, V, V) {
         let (zero, one) = (V::zero(), V::splat(T::of(1.0)));
         let s = (r - rin) * ds;
         let inside = s.max(zero);
         // x = 1/(1 + a s^p/(1 + s^k)) over one common denominator.
-        let (p, k) = (self.pin.max(self.pcut), self.pin.abs_diff(self.pcut));
+        let (p, k) = (self.pin, self.pin - self.pcut);
         let (low, sk) = (power(inside, p - 1), power(inside, k));
-        let top = one + sk;
-        let inv = one.div(a.mul_add(low * inside, top));
-        let y = b1.mul_add(top * inv, b0);
+        let (sp, top) = (low * inside, one + sk);
+        let inv = one.div(a.mul_add(sp, top));
+        let difference = b1 * rest.mul_add(top, -(ax * sp)) * inv;
+        let y = y0 + difference;
         let slope = top * V::splat(T::of(p as f64)) - sk * V::splat(T::of(k as f64));
         let dy = -(b1 * a * ds) * (low * slope) * (inv * inv);
         // Constant up to rin, and where the transform is clamped.
         let dy = zero.select_lt(s, dy, zero);
         let dy = one.select_lt(y * y, zero, dy);
-        (-(-(y.max(-one))).max(-one), dy)
+        (difference, -(-(y.max(-one))).max(-one), dy)
     }
 
     #[inline(always)]
-    fn envelope<V: Lanes<Real = T>>(&self, r: V, inv_r: V, y: V, dy: V, [c0, c1, c2, c3]: [V; 4]) -> (V, V) {
+    fn envelope<V: Lanes<Real = T>>(&self, r: V, inv_r: V, difference: V, dy: V, [c0, c1, c2, _]: [V; 4]) -> (V, V) {
         let (zero, one) = (V::zero(), V::splat(T::of(1.0)));
         let number = |x: u32| V::splat(T::of(x as f64));
         match self.envelope {
             Envelope::Poly2sx { p1, p2 } => {
-                let (a, b) = ((y - c0).max(zero), (c1 - y).max(zero));
+                let (a, b) = ((c0 + difference).max(zero), (c1 - difference).max(zero));
                 let (am, bm) = (power(a, p1 - 1), power(b, p2 - 1));
                 let (scaled, ab) = (c2 * (am * bm), a * b);
                 let slope = scaled * (number(p1) * b - number(p2) * a) * dy;
                 (scaled * ab, zero.select_lt(ab, slope, zero))
             }
+            // With u = rcut/r both have the factor (u − 1)², which differences of powers would lose close to the cutoff.
             Envelope::Poly1sr { p } => {
-                let (t, inv_t) = (r * c0, inv_r * c1);
-                let (q, rest) = (power(inv_t, p), one - t);
-                let slope = -(c0 * (number(p) * (q * inv_t)).mul_add(rest, q - one));
-                let inside = |x: V| t.select_lt(one, x, zero);
-                (inside((q - one) * rest), inside(slope))
+                let (gap, u) = ((c1 - r).max(zero), inv_r * c1);
+                let (mut sum, mut q) = (zero, one);
+                for _ in 0..p {
+                    (sum, q) = (sum + q, q * u);
+                }
+                // u^p − 1 = (u − 1) Σ_k u^k
+                let (rest, above) = (gap * c0, gap * inv_r * sum);
+                let slope = -(c0 * (number(p) * (q * u)).mul_add(rest, above));
+                (above * rest, slope)
             }
             Envelope::Ace1Poly1sr { p } => {
-                let (t, inv_t) = (r * c0, inv_r * c1);
-                let q = power(inv_t, p);
-                // c = rcut/r0 from p c^(−p−1) / c^(−p) = p / c.
-                let c = (number(p) * c2).div(c3);
-                let inside = |x: V| t.select_lt(c, x, zero);
-                let slope = (c3 - number(p) * (q * inv_t)) * c0;
-                (inside(c3.mul_add(t - c, q - c2)), inside(slope))
+                let (gap, u) = ((c0 - r).max(zero), inv_r * c0);
+                let (mut sum, mut sums, mut q) = (zero, zero, one);
+                for _ in 0..p {
+                    (sum, q) = (sum + q, q * u);
+                    sums = sums + sum;
+                }
+                // u^p − 1 − p (1 − 1/u) = (u − 1)²/u Σ_k (p − k) u^k
+                let v = gap * inv_r;
+                (c1 * (v * gap) * sums, -(c2 * v * (sum + q)))
             }
         }
     }
@@ -152,7 +193,7 @@ fn envelope_numbers(spec: &EnvelopeSpec) -> (Envelope, [f64; 4]) {
         EnvelopeSpec::Poly1sr { rcut, p } => (Envelope::Poly1sr { p }, [1.0 / rcut, rcut, 0.0, 0.0]),
         EnvelopeSpec::Ace1Poly1sr { rcut, r0, p } => {
             let (c, n) = (rcut / r0, p as i32);
-            (Envelope::Ace1Poly1sr { p }, [1.0 / r0, r0, c.powi(-n), n as f64 * c.powi(-n - 1)])
+            (Envelope::Ace1Poly1sr { p }, [rcut, c.powi(-n) / rcut, n as f64 * c.powi(-n - 1) / r0, 0.0])
         }
     }
 }

@@ -15,25 +15,29 @@ pub struct Dual {
 impl TransformSpec {
     /// `y(r)`, the generalised Agnesi transform.
     pub fn eval(&self, r: f64) -> Dual {
+        let y = self.unclamped(r);
+        if y.value.abs() > 1.0 {
+            return Dual { value: y.value.clamp(-1.0, 1.0), slope: 0.0 };
+        }
+        y
+    }
+
+    /// As [`TransformSpec::eval`], also where it leaves [−1, 1].
+    pub fn unclamped(&self, r: f64) -> Dual {
         if r <= self.rin {
-            return Dual { value: (self.b1 + self.b0).clamp(-1.0, 1.0), slope: 0.0 };
+            return Dual { value: self.b1 + self.b0, slope: 0.0 };
         }
         let ds = 1.0 / (self.req - self.rin);
         let s = (r - self.rin) * ds;
-        // s^pin / (1 + s^(pin − pcut)), written so that no exponent is negative.
-        let p = self.pin.max(self.pcut) as i32;
-        let k = (self.pin as i32 - self.pcut as i32).abs();
+        // d = s^pin / (1 + s^(pin − pcut))
+        let (p, k) = (self.pin as i32, (self.pin - self.pcut) as i32);
         let (sp, sk) = (s.powi(p - 1), s.powi(k));
         let q = 1.0 / (1.0 + sk);
         let d = sp * s * q;
         // No square of s^k, which may overflow where y does not.
         let dd = sp * q * (p as f64 - k as f64 * (sk * q));
         let x = 1.0 / (1.0 + self.a * d);
-        let y = self.b1 * x + self.b0;
-        if y.abs() > 1.0 {
-            return Dual { value: y.clamp(-1.0, 1.0), slope: 0.0 };
-        }
-        Dual { value: y, slope: -self.b1 * self.a * dd * ds * x * x }
+        Dual { value: self.b1 * x + self.b0, slope: -self.b1 * self.a * dd * ds * x * x }
     }
 }
 
@@ -52,24 +56,31 @@ impl EnvelopeSpec {
                 let slope = s * (p1 as f64 * a.powi(p1 - 1) * bp - p2 as f64 * ap * b.powi(p2 - 1));
                 Dual { value: s * ap * bp, slope: slope * y.slope }
             }
+            // With u = rcut/r both have the factor (u − 1)², which differences of powers would lose close to the cutoff.
             EnvelopeSpec::Poly1sr { rcut, p } => {
-                if r >= rcut {
-                    return ZERO;
-                }
-                let (s, p) = (r / rcut, p as i32);
-                let q = s.powi(-p);
-                Dual { value: (q - 1.0) * (1.0 - s), slope: (-(p as f64) * q / s * (1.0 - s) - (q - 1.0)) / rcut }
+                let (gap, u) = ((rcut - r).max(0.0), rcut / r);
+                let [sum, _] = sums_of_powers(u, p);
+                // u^p − 1 = (u − 1) Σ_k u^k
+                let (rest, above) = (gap / rcut, gap / r * sum);
+                Dual { value: above * rest, slope: -(p as f64 * u.powi(p as i32 + 1) * rest + above) / rcut }
             }
             EnvelopeSpec::Ace1Poly1sr { rcut, r0, p } => {
-                if r >= rcut {
-                    return ZERO;
-                }
-                let (s, c, p) = (r / r0, rcut / r0, p as i32);
-                let (q, qc) = (s.powi(-p), p as f64 * c.powi(-p - 1));
-                Dual { value: q - c.powi(-p) + qc * (s - c), slope: (-(p as f64) * q / s + qc) / r0 }
+                let (gap, u, c, n) = ((rcut - r).max(0.0), rcut / r, rcut / r0, p as i32);
+                let [sum, sums] = sums_of_powers(u, p);
+                // u^p − 1 − p (1 − 1/u) = (u − 1)²/u Σ_k (p − k) u^k
+                let value = c.powi(-n) * (gap / r) * (gap / rcut) * sums;
+                Dual { value, slope: -(n as f64) * c.powi(-n - 1) / r0 * (gap / r) * (sum + u.powi(n)) }
             }
         }
     }
+}
+
+/// `Σ_k u^k` and `Σ_k (p − k) u^k` for `k < p`.
+fn sums_of_powers(u: f64, p: u32) -> [f64; 2] {
+    (0..p).fold([0.0; 2], |[sum, sums], k| {
+        let sum = sum + u.powi(k as i32);
+        [sum, sums + sum]
+    })
 }
 
 /// The functions that multiply the envelope, as rows of a matrix: `Σ_q w_q(y) · row_q`.

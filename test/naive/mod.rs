@@ -132,11 +132,14 @@ impl Answer {
 
 /// Evaluates the model on a structure.
 pub fn evaluate(model: &ModelSpec, s: &Structure) -> Answer {
+    evaluate_edges(model, s, edges(s, model.parts.iter().map(PartSpec::rcut).fold(0.0, f64::max)))
+}
+
+/// Evaluates the model on these edges between the atoms of a structure.
+pub fn evaluate_edges(model: &ModelSpec, s: &Structure, edges: Vec<Edge>) -> Answer {
     let n_species = model.species.len();
     let species: Vec<usize> =
         s.numbers.iter().map(|z| model.species.iter().position(|x| x == z).expect("a species of the model")).collect();
-    let rcut = model.parts.iter().map(PartSpec::rcut).fold(0.0, f64::max);
-    let edges = edges(s, rcut);
     let (n, n_edges) = (s.n_atoms(), edges.len());
     let mut answer = Answer {
         site_energies: vec![0.0; n],

@@ -17,7 +17,7 @@ pub(super) fn radial(radial: &RadialSpec, n_species: usize, n_functions: usize, 
         transform(t, rcut).at(|| format!("transforms[{i}]."))?;
     }
     for (i, (e, t)) in radial.envelopes.iter().zip(&radial.transforms).enumerate() {
-        envelope(e, y(t, rcut), rcut).at(|| format!("envelopes[{i}]."))?;
+        envelope(e, t.unclamped(rcut).value, rcut).at(|| format!("envelopes[{i}]."))?;
     }
     functions(&radial.functions, n_species * n_species, n_functions).at(|| "functions.".into())
 }
@@ -45,18 +45,10 @@ fn transform(t: &TransformSpec, rcut: f64) -> Check {
         return Err("b1: 0 takes all distances to one y".into());
     }
     // An overflow in s^pin would make every distance beyond it meaningless.
-    if !y(t, rcut).is_finite() {
+    if !t.unclamped(rcut).value.is_finite() {
         return Err(format!("req: y is not finite at the cutoff, {rcut} Å"));
     }
     Ok(())
-}
-
-/// The transformed distance before it is clamped to [−1, 1].
-fn y(t: &TransformSpec, r: f64) -> f64 {
-    let s = (r - t.rin) / (t.req - t.rin);
-    let x =
-        if s <= 0.0 { 1.0 } else { 1.0 / (1.0 + t.a * s.powi(t.pin as i32) / (1.0 + s.powi((t.pin - t.pcut) as i32))) };
-    t.b1 * x + t.b0
 }
 
 /// Radial functions have to vanish at the cutoff of their part: an energy that jumps where an edge appears has no forces.
