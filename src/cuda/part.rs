@@ -177,7 +177,7 @@ fn shells(program: &Program) -> String {
 /// The products, depth first; or the arrays that say the same.
 fn products(program: &Program) -> String {
     let trie = &program.trie;
-    let n = trie.n_nodes();
+    let n = trie.nodes.len();
     if trie.n_coefficients() <= WRITTEN_OUT {
         let mut children = vec![Vec::new(); n];
         (1..n).for_each(|k| children[trie.nodes[k].parent as usize].push(k));
@@ -201,7 +201,7 @@ fn products(program: &Program) -> String {
 fn write_out(trie: &crate::stage::product::Trie, children: &[Vec<usize>], k: usize, depth: usize, c: &mut String) {
     let node = &trie.nodes[k];
     for leaf in node.first..node.last {
-        let (slot, v) = (trie.n_nodes() + leaf as usize, trie.leaves[leaf as usize]);
+        let (slot, v) = (trie.nodes.len() + leaf as usize, trie.leaves[leaf as usize]);
         write!(c, " LEAF({depth}, {slot}, {v})").expect("writing to a string");
     }
     for &child in &children[k] {

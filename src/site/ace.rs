@@ -1,20 +1,18 @@
 //! The many-body model: `E_i = Σ_k c[z_i, k] AA_k`, `B_b = Σ_k C[b, k] AA_k`.
 
+use super::pooling::Pooling;
 use super::{Part, RadialMode, Scratch, reals, room};
 use crate::model::spec::{AceSpec, HarmonicsKind};
 use crate::simd::Lanes;
 use crate::stage::angular::{Angular, n_harmonics};
-use crate::stage::block::{Block, MAX_SPECIES_BY_SLOT};
+use crate::stage::block::Block;
 use crate::stage::couple::Coupling;
 use crate::stage::mix;
 use crate::stage::pool::{self, Shell, Slots};
 use crate::stage::product::Trie;
 use crate::stage::radial::Radial;
-use crate::stage::rows::Rows;
+use crate::stage::rows::{CHUNK, Rows};
 use crate::stage::table::Table;
-
-/// Slots whose radial functions and harmonics are pooled while they are in the first cache.
-const CHUNK: usize = 16;
 
 /// A many-body model compiled for evaluation, free of device and precision.
 ///
@@ -93,14 +91,6 @@ impl Program {
         }
     }
 
-    /// Does it take less arithmetic to pool the `n_q` polynomials than to evaluate and pool the radial functions?
-    fn prefers_polynomials(&self, n_q: usize) -> bool {
-        // Fused products an edge, for energy and gradient.
-        let functions = 2 * self.radial.n_t * n_q + 3 * self.n_a;
-        let polynomials = 3 * n_q * n_harmonics(self.lmax);
-        self.n_species <= MAX_SPECIES_BY_SLOT && polynomials < functions
-    }
-
     /// `c[z, ·] = Σ_b W[z, b] C[b, ·]` in the order of the trie, from weights (n_species · n_basis).
     pub fn fold(&self, weights: &[f64]) -> Vec<f64> {
         let n = self.trie.n_coefficients();
@@ -120,8 +110,9 @@ pub(crate) struct Ace<V: Lanes> {
     program: Program,
     rows: Rows<V>,
     angular: Angular<V>,
-    /// For energies the polynomials are pooled, and mixed into `A` afterwards.
-    raw: bool,
+    /// What is pooled for energies, and for the basis.
+    energies: Pooling,
+    functions: Pooling,
     /// Folded coefficients, (n_readouts, n_species, n_coefficients).
     folded: Vec<Vec<V::Real>>,
 }
@@ -130,50 +121,49 @@ impl<V: Lanes> Ace<V> {
     pub fn new(n_species: usize, spec: &AceSpec, mode: RadialMode) -> Ace<V> {
         let program = Program::new(n_species, spec);
         let table = Table::for_mode(&program.radial, program.rcut, mode);
+        let functions = Pooling::functions(&program);
+        let energies = if table.is_some() { functions.clone() } else { Pooling::cheapest(&program) };
         let rows = Rows::new(program.radial.clone(), table);
-        let raw = rows.are_polynomials() && program.prefers_polynomials(rows.n_terms());
-        Ace { rows, angular: Angular::new(program.lmax, program.spherical), raw, folded: Vec::new(), program }
+        let angular = Angular::new(program.lmax, program.spherical);
+        Ace { rows, angular, energies, functions, folded: Vec::new(), program }
     }
 
-    /// Functions of a slot, padding included: polynomials where they are pooled (`raw`), else `R_t`.
-    fn stride(&self, raw: bool) -> usize {
-        if raw { self.rows.n_terms() } else { self.rows.stride() }
+    /// Functions of a slot, padding included.
+    fn stride(&self, pooling: &Pooling) -> usize {
+        if pooling.has_polynomials() { pooling.n_q + pooling.columns.len() } else { self.rows.stride() }
     }
 
     /// Functions, harmonics and `A`. Where `KEEP`, those of all slots stay in `ws`, with derivatives.
-    fn forward<const KEEP: bool>(&self, raw: bool, block: &Block<V>, ws: &mut Scratch<V>) {
+    fn forward<const KEEP: bool>(&self, pooling: &Pooling, block: &Block<V>, ws: &mut Scratch<V>) {
         let p = &self.program;
-        let (stride, n_y) = (self.stride(raw), n_harmonics(p.lmax));
-        let kept = if KEEP { block.n_slots } else { CHUNK };
+        let (stride, n_y) = (self.stride(pooling), n_harmonics(p.lmax));
+        // Radial functions come for pairs of slots.
+        let kept = if KEEP { block.n_slots + 1 } else { CHUNK };
         let r = room(&mut ws.r, stride * kept, V::zero());
         let dr = room(&mut ws.dr, stride * kept, V::zero());
         let y = room(&mut ws.y, n_y * kept, V::zero());
-        let a = room(&mut ws.a, p.n_a, V::zero());
-        let pooled = room(&mut ws.pooled, if raw { stride * n_y } else { 0 }, V::zero());
+        let a = room(&mut ws.a, p.n_a + pooling.n_mixed, V::zero());
         a.fill(V::zero());
         for segment in &block.segments {
-            pooled.fill(V::zero());
+            let pair = block.species * p.n_species + segment.species;
+            a[p.n_a..].fill(V::zero());
             for start in segment.slots.clone().step_by(CHUNK) {
                 let slots = start..(start + CHUNK).min(segment.slots.end);
                 let (at, n) = (if KEEP { start } else { 0 }, slots.len());
-                let (r, dr) = (&mut r[at * stride..][..n * stride], &mut dr[at * stride..][..n * stride]);
+                let (r, dr) = (&mut r[at * stride..], &mut dr[at * stride..]);
                 let y = &mut y[at * n_y..][..n * n_y];
-                if raw {
-                    self.rows.polynomials_of_slots::<KEEP>(block, slots.clone(), r, dr);
+                if pooling.has_polynomials() {
+                    let (at, what) = ((pair, slots.clone()), (pooling.n_q, pooling.columns.clone()));
+                    self.rows.polynomials_of_slots::<KEEP>(block, at, what, &mut ws.rows, r, dr);
                 } else {
                     self.rows.eval_slots::<KEEP>(block, slots.clone(), &mut ws.rows, r, dr);
                 }
                 self.angular.eval_slots(block, slots, y);
-                let slots = Slots { r, dr, y, n_q: stride, n_y };
-                if raw {
-                    mix::pool(slots, n, pooled);
-                } else {
-                    pool::pool(&p.shells, slots, n, a);
-                }
+                pool::pool(&pooling.shells, Slots { r, dr, y, n_r: stride, n_y }, n, a);
             }
-            if raw {
-                let w = self.rows.mixing(block.species * p.n_species + segment.species);
-                mix::mix(&p.shells, w, n_y, pooled, a);
+            if pooling.n_mixed > 0 {
+                let (a, pooled) = a.split_at_mut(p.n_a);
+                mix::mix(&pooling.mixed, self.rows.weights_of(pair), pooled, a);
             }
         }
     }
@@ -189,26 +179,22 @@ impl<V: Lanes> Ace<V> {
 
     #[inline(always)]
     fn backward_inner(&self, block: &Block<V>, ws: &mut Scratch<V>, gradient: &mut [[V; 3]]) {
-        let p = &self.program;
-        let raw = self.raw;
-        let (stride, n_y) = (self.stride(raw), n_harmonics(p.lmax));
+        let (p, pooling) = (&self.program, &self.energies);
+        let (stride, n_y) = (self.stride(pooling), n_harmonics(p.lmax));
         let y_bar = room(&mut ws.y_bar, n_y, V::zero());
         // Shells need not exist for every l, and another part may have left its adjoint.
         y_bar.fill(V::zero());
-        let pooled_bar = room(&mut ws.pooled, if raw { stride * n_y } else { 0 }, V::zero());
-        let slots = Slots { r: &ws.r, dr: &ws.dr, y: &ws.y, n_q: stride, n_y };
+        let a_bar = &mut ws.a_bar[..p.n_a + pooling.n_mixed];
+        let slots = Slots { r: &ws.r, dr: &ws.dr, y: &ws.y, n_r: stride, n_y };
         for segment in &block.segments {
-            if raw {
-                let w = self.rows.mixing(block.species * p.n_species + segment.species);
-                mix::mix_pullback(&p.shells, w, n_y, &ws.a_bar, pooled_bar);
+            if pooling.n_mixed > 0 {
+                let (a_bar, pooled_bar) = a_bar.split_at_mut(p.n_a);
+                let pair = block.species * p.n_species + segment.species;
+                mix::pullback(&pooling.mixed, self.rows.weights_of(pair), a_bar, pooled_bar);
             }
             for s in segment.slots.clone() {
                 let y = &ws.y[s * n_y..][..n_y];
-                let radial = if raw {
-                    mix::pool_pullback(slots, s, pooled_bar, y_bar)
-                } else {
-                    pool::pullback(&p.shells, slots, s, &ws.a_bar, y_bar)
-                };
+                let radial = pool::pullback(&pooling.shells, slots, s, a_bar, y_bar);
                 let [gx, gy, gz] = self.angular.pullback(block.vectors(s), y, y_bar);
                 let (k, g) = (radial * block.inv_r[s], &mut gradient[s]);
                 *g = [
@@ -225,9 +211,10 @@ impl<V: Lanes> Ace<V> {
         let trie = &self.program.trie;
         let n = trie.n_coefficients();
         let c = &self.folded[readout][species * n..][..n];
-        room(&mut ws.p, trie.n_nodes(), V::zero());
-        room(&mut ws.s, trie.n_nodes(), V::zero());
-        let a_bar = room(&mut ws.a_bar, self.program.n_a, V::zero());
+        room(&mut ws.p, trie.n_inner(), V::zero());
+        room(&mut ws.s, trie.n_inner(), V::zero());
+        let n_a = self.program.n_a;
+        let a_bar = &mut room(&mut ws.a_bar, n_a + self.energies.n_mixed, V::zero())[..n_a];
         V::vectorize(
             #[inline(always)]
             || trie.eval::<V, GRAD>(c, &ws.a, a_bar, &mut ws.p, &mut ws.s),
@@ -241,7 +228,7 @@ impl<V: Lanes> Part<V> for Ace<V> {
     }
 
     fn by_species(&self) -> bool {
-        self.raw
+        self.energies.has_polynomials()
     }
 
     fn n_basis(&self) -> usize {
@@ -253,7 +240,7 @@ impl<V: Lanes> Part<V> for Ace<V> {
     }
 
     fn energy(&self, block: &Block<V>, ws: &mut Scratch<V>, first: usize, energy: &mut [V]) {
-        self.forward::<false>(self.raw, block, ws);
+        self.forward::<false>(&self.energies, block, ws);
         for (k, e) in energy.iter_mut().enumerate() {
             *e = *e + self.product::<false>(first + k, block.species, ws);
         }
@@ -267,7 +254,7 @@ impl<V: Lanes> Part<V> for Ace<V> {
         energy: &mut [V],
         gradient: &mut [[V; 3]],
     ) {
-        self.forward::<true>(self.raw, block, ws);
+        self.forward::<true>(&self.energies, block, ws);
         for (k, e) in energy.iter_mut().enumerate() {
             *e = *e + self.product::<true>(first + k, block.species, ws);
             self.backward(block, ws, &mut gradient[k * block.n_slots..][..block.n_slots]);
@@ -277,8 +264,8 @@ impl<V: Lanes> Part<V> for Ace<V> {
     fn basis(&self, block: &Block<V>, ws: &mut Scratch<V>, jacobian: bool, out: &mut [V]) {
         let coupling = &self.program.coupling;
         match jacobian {
-            true => self.forward::<true>(false, block, ws),
-            false => self.forward::<false>(false, block, ws),
+            true => self.forward::<true>(&self.functions, block, ws),
+            false => self.forward::<false>(&self.functions, block, ws),
         }
         let monomials = room(&mut ws.monomials, coupling.n_monomials(), V::zero());
         let derivatives = room(&mut ws.derivatives, coupling.n_derivatives(), V::zero());
@@ -307,7 +294,7 @@ impl<V: Lanes> Part<V> for Ace<V> {
                 let k = block.inv_r[slot];
                 let unit = [k * block.x[slot], k * block.y[slot], k * block.z[slot]];
                 for shell in &p.shells {
-                    let width = 2 * shell.l + 1;
+                    let width = shell.width();
                     for n in 0..shell.n {
                         let (r, dr) = (r[shell.t0 + n], dr[shell.t0 + n]);
                         let radial = unit.map(|u| u * dr);

@@ -2,6 +2,7 @@
 
 pub mod ace;
 pub mod pair;
+mod pooling;
 
 use crate::simd::{Lanes, Real};
 use crate::stage::block::Block;
@@ -58,9 +59,7 @@ pub(crate) struct Scratch<V: Lanes> {
     pub y: Vec<V>,
     pub y_bar: Vec<V>,
     pub dy: Vec<[V; 3]>,
-    /// Pooled polynomials, or their adjoint.
-    pub pooled: Vec<V>,
-    /// `A`, its adjoint, and its derivative with respect to the edge in one slot.
+    /// `A` and pooled polynomials to be mixed into it, the adjoint of both, and its derivative with respect to the edge in one slot.
     pub a: Vec<V>,
     pub a_bar: Vec<V>,
     pub da: Vec<[V; 3]>,
@@ -80,7 +79,6 @@ impl<V: Lanes> Default for Scratch<V> {
             y: vec![],
             y_bar: vec![],
             dy: vec![],
-            pooled: vec![],
             a: vec![],
             a_bar: vec![],
             da: vec![],

@@ -52,9 +52,13 @@ impl<V: Lanes> Part<V> for Pair<V> {
             #[inline(always)]
             || {
                 for (rows, e) in self.folded[first..].iter().zip(energy) {
-                    for s in 0..block.n_slots {
-                        *e = *e + rows.eval_single::<false>(block, s, &mut ws.rows).0;
-                    }
+                    rows.for_single::<false>(
+                        block,
+                        0..block.n_slots,
+                        &mut ws.rows,
+                        #[inline(always)]
+                        |_, f, _| *e = *e + f,
+                    );
                 }
             },
         );
@@ -73,12 +77,18 @@ impl<V: Lanes> Part<V> for Pair<V> {
             || {
                 for (k, (rows, e)) in self.folded[first..].iter().zip(energy).enumerate() {
                     let gradient = &mut gradient[k * block.n_slots..][..block.n_slots];
-                    for (s, g) in gradient.iter_mut().enumerate() {
-                        let (f, df) = rows.eval_single::<true>(block, s, &mut ws.rows);
-                        *e = *e + f;
-                        let k = df * block.inv_r[s];
-                        *g = [k.mul_add(block.x[s], g[0]), k.mul_add(block.y[s], g[1]), k.mul_add(block.z[s], g[2])];
-                    }
+                    rows.for_single::<true>(
+                        block,
+                        0..block.n_slots,
+                        &mut ws.rows,
+                        #[inline(always)]
+                        |s, f, df| {
+                            *e = *e + f;
+                            let (k, g) = (df * block.inv_r[s], &mut gradient[s]);
+                            *g =
+                                [k.mul_add(block.x[s], g[0]), k.mul_add(block.y[s], g[1]), k.mul_add(block.z[s], g[2])];
+                        },
+                    );
                 }
             },
         );

@@ -119,24 +119,25 @@ impl<V: Lanes> Angular<V> {
     fn eval_to<const L: usize>(&self, lmax: usize, x: V, y: V, z: V, out: &mut [V]) {
         let lmax = if L == usize::MAX { lmax } else { L };
         let out = &mut out[..n_harmonics(lmax)];
+        let (top, recursion) = (&self.top[..lmax + 1], &self.recursion[..triangle(lmax, lmax) + 1]);
         let r2 = x.mul_add(x, y.mul_add(y, z * z));
         out[0] = V::splat(self.y00);
         for l in 1..=lmax {
             let (row, below) = (l * l + l, l * l - l);
-            let k = V::splat(self.top[l]);
+            let k = V::splat(top[l]);
             let (c, s) = (out[below + l - 1], if l > 1 { out[below - (l - 1)] } else { V::zero() });
             let (kx, ky) = (k * x, k * y);
-            out[row + l] = kx * c - ky * s;
+            out[row + l] = kx.mul_add(c, -(ky * s));
             out[row - l] = kx.mul_add(s, ky * c);
             for m in 0..l {
-                let [a, b] = self.recursion[triangle(l, m)];
+                let [a, b] = recursion[triangle(l, m)];
                 let za = z * V::splat(a);
                 if m + 2 <= l {
                     let two = below - (2 * l - 2);
                     let rb = r2 * V::splat(b);
-                    out[row + m] = za * out[below + m] - rb * out[two + m];
+                    out[row + m] = za.mul_add(out[below + m], -(rb * out[two + m]));
                     if m > 0 {
-                        out[row - m] = za * out[below - m] - rb * out[two - m];
+                        out[row - m] = za.mul_add(out[below - m], -(rb * out[two - m]));
                     }
                 } else {
                     out[row + m] = za * out[below + m];
@@ -183,19 +184,20 @@ impl<V: Lanes> Angular<V> {
     fn pullback_to<const L: usize>(&self, lmax: usize, y: &[V], bar: &[V]) -> [V; 3] {
         let lmax = if L == usize::MAX { lmax } else { L };
         let (y, bar) = (&y[..n_harmonics(lmax)], &bar[..n_harmonics(lmax)]);
+        let gradient = &self.gradient[..triangle(lmax, lmax) + 1];
         let (mut gx, mut gy, mut gz) = (V::zero(), V::zero(), V::zero());
         for l in 1..=lmax {
             // Indices of (l, 0) and (l − 1, 0).
             let (row, low) = (l * l + l, l * l - l);
             for m in 0..=l {
-                let [alpha, down, up] = self.gradient[triangle(l, m)].map(V::splat);
+                let [alpha, down, up] = gradient[triangle(l, m)].map(V::splat);
                 let (a, b) = (bar[row + m], bar[row - m]);
                 if m == 0 {
                     gz = alpha.mul_add(a * y[low], gz);
                     if l > 1 {
                         let c = up * a;
-                        gx = gx - c * y[low + 1];
-                        gy = gy - c * y[low - 1];
+                        gx = c.mul_add(-y[low + 1], gx);
+                        gy = c.mul_add(-y[low - 1], gy);
                     }
                     continue;
                 }
@@ -203,11 +205,11 @@ impl<V: Lanes> Angular<V> {
                     gz = alpha.mul_add(a.mul_add(y[low + m], b * y[low - m]), gz);
                 }
                 let (p, p_) = (y[low + m - 1], if m > 1 { y[low + 1 - m] } else { V::zero() });
-                let (mut tx, mut ty) = (down * a.mul_add(p, b * p_), down * (b * p - a * p_));
+                let (mut tx, mut ty) = (down * a.mul_add(p, b * p_), down * b.mul_add(p, -(a * p_)));
                 if m + 1 < l {
                     let (q, q_) = (y[low + m + 1], y[low - m - 1]);
-                    tx = tx - up * a.mul_add(q, b * q_);
-                    ty = up.mul_add(b * q - a * q_, ty);
+                    tx = up.mul_add(-a.mul_add(q, b * q_), tx);
+                    ty = up.mul_add(b.mul_add(q, -(a * q_)), ty);
                 }
                 (gx, gy) = (gx + tx, gy + ty);
             }

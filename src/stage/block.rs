@@ -25,6 +25,24 @@ pub struct Segment {
     pub slots: std::ops::Range<usize>,
 }
 
+/// Where edges are put, by (slot, lane).
+struct Places<'a, T> {
+    x: &'a mut [T],
+    y: &'a mut [T],
+    z: &'a mut [T],
+    edge: &'a mut [u32],
+    species: &'a mut [u32],
+}
+
+impl<T: Real> Places<'_, T> {
+    #[inline(always)]
+    fn put(&mut self, at: usize, edge: u32, [x, y, z]: [f64; 3], species: u32) {
+        (self.x[at], self.y[at], self.z[at]) = (T::of(x), T::of(y), T::of(z));
+        self.edge[at] = edge;
+        self.species[at] = species;
+    }
+}
+
 /// Up to `V::N` centres of one species, with the edges shorter than a cutoff.
 ///
 /// Slot `s` holds the `s`-th edge of every centre. Lanes without an edge there are padded with
@@ -41,8 +59,8 @@ pub struct Block<V: Lanes> {
     pub segments: Vec<Segment>,
     /// Edge in (slot, lane), or [`NONE`]; (n_slots · N).
     pub edge: Vec<u32>,
-    /// Species of the neighbour in (slot, lane); (n_slots · N).
-    pub neighbour_species: Vec<u32>,
+    /// Species of the neighbour in (slot, lane), where they differ within slots; (n_slots · N).
+    neighbour_species: Vec<u32>,
     /// Species of all neighbours in a slot, or [`NONE`] where they differ; (n_slots).
     slot_species: Vec<u32>,
     /// Edge vectors, one entry a slot.
@@ -87,92 +105,105 @@ impl<V: Lanes> Block<V> {
         self.centres.clear();
         self.centres.extend_from_slice(centres);
         let rcut2 = rcut * rcut;
-        let inside = |e: usize| {
-            let [x, y, z] = graph.r[e];
-            x * x + y * y + z * z < rcut2
-        };
+        let inside = |[x, y, z]: [f64; 3]| x * x + y * y + z * z < rcut2;
         let species_of = |e: usize| species_of[graph.neighbour[e] as usize];
+        let edges_of = |i: u32| graph.edges(i as usize).map(|e| (e, graph.r[e]));
         // Slots that each segment may need.
         let n_segments = if by_species { n_species } else { 1 };
         let mut needed = [0; MAX_SPECIES_BY_SLOT];
-        self.segments.clear();
         for &i in centres {
-            let edges = graph.edges(i as usize);
-            if n_segments == 1 {
-                needed[0] = needed[0].max(edges.len());
-                continue;
-            }
             let mut count = [0; MAX_SPECIES_BY_SLOT];
-            edges.filter(|&e| inside(e)).for_each(|e| count[species_of(e) as usize] += 1);
+            match n_segments {
+                1 => count[0] = graph.edges(i as usize).len(),
+                _ => edges_of(i).for_each(|(e, r)| count[species_of(e) as usize] += usize::from(inside(r))),
+            }
             needed.iter_mut().zip(count).for_each(|(n, c)| *n = (*n).max(c));
         }
+        self.segments.clear();
         let mut start = 0;
-        for (z, needed) in needed.iter().enumerate().take(n_segments).filter(|(_, n)| **n > 0) {
-            self.segments.push(Segment { species: z, slots: start..start + needed });
+        for (species, needed) in needed.into_iter().enumerate().take(n_segments).filter(|(_, n)| *n > 0) {
+            self.segments.push(Segment { species, slots: start..start + needed });
             start += needed;
         }
-        let most = start;
-        self.edge.clear();
-        self.edge.resize(most * V::N, NONE);
-        self.neighbour_species.clear();
-        self.neighbour_species.resize(most * V::N, 0);
-        for v in [&mut self.x, &mut self.y, &mut self.z, &mut self.r, &mut self.inv_r, &mut self.mask] {
-            v.clear();
+        self.clear(start + 1, rcut);
+        let common = by_species || n_species == 1;
+        for segment in &self.segments {
+            let species = if common { segment.species as u32 } else { NONE };
+            self.slot_species[segment.slots.clone()].fill(species);
         }
-        self.x.resize(most, V::splat(V::Real::of(rcut)));
-        self.y.resize(most, V::zero());
-        self.z.resize(most, V::zero());
-        self.mask.resize(most, V::zero());
-        self.slot_species.clear();
-        self.slot_species.resize(most, if n_species == 1 { 0 } else { NONE });
-        for segment in self.segments.iter().filter(|_| by_species) {
-            self.slot_species[segment.slots.clone()].fill(segment.species as u32);
-            let slots = segment.slots.start * V::N..segment.slots.end * V::N;
-            self.neighbour_species[slots].fill(segment.species as u32);
-        }
-        let xs = as_reals_mut(&mut self.x);
-        let ys = as_reals_mut(&mut self.y);
-        let zs = as_reals_mut(&mut self.z);
-        let mask = as_reals_mut(&mut self.mask);
-        let mut end = 0;
-        self.n_edges = 0;
+        // Of one length, as far as the compiler can see.
+        let n = self.edge.len();
+        let mut places = Places {
+            x: &mut as_reals_mut(&mut self.x)[..n],
+            y: &mut as_reals_mut(&mut self.y)[..n],
+            z: &mut as_reals_mut(&mut self.z)[..n],
+            edge: &mut self.edge[..n],
+            species: &mut self.neighbour_species[..n],
+        };
+        // Edges of each lane in each segment.
+        let mut counts = [[0; MAX_LANES]; MAX_SPECIES_BY_SLOT];
         for (lane, &i) in centres.iter().enumerate() {
-            let mut next = [lane; MAX_SPECIES_BY_SLOT];
-            for segment in self.segments.iter().filter(|_| by_species) {
-                next[segment.species] = segment.slots.start * V::N + lane;
+            if n_segments == 1 {
+                // An edge beyond the cutoff is put, and the next one takes its place: nothing to predict.
+                let mut count = 0;
+                for (e, r) in edges_of(i) {
+                    places.put(count * V::N + lane, e as u32, r, if common { 0 } else { species_of(e) });
+                    count += usize::from(inside(r));
+                }
+                places.put(count * V::N + lane, NONE, [rcut, 0.0, 0.0], 0);
+                counts[0][lane] = count;
+                continue;
             }
-            for e in graph.edges(i as usize).filter(|&e| inside(e)) {
-                let z = if n_species > 1 { species_of(e) } else { 0 };
-                let next = &mut next[if by_species { z as usize } else { 0 }];
-                let [x, y, z_] = graph.r[e];
-                xs[*next] = V::Real::of(x);
-                ys[*next] = V::Real::of(y);
-                zs[*next] = V::Real::of(z_);
-                mask[*next] = V::Real::of(1.0);
-                self.edge[*next] = e as u32;
-                self.neighbour_species[*next] = z;
-                *next += V::N;
-                self.n_edges += 1;
+            let mut first = [0; MAX_SPECIES_BY_SLOT];
+            self.segments.iter().for_each(|s| first[s.species] = s.slots.start);
+            for (e, r) in edges_of(i).filter(|(_, r)| inside(*r)) {
+                let z = species_of(e);
+                let count = &mut counts[z as usize][lane];
+                places.put((first[z as usize] + *count) * V::N + lane, e as u32, r, z);
+                *count += 1;
             }
-            end = end.max(next[0] / V::N);
         }
-        // One segment counts edges beyond the cutoff too: drop the slots that nobody used.
-        if n_segments == 1 && !self.segments.is_empty() {
-            self.segments[0].slots.end = end;
+        // One segment has room for edges beyond the cutoff too.
+        if let [segment] = &mut self.segments[..] {
+            segment.slots.end = counts[segment.species].into_iter().max().unwrap_or(0);
         }
+        self.n_edges = counts.as_flattened().iter().sum();
         self.n_slots = self.segments.last().map_or(0, |s| s.slots.end);
         V::vectorize(
             #[inline(always)]
-            || {
-                let one = V::splat(V::Real::of(1.0));
-                for s in 0..self.n_slots {
-                    let (x, y, z) = (self.x[s], self.y[s], self.z[s]);
-                    let r = x.mul_add(x, y.mul_add(y, z * z)).sqrt();
-                    self.r.push(r);
-                    self.inv_r.push(one.div(r));
-                }
-            },
+            || self.complete(&counts),
         );
+    }
+
+    /// Room for so many slots, all padding.
+    fn clear(&mut self, n_slots: usize, rcut: f64) {
+        for (v, padding) in [(&mut self.x, rcut), (&mut self.y, 0.0), (&mut self.z, 0.0)] {
+            v.clear();
+            v.resize(n_slots, V::splat(V::Real::of(padding)));
+        }
+        for v in [&mut self.r, &mut self.inv_r, &mut self.mask] {
+            v.resize(n_slots, V::zero());
+        }
+        self.edge.clear();
+        self.edge.resize(n_slots * V::N, NONE);
+        self.slot_species.resize(n_slots, NONE);
+        self.neighbour_species.resize(n_slots * V::N, 0);
+    }
+
+    /// Lengths and masks.
+    #[inline(always)]
+    fn complete(&mut self, counts: &[[usize; MAX_LANES]; MAX_SPECIES_BY_SLOT]) {
+        let one = V::splat(V::Real::of(1.0));
+        for Segment { species, slots } in &self.segments {
+            let counts = V::load(&counts[*species].map(|n| V::Real::of(n as f64)));
+            for (k, s) in slots.clone().enumerate() {
+                let (x, y, z) = (self.x[s], self.y[s], self.z[s]);
+                let r = x.mul_add(x, y.mul_add(y, z * z)).sqrt();
+                self.r[s] = r;
+                self.inv_r[s] = one.div(r);
+                self.mask[s] = V::splat(V::Real::of(k as f64)).select_lt(counts, one, V::zero());
+            }
+        }
     }
 
     /// The edges of slot `s`, one to a lane.
@@ -198,8 +229,13 @@ impl<V: Lanes> Block<V> {
     #[inline(always)]
     pub fn pairs(&self, s: usize, n_species: usize) -> [usize; MAX_LANES] {
         let mut p = [0; MAX_LANES];
-        for (p, &z) in p.iter_mut().zip(&self.neighbour_species[s * V::N..][..V::N]) {
-            *p = self.species * n_species + z as usize;
+        match self.common_pair(s, n_species) {
+            Some(pair) => p.fill(pair),
+            None => {
+                for (p, &z) in p.iter_mut().zip(&self.neighbour_species[s * V::N..][..V::N]) {
+                    *p = self.species * n_species + z as usize;
+                }
+            }
         }
         p
     }

@@ -13,13 +13,21 @@ pub struct Shell {
     pub a0: usize,
 }
 
+impl Shell {
+    /// `2l + 1`.
+    pub fn width(&self) -> usize {
+        2 * self.l + 1
+    }
+}
+
 /// Slots of edges: functions `r`, derivatives `dr` and harmonics `y`, each slot after the other.
 #[derive(Clone, Copy)]
 pub struct Slots<'a, V> {
     pub r: &'a [V],
     pub dr: &'a [V],
     pub y: &'a [V],
-    pub n_q: usize,
+    /// Functions, and harmonics, of a slot.
+    pub n_r: usize,
     pub n_y: usize,
 }
 
@@ -76,7 +84,7 @@ pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, a: &mut
             }
         }
         for s in 0..n_slots {
-            let r = &slots.r[s * slots.n_q + shell.t0 + n..][..T];
+            let r = &slots.r[s * slots.n_r + shell.t0 + n..][..T];
             let y = &slots.y[s * slots.n_y + shell.l * shell.l..][..M];
             for t in 0..T {
                 for m in 0..M {
@@ -94,11 +102,11 @@ pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, a: &mut
 
     #[inline(always)]
     fn wide<V: Lanes>(shell: Shell, slots: Slots<V>, n_slots: usize, a: &mut [V]) {
-        let width = 2 * shell.l + 1;
+        let width = shell.width();
         for s in 0..n_slots {
             let y = &slots.y[s * slots.n_y + shell.l * shell.l..][..width];
             for n in 0..shell.n {
-                let r = slots.r[s * slots.n_q + shell.t0 + n];
+                let r = slots.r[s * slots.n_r + shell.t0 + n];
                 for (a, &y) in a[shell.a0 + n * width..][..width].iter_mut().zip(y) {
                     *a = r.mul_add(y, *a);
                 }
@@ -120,8 +128,8 @@ pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, a: &mut
 /// `Σ_n (Σ_m Ā_{n,lm} Y_lm) ∂R_n/∂r`, which is returned.
 #[inline(always)]
 pub fn pullback<V: Lanes>(shells: &[Shell], slots: Slots<V>, s: usize, a_bar: &[V], y_bar: &mut [V]) -> V {
-    let Slots { r, dr, y, n_q, n_y } = slots;
-    let (r, dr, y) = (&r[s * n_q..][..n_q], &dr[s * n_q..][..n_q], &y[s * n_y..][..n_y]);
+    let Slots { r, dr, y, n_r, n_y } = slots;
+    let (r, dr, y) = (&r[s * n_r..][..n_r], &dr[s * n_r..][..n_r], &y[s * n_y..][..n_y]);
     #[inline(always)]
     fn narrow<V: Lanes, const M: usize>(shell: Shell, a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
         let y: &[V] = &y[shell.l * shell.l..][..M];
@@ -143,7 +151,7 @@ pub fn pullback<V: Lanes>(shells: &[Shell], slots: Slots<V>, s: usize, a_bar: &[
 
     #[inline(always)]
     fn wide<V: Lanes>(shell: Shell, a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
-        let (width, at) = (2 * shell.l + 1, shell.l * shell.l);
+        let (width, at) = (shell.width(), shell.l * shell.l);
         let mut radial = V::zero();
         y_bar[at..at + width].fill(V::zero());
         for n in 0..shell.n {

@@ -6,6 +6,7 @@
 
 use crate::simd::{Lanes, Real};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// The trie, for any correlation order. Node 0 is the empty product.
 #[derive(Clone, Debug)]
@@ -14,6 +15,11 @@ pub struct Trie {
     pub nodes: Vec<Node>,
     /// The last factor of every other product, by parent.
     pub leaves: Vec<u32>,
+    /// Consecutive nodes with equally many leaves.
+    runs: Vec<Run>,
+    /// Nodes from here on are no parents.
+    n_inner: usize,
+    n_a: usize,
     /// Where the coefficient of product `k` goes: a node, or `nodes.len()` plus a leaf.
     pub slot: Vec<usize>,
 }
@@ -25,6 +31,15 @@ pub struct Node {
     pub v: u32,
     pub first: u32,
     pub last: u32,
+}
+
+/// For [`Trie::run`]: the number of leaves is not known beforehand.
+const ANY: usize = usize::MAX;
+
+#[derive(Clone, Debug)]
+struct Run {
+    n_leaves: usize,
+    nodes: Range<usize>,
 }
 
 #[derive(Default)]
@@ -47,15 +62,28 @@ impl Trie {
             let branch = factors.iter().fold(&mut root, |b, &v| b.children.entry(v).or_default());
             branch.products.push(k);
         }
-        let mut trie = Trie { nodes: vec![], leaves: vec![], slot: vec![0; products.len()] };
+        let mut trie =
+            Trie { nodes: vec![], leaves: vec![], runs: vec![], n_inner: 1, n_a: 0, slot: vec![0; products.len()] };
         let mut leaf_products = Vec::new();
         let mut generation = vec![(0, 0, &root)];
         while !generation.is_empty() {
-            // Nodes with equally many leaves follow each other: the length of their loops can be foreseen.
-            generation.sort_by_key(|(_, _, branch)| branch.n_leaves());
+            // Nodes with equally many leaves follow each other, so that loops over leaves have a fixed length; of these, nodes
+            // with one parent stand apart, as they add to the same sum.
+            let mut of_parent = BTreeMap::new();
+            generation.sort_by_cached_key(|(parent, _, branch)| {
+                let n = branch.n_leaves();
+                let turn: &mut usize = of_parent.entry((n, *parent)).or_default();
+                *turn += 1;
+                (n, *turn)
+            });
             let mut next = Vec::new();
             for (parent, v, branch) in generation {
                 let index = trie.nodes.len();
+                let n_leaves = branch.n_leaves();
+                match trie.runs.last_mut() {
+                    Some(run) if run.n_leaves == n_leaves => run.nodes.end = index + 1,
+                    _ => trie.runs.push(Run { n_leaves, nodes: index..index + 1 }),
+                }
                 branch.products.iter().for_each(|&k| trie.slot[k] = index);
                 let first = trie.leaves.len() as u32;
                 for (&v, child) in &branch.children {
@@ -70,14 +98,17 @@ impl Trie {
             }
             generation = next;
         }
+        trie.n_inner += trie.nodes.iter().map(|node| node.parent as usize).max().unwrap_or(0);
+        trie.n_a = products.iter().flatten().map(|&v| v as usize + 1).max().unwrap_or(0);
         for (leaf, products) in leaf_products.into_iter().enumerate() {
             products.iter().for_each(|&k| trie.slot[k] = trie.nodes.len() + leaf);
         }
         trie
     }
 
-    pub fn n_nodes(&self) -> usize {
-        self.nodes.len()
+    /// Entries of the scratch that [`Trie::eval`] needs.
+    pub fn n_inner(&self) -> usize {
+        self.n_inner
     }
 
     /// The number of coefficients: nodes, then leaves.
@@ -85,7 +116,7 @@ impl Trie {
         self.nodes.len() + self.leaves.len()
     }
 
-    /// `E`; where `GRAD` also `a_bar = ∂E/∂A`. `p` and `s` are scratch, one entry a node.
+    /// `E`; where `GRAD` also `a_bar = ∂E/∂A`. `p` and `s` are scratch of [`Trie::n_inner`] entries.
     #[inline(always)]
     pub fn eval<V: Lanes, const GRAD: bool>(
         &self,
@@ -95,40 +126,94 @@ impl Trie {
         p: &mut [V],
         s: &mut [V],
     ) -> V {
-        let n = self.nodes.len();
-        let (c_node, c_leaf) = c.split_at(n);
+        let n = self.n_inner;
+        assert!(c.len() == self.n_coefficients() && a.len() >= self.n_a && (!GRAD || a_bar.len() >= self.n_a));
         let (p, s) = (&mut p[..n], &mut s[..n]);
-        p[0] = V::splat(V::Real::of(1.0));
         if GRAD {
+            p[0] = V::splat(V::Real::of(1.0));
             a_bar.fill(V::zero());
-            for (k, node) in self.nodes.iter().enumerate().skip(1) {
+            for (k, node) in self.nodes[..n].iter().enumerate().skip(1) {
                 p[k] = p[node.parent as usize] * a[node.v as usize];
             }
         }
-        for (s, &c) in s.iter_mut().zip(c_node) {
+        for (s, &c) in s.iter_mut().zip(c) {
             *s = V::splat(c);
         }
-        for (k, node) in self.nodes.iter().enumerate().rev() {
-            let range = node.first as usize..node.last as usize;
-            let (mut sum, mut other, above) = (s[k], V::zero(), p[k]);
-            for (&v, &c) in self.leaves[range.clone()].iter().zip(&c_leaf[range]) {
-                let (v, c) = (v as usize, V::splat(c));
-                // Two sums in turn hide the latency of the addition.
-                (sum, other) = (other, c.mul_add(a[v], sum));
-                if GRAD {
-                    a_bar[v] = c.mul_add(above, a_bar[v]);
-                }
-            }
-            let sum = sum + other;
-            s[k] = sum;
-            if k > 0 {
-                let (v, parent) = (node.v as usize, node.parent as usize);
-                s[parent] = sum.mul_add(a[v], s[parent]);
-                if GRAD {
-                    a_bar[v] = sum.mul_add(p[parent], a_bar[v]);
+        for run in self.runs.iter().rev() {
+            let nodes = run.nodes.clone();
+            // SAFETY: the lengths were checked above.
+            unsafe {
+                match run.n_leaves {
+                    0 => self.run::<V, GRAD, 0>(nodes, c, a, a_bar, p, s),
+                    1 => self.run::<V, GRAD, 1>(nodes, c, a, a_bar, p, s),
+                    2 => self.run::<V, GRAD, 2>(nodes, c, a, a_bar, p, s),
+                    3 => self.run::<V, GRAD, 3>(nodes, c, a, a_bar, p, s),
+                    4 => self.run::<V, GRAD, 4>(nodes, c, a, a_bar, p, s),
+                    5 => self.run::<V, GRAD, 5>(nodes, c, a, a_bar, p, s),
+                    _ => self.run::<V, GRAD, ANY>(nodes, c, a, a_bar, p, s),
                 }
             }
         }
         s[0]
+    }
+
+    /// Nodes with `L` leaves each, or with [`ANY`] number, last to first.
+    ///
+    /// # Safety
+    /// One of `c` for each coefficient, of `a` (and `a_bar`, where `GRAD`) for every factor that occurs, of `p` and `s` for
+    /// every inner node.
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const GRAD: bool, const L: usize>(
+        &self,
+        nodes: Range<usize>,
+        c: &[V::Real],
+        a: &[V],
+        a_bar: &mut [V],
+        p: &[V],
+        s: &mut [V],
+    ) {
+        // SAFETY: `new` made nodes, leaves and their indices; the caller vouches for the lengths.
+        unsafe {
+            for k in nodes.rev() {
+                let node = *self.nodes.get_unchecked(k);
+                let (first, v, parent) = (node.first as usize, node.v as usize, node.parent as usize);
+                let n = if L == ANY { node.last as usize - first } else { L };
+                let is_inner = k < self.n_inner;
+                let above = match (GRAD, is_inner) {
+                    (false, _) => V::zero(),
+                    (true, true) => *p.get_unchecked(k),
+                    (true, false) => *p.get_unchecked(parent) * *a.get_unchecked(v),
+                };
+                // Two sums in turn hide the latency of the addition.
+                let start = if is_inner { *s.get_unchecked(k) } else { V::splat(*c.get_unchecked(k)) };
+                let mut sums = [start, V::zero()];
+                let mut add = |i: usize, sum: &mut V| {
+                    let leaf = *self.leaves.get_unchecked(first + i) as usize;
+                    let c = V::splat(*c.get_unchecked(self.nodes.len() + first + i));
+                    *sum = c.mul_add(*a.get_unchecked(leaf), *sum);
+                    if GRAD {
+                        let a_bar = a_bar.get_unchecked_mut(leaf);
+                        *a_bar = c.mul_add(above, *a_bar);
+                    }
+                };
+                for i in (0..n).step_by(2) {
+                    add(i, &mut sums[0]);
+                    if i + 1 < n {
+                        add(i + 1, &mut sums[1]);
+                    }
+                }
+                let sum = if n > 1 { sums[0] + sums[1] } else { sums[0] };
+                if k == 0 {
+                    s[0] = sum;
+                    continue;
+                }
+                let s = s.get_unchecked_mut(parent);
+                *s = sum.mul_add(*a.get_unchecked(v), *s);
+                if GRAD {
+                    let a_bar = a_bar.get_unchecked_mut(v);
+                    *a_bar = sum.mul_add(*p.get_unchecked(parent), *a_bar);
+                }
+            }
+        }
     }
 }

@@ -7,11 +7,17 @@
 
 use super::block::Block;
 use super::distance::{Distance, Distances};
-use super::mix::Mixing;
+use super::mix::Weights;
 use super::radial::{Functions, Grid, Radial};
 use super::table::Table;
 use crate::simd::{Lanes, MAX_LANES, Real, as_reals, as_reals_mut};
 use std::ops::Range;
+
+/// Slots that are evaluated together, in the first cache.
+pub const CHUNK: usize = 16;
+
+/// Slots that share the coefficients of a recursion or of a sum.
+const PAIR: usize = 2;
 
 /// At most this many vectors of functions are summed at a time.
 const TILE: usize = 4;
@@ -35,6 +41,8 @@ enum Source<T> {
 
 /// Weights of the slot at hand, and scratch.
 pub struct RowsScratch<V: Lanes> {
+    /// Of the slots at hand.
+    distances: Vec<Distances<V>>,
     w: Vec<V>,
     dw: Vec<V>,
     /// First matrix entry of each lane.
@@ -47,7 +55,15 @@ pub struct RowsScratch<V: Lanes> {
 
 impl<V: Lanes> Default for RowsScratch<V> {
     fn default() -> Self {
-        RowsScratch { w: vec![], dw: vec![], first: [0; MAX_LANES], outside: 0, tile: vec![], exact: vec![] }
+        RowsScratch {
+            distances: vec![],
+            w: vec![],
+            dw: vec![],
+            first: [0; MAX_LANES],
+            outside: 0,
+            tile: vec![],
+            exact: vec![],
+        }
     }
 }
 
@@ -107,11 +123,6 @@ impl<V: Lanes> Rows<V> {
         self.n_terms
     }
 
-    /// Are the terms polynomials of the transformed distance?
-    pub fn are_polynomials(&self) -> bool {
-        matches!(self.source, Source::Polynomial { .. })
-    }
-
     /// `R_t` and, where `GRAD`, `∂R_t/∂r` of some slots, [`Rows::stride`] apart.
     #[inline(never)]
     pub fn eval_slots<const GRAD: bool>(
@@ -125,31 +136,55 @@ impl<V: Lanes> Rows<V> {
         V::vectorize(
             #[inline(always)]
             || {
+                self.distances(block, slots.clone(), scratch);
                 for (k, s) in slots.enumerate() {
                     let (out, d_out) = (&mut out[k * self.stride..], &mut d_out[k * self.stride..]);
-                    self.eval::<GRAD>(block, s, scratch, &mut out[..self.stride], &mut d_out[..self.stride]);
+                    let at = (s, scratch.distances[k]);
+                    self.eval::<GRAD>(block, at, scratch, &mut out[..self.stride], &mut d_out[..self.stride]);
                 }
             },
         );
     }
 
-    /// The polynomials themselves, `e P_q(y)`, and, where `GRAD`, their derivatives with respect to `r`,
-    /// [`Rows::n_terms`] a slot. Leaves `out` as it is where the terms are no polynomials.
+    /// The distances of some slots, to full pairs; tables have no use for them.
+    #[inline(always)]
+    fn distances(&self, block: &Block<V>, slots: Range<usize>, scratch: &mut RowsScratch<V>) {
+        scratch.distances.clear();
+        scratch.distances.resize(slots.len().next_multiple_of(PAIR), Distances::default());
+        if !matches!(self.source, Source::Table(_)) {
+            for (at, s) in scratch.distances.iter_mut().zip(slots) {
+                *at = self.distance.eval(&self.exact, block, s);
+            }
+        }
+    }
+
+    /// The first `n_q` polynomials, `e P_q(y)`, then the functions `columns`, and, where `GRAD`, their derivatives with
+    /// respect to `r`, slot after slot, with room for full pairs of slots. All neighbours make the ordered pair `pair`, and
+    /// the terms are polynomials.
     #[inline(never)]
     pub fn polynomials_of_slots<const GRAD: bool>(
         &self,
         block: &Block<V>,
-        slots: Range<usize>,
+        (pair, slots): (usize, Range<usize>),
+        (n_q, columns): (usize, Range<usize>),
+        scratch: &mut RowsScratch<V>,
         out: &mut [V],
         d_out: &mut [V],
     ) {
-        let Source::Polynomial { a, b, c } = &self.source else { return };
+        let Source::Polynomial { a, b, c } = &self.source else { unreachable!("the caller asked for polynomials") };
+        let abc = [&a[..n_q], &b[..n_q], &c[..n_q]];
+        let first = pair * self.n_terms * self.stride;
         V::vectorize(
             #[inline(always)]
             || {
-                for (k, s) in slots.enumerate() {
-                    let (out, d_out) = (&mut out[k * self.n_terms..], &mut d_out[k * self.n_terms..]);
-                    self.polynomial_weights::<GRAD>(block, s, [a, b, c], out, d_out);
+                let n = n_q + columns.len();
+                self.distances(block, slots, scratch);
+                let pairs = scratch.distances.as_chunks().0.iter();
+                for ((&at, out), d_out) in
+                    pairs.zip(out.chunks_exact_mut(PAIR * n)).zip(d_out.chunks_exact_mut(PAIR * n))
+                {
+                    polynomials::<V, GRAD, PAIR>(abc, at, n, out, d_out);
+                    self.functions::<GRAD, PAIR>(first, columns.clone(), n_q, out, d_out);
                 }
             },
         );
@@ -159,15 +194,20 @@ impl<V: Lanes> Rows<V> {
     fn eval<const GRAD: bool>(
         &self,
         block: &Block<V>,
-        s: usize,
+        (s, at): (usize, Distances<V>),
         scratch: &mut RowsScratch<V>,
         out: &mut [V],
         d_out: &mut [V],
     ) {
-        self.weights::<GRAD>(block, s, scratch);
+        self.weights::<GRAD>(block, (s, at), scratch);
         let first = scratch.first[0];
         if scratch.first[..V::N].iter().all(|&k| k == first) {
-            self.eval_uniform::<GRAD>(first, scratch, out, d_out);
+            let n = self.n_terms;
+            scratch.w.resize(n + self.exact.n_t, V::zero());
+            scratch.dw.resize(n + self.exact.n_t, V::zero());
+            self.functions::<GRAD, 1>(first, 0..self.exact.n_t, n, &mut scratch.w, &mut scratch.dw);
+            out[..self.exact.n_t].copy_from_slice(&scratch.w[n..]);
+            d_out[..self.exact.n_t].copy_from_slice(&scratch.dw[n..]);
         } else {
             self.eval_mixed::<GRAD>(scratch, out, d_out);
         }
@@ -176,44 +216,59 @@ impl<V: Lanes> Rows<V> {
         }
     }
 
-    /// All lanes use the same rows: the sum runs with one edge to a lane, and nothing is transposed.
+    /// The functions `columns` of `S` slots after their `n_q` weights. All lanes use the same rows: the sum runs with one edge
+    /// to a lane, and nothing is transposed.
     #[inline(always)]
-    fn eval_uniform<const GRAD: bool>(&self, first: usize, scratch: &RowsScratch<V>, out: &mut [V], d_out: &mut [V]) {
+    fn functions<const GRAD: bool, const S: usize>(
+        &self,
+        first: usize,
+        columns: Range<usize>,
+        n_q: usize,
+        out: &mut [V],
+        d_out: &mut [V],
+    ) {
         let mut t = 0;
-        while t < self.exact.n_t {
-            t += match (self.exact.n_t - t, V::REGISTERS) {
-                (8.., 32) => self.uniform_tile::<GRAD, 8>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
-                (4.., _) => self.uniform_tile::<GRAD, 4>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
-                (3, _) => self.uniform_tile::<GRAD, 3>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
-                (2, _) => self.uniform_tile::<GRAD, 2>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
-                _ => self.uniform_tile::<GRAD, 1>(first + t, scratch, &mut out[t..], &mut d_out[t..]),
+        while t < columns.len() {
+            let at = (first + columns.start + t, n_q, n_q + columns.len(), t);
+            t += match (columns.len() - t, V::REGISTERS / S) {
+                (8.., 32..) => self.tile_of_functions::<GRAD, S, 8>(at, out, d_out),
+                (4.., 16..) => self.tile_of_functions::<GRAD, S, 4>(at, out, d_out),
+                (3, 16..) => self.tile_of_functions::<GRAD, S, 3>(at, out, d_out),
+                (2.., _) => self.tile_of_functions::<GRAD, S, 2>(at, out, d_out),
+                _ => self.tile_of_functions::<GRAD, S, 1>(at, out, d_out),
             };
         }
     }
 
     #[inline(always)]
-    fn uniform_tile<const GRAD: bool, const T: usize>(
+    fn tile_of_functions<const GRAD: bool, const S: usize, const T: usize>(
         &self,
-        first: usize,
-        scratch: &RowsScratch<V>,
+        (first, n_q, n, t): (usize, usize, usize, usize),
         out: &mut [V],
         d_out: &mut [V],
     ) -> usize {
-        let rows = &self.matrix[first..][..(self.n_terms - 1) * self.stride + T];
-        let (mut acc, mut d_acc) = ([V::zero(); T], [V::zero(); T]);
-        for (q, (&w, &dw)) in scratch.w[..self.n_terms].iter().zip(&scratch.dw[..self.n_terms]).enumerate() {
-            let row = &rows[q * self.stride..][..T];
-            for t in 0..T {
-                let m = V::splat(row[t]);
-                acc[t] = m.mul_add(w, acc[t]);
-                if GRAD {
-                    d_acc[t] = m.mul_add(dw, d_acc[t]);
+        let rows = &self.matrix[first..][..(n_q - 1) * self.stride + T];
+        let (mut acc, mut d_acc) = ([[V::zero(); T]; S], [[V::zero(); T]; S]);
+        {
+            let (w, dw) = (&out[..(S - 1) * n + n_q], &d_out[..(S - 1) * n + n_q]);
+            for q in 0..n_q {
+                let row = &rows[q * self.stride..][..T];
+                for i in 0..T {
+                    let m = V::splat(row[i]);
+                    for s in 0..S {
+                        acc[s][i] = m.mul_add(w[s * n + q], acc[s][i]);
+                        if GRAD {
+                            d_acc[s][i] = m.mul_add(dw[s * n + q], d_acc[s][i]);
+                        }
+                    }
                 }
             }
         }
-        out[..T].copy_from_slice(&acc);
-        if GRAD {
-            d_out[..T].copy_from_slice(&d_acc);
+        for s in 0..S {
+            out[s * n + n_q + t..][..T].copy_from_slice(&acc[s]);
+            if GRAD {
+                d_out[s * n + n_q + t..][..T].copy_from_slice(&d_acc[s]);
+            }
         }
         T
     }
@@ -298,15 +353,48 @@ impl<V: Lanes> Rows<V> {
         }
     }
 
-    /// The single function of [`Rows::single`] and its derivative, one edge to a lane.
+    /// Calls `each(s, R, ∂R/∂r)` with the single function of [`Rows::single`] for some slots, one edge to a lane.
     #[inline(always)]
-    pub fn eval_single<const GRAD: bool>(&self, block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) -> (V, V) {
-        if let (Source::Polynomial { a, b, c }, Some(pair)) = (&self.source, block.common_pair(s, self.exact.n_species))
-        {
-            let folded = &self.matrix[pair * self.n_terms..][..self.n_terms];
-            return self.folded_polynomials(block, s, [a, b, c], folded);
+    pub fn for_single<const GRAD: bool>(
+        &self,
+        block: &Block<V>,
+        slots: Range<usize>,
+        scratch: &mut RowsScratch<V>,
+        mut each: impl FnMut(usize, V, V),
+    ) {
+        for start in slots.clone().step_by(CHUNK) {
+            let slots = start..(start + CHUNK).min(slots.end);
+            self.distances(block, slots.clone(), scratch);
+            for s in slots.clone().step_by(PAIR) {
+                let (k, both) = (s - start, s + 1 < slots.end);
+                let pair = block.common_pair(s, self.exact.n_species);
+                let same = !both || block.common_pair(s + 1, self.exact.n_species) == pair;
+                if let (Source::Polynomial { a, b, c }, Some(pair), true) = (&self.source, pair, same) {
+                    let folded = &self.matrix[pair * self.n_terms..][..self.n_terms];
+                    let at = [scratch.distances[k], scratch.distances[k + 1]];
+                    let (f, df) = folded_polynomials([a, b, c], at, folded);
+                    each(s, f[0], df[0]);
+                    if both {
+                        each(s + 1, f[1], df[1]);
+                    }
+                    continue;
+                }
+                for s in s..(s + PAIR).min(slots.end) {
+                    let (f, df) = self.eval_single::<GRAD>(block, (s, scratch.distances[s - start]), scratch);
+                    each(s, f, df);
+                }
+            }
         }
-        self.weights::<GRAD>(block, s, scratch);
+    }
+
+    #[inline(always)]
+    fn eval_single<const GRAD: bool>(
+        &self,
+        block: &Block<V>,
+        (s, at): (usize, Distances<V>),
+        scratch: &mut RowsScratch<V>,
+    ) -> (V, V) {
+        self.weights::<GRAD>(block, (s, at), scratch);
         let first = scratch.first;
         let (mut f, mut df) = ([V::zero()], [V::zero()]);
         let same = first[..V::N].iter().all(|&k| k == first[0]);
@@ -332,18 +420,23 @@ impl<V: Lanes> Rows<V> {
 
     /// Weights, their derivatives and the first matrix entry of each lane. Lanes without an edge get zero weights.
     #[inline(always)]
-    fn weights<const GRAD: bool>(&self, block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) {
+    fn weights<const GRAD: bool>(
+        &self,
+        block: &Block<V>,
+        (s, at): (usize, Distances<V>),
+        scratch: &mut RowsScratch<V>,
+    ) {
         scratch.w.resize(self.n_terms, V::zero());
         scratch.dw.resize(self.n_terms, V::zero());
         scratch.outside = 0;
         match &self.source {
             Source::Polynomial { a, b, c } => {
-                self.polynomial_weights::<GRAD>(block, s, [a, b, c], &mut scratch.w, &mut scratch.dw);
+                polynomials::<V, GRAD, 1>([a, b, c], [at], self.n_terms, &mut scratch.w, &mut scratch.dw);
                 for (first, pair) in scratch.first.iter_mut().zip(block.pairs(s, self.exact.n_species)) {
                     *first = pair * self.n_terms * self.stride;
                 }
             }
-            Source::Spline(grids) => self.spline_weights(grids, block, s, scratch),
+            Source::Spline(grids) => self.spline_weights(grids, &block.pairs(s, self.exact.n_species), at, scratch),
             Source::Table(table) => {
                 let RowsScratch { w, dw, first, outside, .. } = scratch;
                 *outside = table.weights(block, s, self.stride, w, dw, first)
@@ -351,60 +444,22 @@ impl<V: Lanes> Rows<V> {
         }
     }
 
-    /// `e Σ_q folded[q] P_q(y)` and its derivative with respect to `r`.
-    #[inline(always)]
-    fn folded_polynomials(&self, block: &Block<V>, s: usize, abc: [&[V::Real]; 3], folded: &[V::Real]) -> (V, V) {
-        let Distances { y, dy, e, de } = self.distance.eval(&self.exact, block, s);
-        let (mut f, mut df) = (V::zero(), V::zero());
-        recursion(
-            abc,
-            y,
-            #[inline(always)]
-            |q, p, d| {
-                let c = V::splat(folded[q]);
-                f = c.mul_add(p, f);
-                df = c.mul_add(d, df);
-            },
-        );
-        (e * f, de.mul_add(f, e * dy * df))
-    }
-
     /// `W` of an ordered pair, where the functions are polynomials.
     #[inline(always)]
-    pub fn mixing(&self, pair: usize) -> Mixing<'_, V::Real> {
+    pub fn weights_of(&self, pair: usize) -> Weights<'_, V::Real> {
         let n = self.n_terms * self.stride;
-        Mixing { w: &self.matrix[pair * n..][..n], n_q: self.n_terms, stride: self.stride }
+        Weights { w: &self.matrix[pair * n..][..n], stride: self.stride }
     }
 
     #[inline(always)]
-    fn polynomial_weights<const GRAD: bool>(
+    fn spline_weights(
         &self,
-        block: &Block<V>,
-        s: usize,
-        abc: [&[V::Real]; 3],
-        w: &mut [V],
-        dw: &mut [V],
+        grids: &[Grid],
+        pairs: &[usize; MAX_LANES],
+        Distances { y, dy, e, de }: Distances<V>,
+        scratch: &mut RowsScratch<V>,
     ) {
-        let Distances { y, dy, e, de } = self.distance.eval(&self.exact, block, s);
-        let (w, dw) = (&mut w[..self.n_terms], &mut dw[..self.n_terms]);
-        let edy = e * dy;
-        recursion(
-            abc,
-            y,
-            #[inline(always)]
-            |q, p, d| {
-                w[q] = e * p;
-                if GRAD {
-                    dw[q] = de.mul_add(p, edy * d);
-                }
-            },
-        );
-    }
-
-    #[inline(always)]
-    fn spline_weights(&self, grids: &[Grid], block: &Block<V>, s: usize, scratch: &mut RowsScratch<V>) {
-        let Distances { y, dy, e, de } = self.distance.eval(&self.exact, block, s);
-        let (pairs, y) = (block.pairs(s, self.exact.n_species), y.to_array());
+        let y = y.to_array();
         let (p, dp) = (&mut scratch.w[..4], &mut scratch.dw[..4]);
         for lane in 0..V::N {
             let (row, weights) = grids[pairs[lane]].weights(y[lane].to_f64());
@@ -421,21 +476,78 @@ impl<V: Lanes> Rows<V> {
     }
 }
 
-/// Calls `each(q, P_q(y), P_q'(y))` for every polynomial of the recursion with coefficients `A`, `B`, `C`.
+/// `e P_q(y)` and, where `GRAD`, its derivative with respect to `r`, for every polynomial; `S` slots `stride` apart.
 #[inline(always)]
-fn recursion<V: Lanes>([a, b, c]: [&[V::Real]; 3], y: V, mut each: impl FnMut(usize, V, V)) {
+fn polynomials<V: Lanes, const GRAD: bool, const S: usize>(
+    abc: [&[V::Real]; 3],
+    at: [Distances<V>; S],
+    stride: usize,
+    w: &mut [V],
+    dw: &mut [V],
+) {
+    let n = (S - 1) * stride + abc[0].len();
+    let (w, dw) = (&mut w[..n], &mut dw[..n]);
+    recursion(
+        abc,
+        at,
+        #[inline(always)]
+        |q, p, d| {
+            for s in 0..S {
+                w[s * stride + q] = p[s];
+                if GRAD {
+                    dw[s * stride + q] = d[s];
+                }
+            }
+        },
+    );
+}
+
+/// `Σ_q folded[q] e P_q(y)` and its derivative with respect to `r`, in `S` slots.
+#[inline(always)]
+fn folded_polynomials<V: Lanes, const S: usize>(
+    abc: [&[V::Real]; 3],
+    at: [Distances<V>; S],
+    folded: &[V::Real],
+) -> ([V; S], [V; S]) {
+    let (mut f, mut df) = ([V::zero(); S], [V::zero(); S]);
+    recursion(
+        abc,
+        at,
+        #[inline(always)]
+        |q, p, d| {
+            let c = V::splat(folded[q]);
+            for s in 0..S {
+                f[s] = c.mul_add(p[s], f[s]);
+                df[s] = c.mul_add(d[s], df[s]);
+            }
+        },
+    );
+    (f, df)
+}
+
+/// Calls `each(q, P, ∂P/∂r)` with `P = e P_q(y)` for every polynomial of the recursion with coefficients `A`, `B`, `C`; several slots
+/// share the coefficients, and hide each other's latency.
+#[inline(always)]
+fn recursion<V: Lanes, const S: usize>(
+    [a, b, c]: [&[V::Real]; 3],
+    at: [Distances<V>; S],
+    mut each: impl FnMut(usize, &[V; S], &[V; S]),
+) {
     let (b, c) = (&b[..a.len()], &c[..a.len()]);
-    let (mut p, mut p1, mut d, mut d1) = (V::splat(a[0]), V::zero(), V::zero(), V::zero());
-    each(0, p, d);
-    for q in 1..a.len() {
-        let (aq, g) = (V::splat(a[q]), V::splat(a[q]).mul_add(y, V::splat(b[q])));
-        let (next, dnext) = if q == 1 {
-            (g, aq)
-        } else {
-            let cq = V::splat(c[q]);
-            (g.mul_add(p, cq * p1), g.mul_add(d, aq.mul_add(p, cq * d1)))
-        };
-        (p1, d1, p, d) = (p, d, next, dnext);
-        each(q, p, d);
+    let [mut p, mut p1, mut d, mut d1] = [[V::zero(); S]; 4];
+    for q in 0..a.len() {
+        let (aq, bq, cq) = (V::splat(a[q]), V::splat(b[q]), V::splat(c[q]));
+        for s in 0..S {
+            let Distances { y, dy, e, de } = at[s];
+            let g = aq.mul_add(y, bq);
+            let (next, d_next) = match q {
+                0 => (aq * e, aq * de),
+                // P_2 = A_2 y + B_2 stands alone.
+                1 => (g * e, g.mul_add(de, aq * dy * e)),
+                _ => (g.mul_add(p[s], cq * p1[s]), g.mul_add(d[s], (aq * dy).mul_add(p[s], cq * d1[s]))),
+            };
+            (p1[s], d1[s], p[s], d[s]) = (p[s], d[s], next, d_next);
+        }
+        each(q, &p, &d);
     }
 }

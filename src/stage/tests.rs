@@ -2,7 +2,7 @@
 
 use super::block::{Block, Sites};
 use super::couple::Coupling;
-use super::mix::{self, Mixing};
+use super::mix::{self, Mixed, Weights};
 use super::pool::{self, Shell, Slots};
 use super::product::Trie;
 use super::radial::Radial;
@@ -220,7 +220,7 @@ fn pooling_and_its_adjoint() {
     let (shells, n_t, n_a) = shells();
     let n_slots = 3;
     let (r, dr, y) = (vectors(1, n_t * n_slots), vectors(2, n_t * n_slots), vectors(3, N_Y * n_slots));
-    let slots = Slots { r: &r, dr: &dr, y: &y, n_q: n_t, n_y: N_Y };
+    let slots = Slots { r: &r, dr: &dr, y: &y, n_r: n_t, n_y: N_Y };
     let mut a = vec![V::zero(); n_a];
     pool::pool(&shells, slots, n_slots, &mut a);
     for shell in shells {
@@ -250,31 +250,38 @@ fn pooling_and_its_adjoint() {
 #[test]
 fn mixing_and_its_adjoint() {
     let (shells, n_t, n_a) = shells();
-    for n_q in [1, 2, 5, 11] {
+    for (q0, n_q) in [(0, 1), (1, 2), (0, 5), (2, 11)] {
+        let mut n_pooled = 0;
+        let mixed = shells.map(|to| {
+            let from = Shell { t0: q0, n: n_q - q0, a0: n_pooled, ..to };
+            n_pooled += from.n * from.width();
+            Mixed { from, to }
+        });
+        let raw = mixed.map(|m| m.from);
         let n_slots = 3;
         let stride = n_t + 1;
-        let w: Vec<f64> = (0..n_q * stride).map(|k| number(7 * k)).collect();
-        let mixing = Mixing { w: &w, n_q, stride };
+        let w: Vec<f64> = (0..n_q * stride).map(|k| if k < q0 * stride { 0.0 } else { number(7 * k) }).collect();
+        let weights = Weights { w: &w, stride };
         let (p, dp, y) = (vectors(1, n_q * n_slots), vectors(2, n_q * n_slots), vectors(3, N_Y * n_slots));
-        let slots = Slots { r: &p, dr: &dp, y: &y, n_q, n_y: N_Y };
+        let slots = Slots { r: &p, dr: &dp, y: &y, n_r: n_q, n_y: N_Y };
         let a_from = |p: &[V], slots: Slots<V>, n: usize| {
-            let (mut pooled, mut a) = (vec![V::zero(); n_q * N_Y], vec![V::zero(); n_a]);
-            mix::pool(Slots { r: p, ..slots }, n, &mut pooled);
-            mix::mix(&shells, mixing, N_Y, &pooled, &mut a);
+            let (mut pooled, mut a) = (vec![V::zero(); n_pooled], vec![V::zero(); n_a]);
+            pool::pool(&raw, Slots { r: p, ..slots }, n, &mut pooled);
+            mix::mix(&mixed, weights, &pooled, &mut a);
             a
         };
         let r: Vec<V> = (0..n_slots * n_t)
             .map(|k| (0..n_q).fold(V::zero(), |r, q| r + V::splat(w[q * stride + k % n_t]) * p[k / n_t * n_q + q]))
             .collect();
         let mut expected = vec![V::zero(); n_a];
-        pool::pool(&shells, Slots { r: &r, dr: &r, y: &y, n_q: n_t, n_y: N_Y }, n_slots, &mut expected);
+        pool::pool(&shells, Slots { r: &r, dr: &r, y: &y, n_r: n_t, n_y: N_Y }, n_slots, &mut expected);
         for (a, expected) in a_from(&p, slots, n_slots).iter().zip(&expected) {
             assert_near(inner(&[*a], &[V::splat(1.0)]), inner(&[*expected], &[V::splat(1.0)]));
         }
         let (a_bar, s) = (vectors(4, n_a), 2);
-        let (mut pooled_bar, mut y_bar) = (vectors(5, n_q * N_Y), vectors(6, N_Y));
-        mix::mix_pullback(&shells, mixing, N_Y, &a_bar, &mut pooled_bar);
-        let radial = V::vectorize(|| mix::pool_pullback(slots, s, &pooled_bar, &mut y_bar));
+        let (mut pooled_bar, mut y_bar) = (vectors(5, n_pooled), vec![V::zero(); N_Y]);
+        mix::pullback(&mixed, weights, &a_bar, &mut pooled_bar);
+        let radial = V::vectorize(|| pool::pullback(&raw, slots, s, &pooled_bar, &mut y_bar));
         let one = Slots { y: &y[s * N_Y..], ..slots };
         assert_near(inner(&y_bar, &y[s * N_Y..][..N_Y]), inner(&a_from(&p[s * n_q..], one, 1), &a_bar));
         assert_near(inner(&[radial], &[V::splat(1.0)]), inner(&a_from(&dp[s * n_q..], one, 1), &a_bar));
@@ -308,7 +315,7 @@ fn products_and_their_adjoint() {
     let a: Vec<f64> = (0..6).map(|v| 1.0 + 0.5 * number(50 + v)).collect();
     let lanes: Vec<V> = a.iter().map(|&a| V::splat(a)).collect();
     let (mut a_bar, mut p, mut s) =
-        (vec![V::splat(9.0); 6], vec![V::zero(); trie.n_nodes()], vec![V::zero(); trie.n_nodes()]);
+        (vec![V::splat(9.0); 6], vec![V::zero(); trie.n_inner()], vec![V::zero(); trie.n_inner()]);
     let with = V::vectorize(|| trie.eval::<V, true>(&c, &lanes, &mut a_bar, &mut p, &mut s)).to_array()[0];
     let without = V::vectorize(|| trie.eval::<V, false>(&c, &lanes, &mut [], &mut p, &mut s)).to_array()[0];
     let expected: f64 = products.iter().enumerate().map(|(k, f)| number(k) * product(f, &a)).sum();
