@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: demo demo-julia test test-gpu bench bench-stages bench-pace bench-gpu lint release julia-test
+.PHONY: demo demo-julia test test-gpu bench bench-stages bench-pace bench-gpu valgrind lint release julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -22,7 +22,7 @@ demo-julia:
 release:
 	@$(CARGO) build --release --quiet
 
-test: lint
+test: lint valgrind
 	$(CARGO) test --quiet
 	@if [ -x test/abi/julia15.sh ]; then \
 		$(CARGO) build --quiet --lib && test/abi/julia15.sh $(TARGET)/debug/libacerust.so; \
@@ -30,6 +30,10 @@ test: lint
 		echo "make test: there is no ABI smoke test yet"; \
 	fi
 	@$(MAKE) --no-print-directory julia-test
+
+# Counts instructions in the tests; they say so where it is missing.
+valgrind:
+	@command -v valgrind >/dev/null || apt-get install --yes --quiet valgrind >/dev/null 2>&1 || true
 
 lint:
 	$(CARGO) fmt --check

@@ -14,6 +14,7 @@ mod row;
 mod structures;
 mod targets;
 
+use acerust::bench::fma_peak;
 use acerust::plan::Precision;
 use acerust::simd::Isa;
 use measure::Quantity::{self, *};
@@ -53,19 +54,20 @@ fn main() {
     println!("{} and {}, {:.0} s", csv.display(), png.display(), start.elapsed().as_secs_f64());
 }
 
-/// Everything that is measured. The peak of all rows is the highest that was seen meanwhile.
+/// Everything that is measured. The peak of a row is that of the moment: clocks change.
 fn run(seconds: f64) -> Vec<Row> {
     let cores = machine::cores();
     let one = measure::pool(1);
-    let isa = Isa::detect();
-    let mut peak = [0.0; 2];
+    let peaks = || [Precision::F64, Precision::F32].map(|p| one.install(|| fma_peak(p, Isa::detect())));
+    let mut before = peaks();
     let mut rows: Vec<Row> = Vec::new();
     let mut add = |series: &str, model: &str, s, threads, quantities: &[Quantity], seconds| {
         eprintln!("{series}: {model}, {threads} thread(s)");
-        for (peak, precision) in peak.iter_mut().zip([Precision::F64, Precision::F32]) {
-            *peak = one.install(|| acerust::bench::fma_peak(precision, isa)).max(*peak);
-        }
-        rows.push(measure::measure(series, model, &s, threads, quantities, seconds));
+        let mut row = measure::measure(series, model, &s, threads, quantities, seconds);
+        let after = peaks();
+        [row.peak, row.peak_f32] = std::array::from_fn(|k| measure::short(before[k].max(after[k])));
+        before = after;
+        rows.push(row);
     };
     for model in MODELS {
         let atoms = if matches!(model, "hea_bench" | "cu_4_14") { 500 } else { 512 };
@@ -82,10 +84,7 @@ fn run(seconds: f64) -> Vec<Row> {
     }
     let powers = (0..).map(|k| 1 << k).take_while(|&n| n < cores);
     for threads in powers.chain([cores]) {
-        add("threads", "si_bench", crystal("si_bench", 100_000), threads, &[Forces], seconds);
-    }
-    for row in &mut rows {
-        (row.peak, row.peak_f32) = (measure::short(peak[0]), measure::short(peak[1]));
+        add("threads", "si_bench", crystal("si_bench", 100_000), threads, &[Forces], 2.0 * seconds);
     }
     rows
 }

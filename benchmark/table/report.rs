@@ -4,9 +4,12 @@ use crate::row::Row;
 
 pub fn print(machine: &str, rows: &[Row], last: &[Row]) {
     let Some(first) = rows.first() else { return };
+    let highest = |peak: fn(&Row) -> f64| rows.iter().map(peak).fold(0.0, f64::max);
     println!(
         "{machine}, {}: a core does {:.1} Gflop/s (f64), {:.1} (f32) in registers",
-        first.isa, first.peak, first.peak_f32
+        first.isa,
+        highest(|r| r.peak),
+        highest(|r| r.peak_f32)
     );
     println!(
         "one thread and its processor time, but for the series `threads`; E+F: energy, forces and virial with the list at hand; µs an atom"
