@@ -14,7 +14,7 @@ use crate::simd::{Lanes, MAX_LANES, Real, as_reals, as_reals_mut};
 use std::ops::Range;
 
 /// Slots that are evaluated together, in the first cache.
-pub const CHUNK: usize = 16;
+pub const CHUNK: usize = 8;
 
 /// Slots that share the coefficients of a recursion or of a sum.
 const PAIR: usize = 2;
