@@ -1,5 +1,6 @@
 //! Scratch memory that outlives a call, and outputs that several threads write to.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 /// Workspaces that are handed out and taken back, so that nothing is allocated after warm-up.
@@ -60,6 +61,12 @@ impl<'a, T> Disjoint<'a, T> {
         Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
     }
 
+    /// Asks for the cache lines of `range` before they are needed.
+    #[inline(always)]
+    pub fn prefetch(&self, range: Range<usize>) {
+        prefetch_lines(self.start.wrapping_add(range.start), range.len());
+    }
+
     /// # Safety
     /// While the result lives, nothing else reads or writes `at .. at + n`.
     #[allow(clippy::mut_from_ref)]
@@ -73,15 +80,21 @@ impl<'a, T> Disjoint<'a, T> {
 
 /// Asks for the cache lines of `slice[range]` before they are needed.
 #[inline(always)]
-pub fn prefetch<T>(slice: &[T], range: std::ops::Range<usize>) {
-    #[cfg(target_arch = "x86_64")]
+pub fn prefetch<T>(slice: &[T], range: Range<usize>) {
     if let Some(part) = slice.get(range) {
-        let (start, bytes) = (part.as_ptr().cast::<i8>(), std::mem::size_of_val(part));
-        for offset in (0..bytes).step_by(64) {
-            // SAFETY: a prefetch reads nothing, and the address is within the slice.
-            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(start.add(offset)) };
-        }
+        prefetch_lines(part.as_ptr(), part.len());
+    }
+}
+
+/// As many lines as `n` entries from `start` on take. Reads nothing, so any address will do.
+#[inline(always)]
+fn prefetch_lines<T>(start: *const T, n: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for offset in (0..n * size_of::<T>()).step_by(64) {
+        let line = start.cast::<i8>().wrapping_add(offset);
+        // SAFETY: a prefetch reads nothing.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (slice, range);
+    let _ = (start, n);
 }

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::graph::{Graph, NeighbourList};
 use crate::model::{Model, PartSpec};
 use crate::plan::Neighbours;
-use crate::simd::{Isa, Lanes, Portable, Real, as_reals};
+use crate::simd::{Isa, Lanes, MAX_LANES, Portable, Real, as_reals};
 use crate::site::ace::Ace;
 use crate::site::pair::Pair;
 use crate::site::{Part, RadialMode, Scratch, room};
@@ -232,9 +232,9 @@ impl<V: Lanes> Engine for Cpu<V> {
         Ok(())
     }
 
-    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs) -> Result<()> {
+    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, mut out: Outputs) -> Result<()> {
         let n_readouts = readouts.len();
-        let (n_centres, n_edges) = (graph.n_centres(), graph.n_edges());
+        let (n_centres, n_atoms, n_edges) = (graph.n_centres(), graph.n_atoms(), graph.n_edges());
         let mut call = self.calls.take();
         let Call { schedule, gradients, virials } = &mut *call;
         schedule.fill(graph, species_of, V::N);
@@ -246,6 +246,7 @@ impl<V: Lanes> Engine for Cpu<V> {
             room(virials, n_readouts * schedule.entries.len(), [0.0; 9]);
         }
         let energies = Disjoint::new(out.site_energies);
+        let forces = Disjoint::new(out.gradients.as_mut().map_or(&mut [], |g| &mut *g.forces));
         let edge_gradients = Disjoint::new(gradients);
         let block_virials = Disjoint::new(virials);
         schedule.tasks().for_each_init(
@@ -257,7 +258,9 @@ impl<V: Lanes> Engine for Cpu<V> {
                     // The edges of the next block arrive while this one is computed.
                     for &i in schedule.entries.get(b + 1).map_or(&[][..], |&next| schedule.centres(next)) {
                         prefetch(&graph.r, graph.edges(i as usize));
-                        prefetch(&graph.neighbour, graph.edges(i as usize));
+                        if self.n_species > 1 {
+                            prefetch(&graph.neighbour, graph.edges(i as usize));
+                        }
                     }
                     // SAFETY: a block belongs to one task.
                     let virial = match with_gradients {
@@ -267,10 +270,16 @@ impl<V: Lanes> Engine for Cpu<V> {
                     virial.fill([0.0; 9]);
                     for &i in schedule.centres(entry) {
                         for readout in 0..n_readouts {
-                            // SAFETY: a centre, and so its energy and edges, belongs to one block.
+                            // SAFETY: a centre, and so its energy, edges and force, belongs to one block.
                             unsafe {
                                 energies.slice_mut(readout * n_centres + i as usize, 1)[0] =
                                     self.e0[entry.species as usize];
+                                if with_gradients {
+                                    forces.slice_mut(readout * n_atoms + i as usize, 1)[0] = [0.0; 3];
+                                    let edges = graph.edges(i as usize);
+                                    edge_gradients
+                                        .prefetch(readout * n_edges + edges.start..readout * n_edges + edges.end);
+                                }
                             }
                         }
                     }
@@ -304,17 +313,31 @@ impl<V: Lanes> Engine for Cpu<V> {
                             }
                             for (k, virial) in virial.iter_mut().enumerate() {
                                 let g = &gradient[k * block.n_slots..][..block.n_slots];
+                                let mut sums = [[0.0; 3]; MAX_LANES];
                                 V::vectorize(
                                     #[inline(always)]
                                     || match first {
-                                        true => {
-                                            scatter_slots::<V, false>(block, g, k * n_edges, edge_gradients, virial)
-                                        }
-                                        false => {
-                                            scatter_slots::<V, true>(block, g, k * n_edges, edge_gradients, virial)
-                                        }
+                                        true => scatter_slots::<V, false>(
+                                            block,
+                                            g,
+                                            (k * n_edges, edge_gradients),
+                                            virial,
+                                            &mut sums,
+                                        ),
+                                        false => scatter_slots::<V, true>(
+                                            block,
+                                            g,
+                                            (k * n_edges, edge_gradients),
+                                            virial,
+                                            &mut sums,
+                                        ),
                                     },
                                 );
+                                for (&i, sum) in block.centres.iter().zip(sums) {
+                                    // SAFETY: as above.
+                                    let force = unsafe { &mut forces.slice_mut(k * n_atoms + i as usize, 1)[0] };
+                                    (0..3).for_each(|a| force[a] += sum[a]);
+                                }
                             }
                         } else {
                             for part in &self.parts[group.parts.clone()] {
@@ -333,10 +356,9 @@ impl<V: Lanes> Engine for Cpu<V> {
             },
         );
         let Some(out) = out.gradients else { return Ok(()) };
-        let n_atoms = graph.n_atoms();
         for k in 0..n_readouts {
             let gradients = &call.gradients[k * n_edges..][..n_edges];
-            sum_forces(graph, gradients, &mut out.forces[k * n_atoms..][..n_atoms]);
+            subtract_incoming(graph, gradients, &mut out.forces[k * n_atoms..][..n_atoms]);
             out.virial[k] = [[0.0; 3]; 3];
             for virial in call.virials.iter().skip(k).step_by(n_readouts).take(call.schedule.entries.len()) {
                 for (v, x) in out.virial[k].as_flattened_mut().iter_mut().zip(virial) {
@@ -434,14 +456,15 @@ impl<V: Lanes> Cpu<V> {
     }
 }
 
-/// Writes the gradients of a block to its edges, or adds them, and adds `Σ g ⊗ r` to `virial`.
+/// Writes the gradients of a block to its edges, or adds them; adds `Σ g ⊗ r` to `virial`, and the gradients of each centre
+/// to its entry of `sums`.
 #[inline(always)]
 fn scatter_slots<V: Lanes, const ADD: bool>(
     block: &Block<V>,
     gradient: &[[V; 3]],
-    at: usize,
-    edges: Disjoint<[V::Real; 3]>,
+    (at, edges): (usize, Disjoint<[V::Real; 3]>),
     virial: &mut [f64; 9],
+    sums: &mut [[f64; 3]; MAX_LANES],
 ) {
     let mut sum = [V::zero(); 9];
     for (s, g) in gradient.iter().enumerate() {
@@ -457,6 +480,7 @@ fn scatter_slots<V: Lanes, const ADD: bool>(
                 // SAFETY: an edge belongs to one block.
                 let g = unsafe { &mut edges.slice_mut(at + e as usize, 1)[0] };
                 let new = [x[lane], y[lane], z[lane]];
+                (0..3).for_each(|a| sums[lane][a] += new[a].to_f64());
                 *g = if ADD { [g[0] + new[0], g[1] + new[1], g[2] + new[2]] } else { new };
             }
         }
@@ -469,15 +493,10 @@ fn scatter_slots<V: Lanes, const ADD: bool>(
 /// How many incoming edges ahead gradients are asked for.
 const AHEAD: usize = 64;
 
-/// `F_i = Σ_(i→j) g − Σ_(j→i) g`, in double precision and an order that the graph fixes.
-fn sum_forces<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &mut [[f64; 3]]) {
+/// `F_i −= Σ_(j→i) g`, in double precision and an order that the graph fixes. Centres have the sum of their own edges already.
+fn subtract_incoming<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &mut [[f64; 3]]) {
     forces.par_iter_mut().with_min_len(256).enumerate().for_each(|(i, force)| {
-        let mut sum = [0.0; 3];
-        if i < graph.n_centres() {
-            for g in &gradients[graph.edges(i)] {
-                (0..3).for_each(|a| sum[a] += g[a].to_f64());
-            }
-        }
+        let mut sum = if i < graph.n_centres() { *force } else { [0.0; 3] };
         let incoming = graph.incoming_first[i] as usize..graph.incoming_first[i + 1] as usize;
         // Edges that end here lie anywhere: ask for those of a later atom.
         let ahead = incoming.start + AHEAD..incoming.end + AHEAD;
