@@ -72,7 +72,7 @@ fn stages_of<V: Lanes<Real = f64>>(c: &mut Criterion, name: &str) {
         b.iter(|| radial.eval_slots::<true>(black_box(&block), 0..n, &mut scratch, &mut r, &mut dr));
     });
     group.bench_function("angular", |b| b.iter(|| angular.eval_slots(black_box(&block), 0..n, &mut y)));
-    let slots = Slots { r: &r, dr: &dr, y: &y, n_q: n_r, n_y };
+    let slots = Slots { r: &r, dr: &dr, y: &y, n_r, n_y };
     group.bench_function("pool", |b| {
         b.iter(|| {
             a.fill(V::zero());
@@ -81,7 +81,7 @@ fn stages_of<V: Lanes<Real = f64>>(c: &mut Criterion, name: &str) {
     });
 
     let c = program.fold(&ace.weights[0]);
-    let (mut p, mut sums) = (zeros(program.trie.n_nodes()), zeros(program.trie.n_nodes()));
+    let (mut p, mut sums) = (zeros(program.trie.n_inner()), zeros(program.trie.n_inner()));
     group.bench_function("product", |b| {
         b.iter(|| {
             V::vectorize(

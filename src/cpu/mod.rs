@@ -1,6 +1,7 @@
 //! The CPU backend: blocks of centres over threads.
 
 pub(crate) mod assemble;
+mod forces;
 mod memory;
 mod schedule;
 
@@ -16,6 +17,7 @@ use crate::site::pair::Pair;
 use crate::site::{Part, RadialMode, Scratch, room};
 use crate::stage::block::{Block, NONE, Sites};
 use crate::structure::Structure;
+use forces::{scatter_slots, subtract_incoming};
 use memory::{Disjoint, Pool, prefetch};
 use rayon::prelude::*;
 use schedule::{Entry, Schedule};
@@ -454,58 +456,4 @@ impl<V: Lanes> Cpu<V> {
             },
         );
     }
-}
-
-/// Writes the gradients of a block to its edges, or adds them; adds `Σ g ⊗ r` to `virial`, and the gradients of each centre
-/// to its entry of `sums`.
-#[inline(always)]
-fn scatter_slots<V: Lanes, const ADD: bool>(
-    block: &Block<V>,
-    gradient: &[[V; 3]],
-    (at, edges): (usize, Disjoint<[V::Real; 3]>),
-    virial: &mut [f64; 9],
-    sums: &mut [[f64; 3]; MAX_LANES],
-) {
-    let mut sum = [V::zero(); 9];
-    for (s, g) in gradient.iter().enumerate() {
-        let r = [block.x[s], block.y[s], block.z[s]];
-        for a in 0..3 {
-            for b in 0..3 {
-                sum[3 * a + b] = g[a].mul_add(r[b], sum[3 * a + b]);
-            }
-        }
-        let [x, y, z] = g.map(V::to_array);
-        for (lane, &e) in block.edges(s).iter().enumerate() {
-            if e != NONE {
-                // SAFETY: an edge belongs to one block.
-                let g = unsafe { &mut edges.slice_mut(at + e as usize, 1)[0] };
-                let new = [x[lane], y[lane], z[lane]];
-                (0..3).for_each(|a| sums[lane][a] += new[a].to_f64());
-                *g = if ADD { [g[0] + new[0], g[1] + new[1], g[2] + new[2]] } else { new };
-            }
-        }
-    }
-    for (v, s) in virial.iter_mut().zip(sum) {
-        *v += s.to_array()[..V::N].iter().map(|x| x.to_f64()).sum::<f64>();
-    }
-}
-
-/// How many incoming edges ahead gradients are asked for.
-const AHEAD: usize = 64;
-
-/// `F_i −= Σ_(j→i) g`, in double precision and an order that the graph fixes. Centres have the sum of their own edges already.
-fn subtract_incoming<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &mut [[f64; 3]]) {
-    forces.par_iter_mut().with_min_len(256).enumerate().for_each(|(i, force)| {
-        let mut sum = if i < graph.n_centres() { *force } else { [0.0; 3] };
-        let incoming = graph.incoming_first[i] as usize..graph.incoming_first[i + 1] as usize;
-        // Edges that end here lie anywhere: ask for those of a later atom.
-        let ahead = incoming.start + AHEAD..incoming.end + AHEAD;
-        for &e in graph.incoming.get(ahead).unwrap_or(&[]) {
-            prefetch(gradients, e as usize..e as usize + 1);
-        }
-        for &e in &graph.incoming[incoming] {
-            (0..3).for_each(|a| sum[a] -= gradients[e as usize][a].to_f64());
-        }
-        *force = sum;
-    });
 }

@@ -7,6 +7,7 @@ pub mod block;
 pub mod couple;
 pub mod distance;
 pub mod mix;
+pub mod polynomial;
 pub mod pool;
 pub mod product;
 pub mod radial;
