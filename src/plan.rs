@@ -210,7 +210,7 @@ impl Plan {
         check("site_energies", out.len(), graph.n_centres())?;
         self.with_species(graph, numbers, |species| {
             self.engine.evaluate(graph, species, 0..1, Outputs { site_energies: out, gradients: None })?;
-            Ok(out.iter().sum())
+            Ok(total(out))
         })
     }
 
@@ -261,7 +261,7 @@ impl Plan {
             let outputs = Outputs { site_energies: out.site_energies, gradients: Some(gradients) };
             self.engine.evaluate(graph, species, readouts, outputs)?;
             for (k, energy) in out.energies.iter_mut().enumerate() {
-                *energy = out.site_energies[k * n..][..n].iter().sum();
+                *energy = total(&out.site_energies[k * n..][..n]);
             }
             Ok(())
         })
@@ -448,6 +448,16 @@ impl Plan {
         let known: Vec<_> = self.model.species().iter().map(|&z| name(z)).collect();
         Error::Argument(format!("atom {atom} is {}; the model knows {}", name(number), known.join(", ")))
     }
+}
+
+/// The sum, in a fixed order that does not wait for each addition.
+fn total(energies: &[f64]) -> f64 {
+    let (chunks, rest) = energies.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, e)| *sum += e);
+    }
+    sums.iter().chain(rest).sum()
 }
 
 /// Where the results of several readouts go, one after another.
