@@ -36,14 +36,12 @@ valgrind:
 	@command -v valgrind >/dev/null || apt-get install --yes --quiet valgrind >/dev/null 2>&1 || true
 
 lint:
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
 
 julia-test:
-	@$(CARGO) build --quiet --lib
-	@JULIA=$(JULIA) ACERUST_LIBRARY=$${ACERUST_LIBRARY:-$(abspath $(TARGET))/debug/libacerust.$(if $(filter Darwin,$(shell uname)),dylib,so)} \
-		julia/test/run.sh
+	@JULIA=$(JULIA) ACERUST_PROFILE=dev julia/test/run.sh
 
 # On a machine with a CUDA device.
 test-gpu:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh WHAT "PACKAGE …" SCRIPT [ARGUMENT …]: runs a script of this package with the packages that plain `julia` finds (set JULIA_PROJECT
-# or JULIA_LOAD_PATH for others) and with the library of this source. Where julia or a package is missing, says so in a line that
-# starts with SKIPPED and WHAT, and succeeds. JULIA_FLAGS are passed on.
+# or JULIA_LOAD_PATH for others) and with the library of this source, built in the profile ACERUST_PROFILE (release). Where julia or a
+# package is missing, says so in a line that starts with SKIPPED and WHAT, and succeeds. JULIA_FLAGS are passed on.
 here=$(cd "$(dirname "$0")" && pwd)
 julia=${JULIA:-julia}
 what=$1
@@ -29,10 +29,20 @@ if [ -n "$missing" ]; then
     exit 0
 fi
 if [ -z "$ACERUST_LIBRARY" ]; then
-    (cd "$here/.." && ${CARGO:-cargo} build --release --quiet --lib) || exit 1
+    # With the binding by jlrs, where there are the headers of Julia and JlrsCore.
+    JLRS_JULIA_DIR=$("$julia" --startup-file=no -e '
+        root = dirname(Sys.BINDIR)
+        headers = isfile(joinpath(root, "include", "julia", "julia_version.h"))
+        headers && Base.find_package("JlrsCore") !== nothing && print(root)')
+    export JLRS_JULIA_DIR
+    profile=${ACERUST_PROFILE:-release}
+    cd "$here/.." || exit 1
+    ${CARGO:-cargo} build --profile "$profile" --quiet --lib -p acerust ${JLRS_JULIA_DIR:+-p acerust-jl} || exit 1
+    [ "$profile" = dev ] && profile=debug
     for extension in so dylib; do
-        built=$(cd "$here/.." && echo "${CARGO_TARGET_DIR:-$PWD/target}/release/libacerust.$extension")
+        built=${CARGO_TARGET_DIR:-$PWD/target}/$profile/libacerust.$extension
         [ -f "$built" ] && ACERUST_LIBRARY=$built && export ACERUST_LIBRARY
     done
+    cd "$OLDPWD" || exit 1
 fi
 exec "$julia" --startup-file=no --threads=2 $JULIA_FLAGS "$@"

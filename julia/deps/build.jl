@@ -1,8 +1,19 @@
-# Builds libacerust from the Rust sources next to this package; `Pkg.build("ACERust")` runs it.
+# Builds libacerust from the Rust sources next to this package, and the binding by jlrs where Julia's headers are there;
+# `Pkg.build("ACERust")` runs it.
 using Libdl
 
 const SOURCES = normpath(@__DIR__, "..", "..")
-const FILE = (Sys.iswindows() ? "acerust." : "libacerust.") * Libdl.dlext
+const JULIA = dirname(Sys.BINDIR)
+
+file(name) = (Sys.iswindows() ? name : "lib" * name) * "." * Libdl.dlext
+
+function build(cargo, target, names)
+    packages = reduce(vcat, [["-p", replace(name, '_' => '-')] for name in names])
+    command = Cmd(`$cargo build --release --lib $packages --target-dir $target`; dir = SOURCES)
+    run(addenv(command, "JLRS_JULIA_DIR" => JULIA))
+    foreach(name -> cp(joinpath(target, "release", file(name)), joinpath(@__DIR__, file(name)); force = true), names)
+    return nothing
+end
 
 if get(ENV, "ACERUST_LIBRARY", "") != ""
     @info "ACERUST_LIBRARY is set: nothing to build."
@@ -13,7 +24,13 @@ else
     cargo = something(Sys.which("cargo"), "")
     isempty(cargo) && error("building libacerust needs cargo on the PATH: see https://rustup.rs")
     mktempdir() do target
-        run(Cmd(`$cargo build --release --lib --target-dir $target`; dir = SOURCES))
-        cp(joinpath(target, "release", FILE), joinpath(@__DIR__, FILE); force = true)
+        try
+            isfile(joinpath(JULIA, "include", "julia", "julia_version.h")) || error("no headers of Julia in $JULIA")
+            build(cargo, target, ["acerust", "acerust_jl"])
+        catch error
+            @info "The binding by jlrs was not built; the C interface serves." error
+            rm(joinpath(@__DIR__, file("acerust_jl")); force = true)
+            build(cargo, target, ["acerust"])
+        end
     end
 end

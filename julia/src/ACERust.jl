@@ -1,5 +1,5 @@
 """
-Interatomic potentials of the atomic cluster expansion: a thin layer over the C interface of ACERust. All energies are in eV, all
+Interatomic potentials of the atomic cluster expansion: a thin layer over the library ACERust. All energies are in eV, all
 lengths in Å; numbers without a unit are in these too. All indices count from 1.
 """
 module ACERust
@@ -23,8 +23,10 @@ export length_basis, get_linear_parameters, set_linear_parameters!, potential_en
 export set_committee!, committee_energies, committee_forces, committee_energy_forces_virial, committee_mean_std
 export convert2et, convertpair, convert2et_full
 
-include("library.jl")
-include("binding.jl")
+include("binding/interface.jl")
+include("binding/library.jl")
+include("binding/ccall.jl")
+include("binding/choice.jl")
 include("json.jl")
 include("models.jl")
 include("structure.jl")

@@ -22,7 +22,7 @@ function set_linear_parameters!(calc::WrappedSiteCalculator, θ::AbstractVector)
     copied = Vector{Float64}(θ)
     @lock calc.lock begin
         all(isfinite, copied) || throw(ArgumentError("linear parameter $(findfirst(!isfinite, copied)) is not finite"))
-        foreach(((handle, _),) -> set_parameters!(handle, copied), values(calc.plans))
+        foreach(((handle, _),) -> plan_set_linear_parameters(handle, copied), values(calc.plans))
         calc.linear = copied
         calc.version += 1
     end
@@ -46,24 +46,6 @@ function blocks(stack::StackedCalculator)
     return [(last - size + 1):last for (size, last) in zip(sizes, cumsum(sizes))]
 end
 
-"Where the library writes design rows."
-struct Rows   # acerust_rows
-    size::Csize_t
-    energy::Ptr{Float64}
-    n_energy::Csize_t
-    ld_energy::Csize_t
-    forces::Ptr{Float64}
-    n_forces::Csize_t
-    ld_forces::Csize_t
-    virial::Ptr{Float64}
-    n_virial::Csize_t
-    ld_virial::Csize_t
-    n_virial_rows::Int32
-    order::Int32
-end
-
-const COLUMN_MAJOR = Int32(1)
-
 """
     design_rows!(energy, forces, virial, sys, calc; nthreads, precision)
 
@@ -71,22 +53,20 @@ Writes the rows that are wanted, which is each that is not `nothing`: (1, n_para
 and (9 or 6, n_params), row by row or in the order xx, yy, zz, yz, xz, xy. Matrices of `Float64`, contiguous in a column.
 """
 function design_rows!(energy, forces, virial, sys::AbstractSystem, calc::WrappedSiteCalculator; options...)
-    s = Structure(sys)
-    handle = plan(calc; options...)
-    place(x) = x === nothing ? (C_NULL, 0, 0) : (pointer(x), span(x), stride(x, 2))
-    n_virial_rows = virial === nothing ? 9 : size(virial, 1)
-    GC.@preserve energy forces virial begin
-        rows = Ref(Rows(sizeof(Rows), place(energy)..., place(forces)..., place(virial)..., n_virial_rows, COLUMN_MAJOR))
-        cell, pbc = Ref(s.cell), Ref(s.pbc)
-        @acerust acerust_assemble(
-            handle::Ptr{Cvoid}, length(s)::Csize_t, s.numbers::Ptr{Int32}, s.positions::Ptr{Cvoid}, cell::Ptr{Cvoid},
-            pbc::Ptr{Cvoid}, rows::Ptr{Rows}
-        )
-    end
+    places = place.((energy, forces, virial))
+    layout = [number for (_, numbers...) in places for number in numbers]
+    assemble!(plan(calc; options...), atoms(Structure(sys))..., first.(places)..., layout)
     return nothing
 end
 
-span(x) = isempty(x) ? 0 : (size(x, 2) - 1) * stride(x, 2) + size(x, 1)
+"The array that a matrix lies in, its number of rows, where it starts, from 0, and how far its columns are apart."
+place(::Nothing) = (NO_MATRIX, 0, 0, 0)
+place(x::Matrix{Float64}) = (x, size(x, 1), 0, size(x, 1))
+function place(x::SubArray{Float64,2,Matrix{Float64}})
+    whole = parent(x)
+    stride(x, 1) == 1 || throw(ArgumentError("the rows of a matrix for design rows have to follow one another"))
+    return (whole, size(x, 1), LinearIndices(whole)[map(first, parentindices(x))...] - 1, stride(x, 2))
+end
 
 function design_rows!(energy, forces, virial, sys::AbstractSystem, stack::StackedCalculator; options...)
     columns = blocks(stack)

@@ -36,8 +36,8 @@ mutable struct WrappedSiteCalculator{M<:ACERustModel} <: Calculator
     const rcut::Float64
     const settings::Settings
     const lock::ReentrantLock
-    const plans::Dict{DataType,Tuple{Handle{:plan},Base.RefValue{Int}}}   # by precision, with the present number of threads
-    const lists::Vector{Handle{:graph}}                               # neighbour lists that nobody uses just now
+    const plans::Dict{DataType,Tuple{PlanHandle,Base.RefValue{Int}}}   # by precision, with the present number of threads
+    const lists::Vector{GraphHandle}                                # neighbour lists that nobody uses just now
     linear::Vector{Float64}
     members::Union{Nothing,Matrix{Float64}}                              # (n_params, n_members)
     version::Int                                                        # of `linear` and `members`
@@ -92,14 +92,14 @@ end
 function plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precision = calc.settings.precision, ignored...)
     return @lock calc.lock begin
         handle, threads = get!(calc.plans, precision) do
-            isopen(calc.model) || throw(ArgumentError("this model has been closed"))
+            isopen(calc.model) || throw(closed(:model))
             made = make_plan(calc.model; nthreads, precision, calc.settings.radial)
-            calc.version == 0 || set_parameters!(made, calc.linear)
-            calc.members === nothing || set_members!(made, calc.members)
+            calc.version == 0 || plan_set_linear_parameters(made, calc.linear)
+            calc.members === nothing || plan_set_committee(made, calc.members)
             made, Ref(Int(nthreads))
         end
         if threads[] != nthreads
-            @acerust acerust_plan_set_threads(handle::Ptr{Cvoid}, nthreads::Csize_t)
+            plan_set_threads(handle, Int(nthreads))
             threads[] = nthreads
         end
         handle
@@ -113,7 +113,7 @@ function with_list(f, calc::WrappedSiteCalculator, s::Structure)
         cutoff = rcut(calc.model)
         list = build_graph(s, cutoff, cutoff == 0 ? 0.0 : calc.settings.skin, calc.settings.nthreads)
     else
-        update_graph!(list, s)   # a list that could not be updated is let go
+        graph_update(list, atoms(s)...)   # a list that could not be updated is let go
     end
     result = f(list)
     @lock calc.lock push!(calc.lists, list)
@@ -129,18 +129,12 @@ Adds a calculator's results to those that are wanted, which is each that is not 
 function evaluate!(energy, forces, virial, sys::AbstractSystem, calc::WrappedSiteCalculator; options...)
     s = Structure(sys)
     handle = plan(calc; options...)
-    E = energy === nothing ? nothing : Ref(0.0)
-    F = forces === nothing ? nothing : Vector{SVector{3,Float64}}(undef, length(s))
-    V = virial === nothing ? nothing : Ref(zero(SMatrix{3,3,Float64,9}))
-    with_list(calc, s) do list
-        @acerust acerust_graph_energy_forces_virial(
-            handle::Ptr{Cvoid}, list::Ptr{Cvoid}, wanted(E)::Ptr{Float64}, C_NULL::Ptr{Float64}, 0::Csize_t,
-            wanted(F)::Ptr{Cvoid}, numbers_in(F)::Csize_t, wanted(V)::Ptr{Cvoid}
-        )
-    end
-    E === nothing || (energy[] += E[])
-    F === nothing || (forces .+= F)
-    V === nothing || (virial[] += V[]')   # row by row in memory
+    F = forces === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, length(s))
+    V = virial === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, 3)
+    E = with_list(list -> energy_forces_virial!(handle, list, F, V), calc, s)::Float64
+    energy === nothing || (energy[] += E)
+    forces === nothing || (forces .+= columns(F))
+    virial === nothing || (virial[] += SMatrix{3,3,Float64,9}(V)')   # row by row in memory
     return nothing
 end
 

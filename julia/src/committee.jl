@@ -20,7 +20,7 @@ end
 function set_members!(calc::WrappedSiteCalculator, θs::Union{Nothing,Matrix{Float64}})
     @lock calc.lock begin
         sets = θs === nothing ? zeros(length_basis(calc), 0) : θs
-        foreach(((handle, _),) -> set_members!(handle, sets), values(calc.plans))
+        foreach(((handle, _),) -> plan_set_committee(handle, sets), values(calc.plans))
         calc.members = θs
         calc.version += 1
     end
@@ -56,16 +56,12 @@ end
 function add_committee!(E, F, V, sys, calc::WrappedSiteCalculator; options...)
     s = Structure(sys)
     handle = plan(calc; options...)
-    e, f, v = similar(E), similar(F), similar(V)
-    with_list(calc, s) do list
-        @acerust acerust_graph_committee_energy_forces_virial(
-            handle::Ptr{Cvoid}, list::Ptr{Cvoid}, e::Ptr{Float64}, length(e)::Csize_t, C_NULL::Ptr{Float64}, 0::Csize_t,
-            f::Ptr{Cvoid}, numbers_in(f)::Csize_t, v::Ptr{Cvoid}, numbers_in(v)::Csize_t
-        )
-    end
+    n, m = size(F)
+    e, f, v = similar(E), Array{Float64}(undef, 3, n, m), Array{Float64}(undef, 3, 3, m)
+    with_list(list -> committee_energy_forces_virial!(handle, list, e, f, v), calc, s)
     E .+= e
-    F .+= f
-    V .+= transpose.(v)   # row by row in memory
+    F .+= columns(f)
+    V .+= [SMatrix{3,3}(w)' for w in eachslice(v; dims = 3)]   # row by row in memory
     return nothing
 end
 

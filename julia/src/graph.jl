@@ -1,22 +1,6 @@
 # Neighbour graphs: for the site level with edges to look at, for calculators as lists that follow moving atoms.
 
-function build_graph(s::Structure, cutoff, skin, nthreads)
-    cell, pbc = Ref(s.cell), Ref(s.pbc)
-    return Handle{:graph}(out -> @acerust acerust_graph_build(
-        length(s)::Csize_t, s.numbers::Ptr{Int32}, s.positions::Ptr{Cvoid}, cell::Ptr{Cvoid}, pbc::Ptr{Cvoid},
-        cutoff::Float64, skin::Float64, nthreads::Csize_t, out::Ptr{Ptr{Cvoid}}
-    ))
-end
-
-"Takes over new positions or another structure; true where the edges are others than before."
-function update_graph!(graph::Handle{:graph}, s::Structure)
-    cell, pbc, rebuilt = Ref(s.cell), Ref(s.pbc), Ref(Int32(0))
-    @acerust acerust_graph_update(
-        graph::Ptr{Cvoid}, length(s)::Csize_t, s.numbers::Ptr{Int32}, s.positions::Ptr{Cvoid}, cell::Ptr{Cvoid}, pbc::Ptr{Cvoid},
-        rebuilt::Ptr{Int32}
-    )
-    return rebuilt[] != 0
-end
+build_graph(s::Structure, cutoff, skin, nthreads) = graph_build(binding(), atoms(s)..., Float64(cutoff), Float64(skin), Int(nthreads))
 
 """
     InteractionGraph
@@ -32,7 +16,7 @@ of centre `i` are `first[i]:(first[i+1] - 1)`.
 - `rcut`: Å
 """
 struct InteractionGraph
-    handle::Handle{:graph}
+    handle::GraphHandle
     ii::Vector{Int}
     jj::Vector{Int}
     first::Vector{Int}
@@ -44,7 +28,6 @@ end
 
 n_centres(G::InteractionGraph) = length(G.first) - 1
 n_edges(G::InteractionGraph) = length(G.ii)
-Base.cconvert(::Type{Ptr{Cvoid}}, G::InteractionGraph) = G.handle
 Base.close(G::InteractionGraph) = close(G.handle)
 Base.show(io::IO, G::InteractionGraph) = print(io, "InteractionGraph(", n_centres(G), " centres, ", n_edges(G), " edges within ", G.rcut, " Å)")
 
@@ -57,16 +40,13 @@ function interaction_graph(sys::AbstractSystem, rcut)
     s = Structure(sys)
     cutoff = in_ångström(rcut)
     handle = build_graph(s, cutoff, 0.0, 0)
-    n = tally(out -> @acerust acerust_graph_n_edges(handle::Ptr{Cvoid}, out::Ptr{Csize_t}))
+    n = graph_n_edges(handle)
     first = Vector{UInt32}(undef, length(s) + 1)
     neighbour = Vector{UInt32}(undef, n)
-    shift = Vector{SVector{3,Int32}}(undef, n)
-    r = Vector{SVector{3,Float64}}(undef, n)
-    @acerust acerust_graph_edges(
-        handle::Ptr{Cvoid}, first::Ptr{UInt32}, length(first)::Csize_t, neighbour::Ptr{UInt32}, n::Csize_t,
-        shift::Ptr{Cvoid}, (3n)::Csize_t, r::Ptr{Cvoid}, (3n)::Csize_t
-    )
-    return InteractionGraph(handle, centres(first), Int.(neighbour) .+ 1, Int.(first) .+ 1, shift, r, s.numbers, cutoff)
+    shift = Matrix{Int32}(undef, 3, n)
+    r = Matrix{Float64}(undef, 3, n)
+    graph_edges!(handle, first, neighbour, shift, r)
+    return InteractionGraph(handle, centres(first), Int.(neighbour) .+ 1, Int.(first) .+ 1, collect(columns(shift)), collect(columns(r)), s.numbers, cutoff)
 end
 
 """
@@ -79,10 +59,7 @@ function graph_from_edges(numbers, first, jj, r; rcut = Inf)
     edges = Vector{SVector{3,Float64}}(r)
     length(edges) == length(neighbour) == Int(last(offsets)) ||
         throw(ArgumentError("$(length(neighbour)) neighbours and $(length(edges)) vectors for $(Int(last(offsets))) edges"))
-    handle = Handle{:graph}(out -> @acerust acerust_graph_from_edges(
-        (length(offsets) - 1)::Csize_t, length(z)::Csize_t, z::Ptr{Int32}, offsets::Ptr{UInt32}, length(edges)::Csize_t,
-        neighbour::Ptr{UInt32}, edges::Ptr{Cvoid}, out::Ptr{Ptr{Cvoid}}
-    ))
+    handle = graph_from_edges(binding(), z, offsets, neighbour, collect(reinterpret(reshape, Float64, edges)))
     return InteractionGraph(handle, centres(offsets), Int.(jj), Int.(first), SVector{3,Int32}[], edges, z, rcut)
 end
 

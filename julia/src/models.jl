@@ -10,8 +10,8 @@ once, else it is freed as garbage.
 `model(G, ps, st)` gives the site energies on an [`interaction_graph`](@ref) `G`: see [`site_energies`](@ref).
 """
 struct ACERustModel{Kind}
-    handle::Handle{:model}
-    plan::Base.RefValue{Union{Nothing,Handle{:plan}}}   # for the site level, made when needed
+    handle::ModelHandle
+    plan::Base.RefValue{Union{Nothing,PlanHandle}}   # for the site level, made when needed
     lock::ReentrantLock
 end
 
@@ -19,14 +19,11 @@ const ETACE = ACERustModel{:ace}
 const ETPairModel = ACERustModel{:pair}
 const ETOneBody = ACERustModel{:onebody}
 
-function ACERustModel(handle::Handle{:model})
-    n_parts = tally(out -> @acerust acerust_model_n_parts(handle::Ptr{Cvoid}, out::Ptr{Csize_t}))
-    kind = n_parts == 1 ? Symbol(part_kind(handle, 1)) : :stack
-    return ACERustModel{kind}(handle, Ref{Union{Nothing,Handle{:plan}}}(nothing), ReentrantLock())
+function ACERustModel(handle::ModelHandle)
+    kind = model_n_parts(handle) == 1 ? Symbol(model_part_kind(handle, 0)) : :stack
+    return ACERustModel{kind}(handle, Ref{Union{Nothing,PlanHandle}}(nothing), ReentrantLock())
 end
 
-Base.unsafe_convert(::Type{Ptr{Cvoid}}, model::ACERustModel) = Base.unsafe_convert(Ptr{Cvoid}, model.handle)
-Base.cconvert(::Type{Ptr{Cvoid}}, model::ACERustModel) = model.handle
 Base.isopen(model::ACERustModel) = isopen(model.handle)
 function Base.close(model::ACERustModel)
     close(model.handle)
@@ -34,29 +31,18 @@ function Base.close(model::ACERustModel)
     return nothing
 end
 
-function part_kind(handle, part)
-    return text((b, n, needed) -> @acerust acerust_model_part_kind(
-        handle::Ptr{Cvoid}, (part - 1)::Csize_t, b::Ptr{UInt8}, n::Csize_t, needed::Ptr{Csize_t}
-    ))
-end
-
 """
     load_model(path) -> ACERustModel
 
 Reads a model file (`acerust-model/1`).
 """
-load_model(path::AbstractString) =
-    ACERustModel(Handle{:model}(out -> @acerust acerust_model_load(path::Cstring, out::Ptr{Ptr{Cvoid}})))
+load_model(path::AbstractString) = ACERustModel(model_load(binding(), String(path)))
 
 "The model of the text of a model file."
-model_from_json(json::AbstractString) = ACERustModel(
-    Handle{:model}(out -> @acerust acerust_model_from_json(json::Cstring, sizeof(json)::Csize_t, out::Ptr{Ptr{Cvoid}})),
-)
+model_from_json(json::AbstractString) = ACERustModel(model_from_json(binding(), String(json)))
 
 "The text of the model file."
-model_to_json(model::ACERustModel) = text((b, n, needed) -> @acerust acerust_model_to_json(
-    model::Ptr{Cvoid}, b::Ptr{UInt8}, n::Csize_t, needed::Ptr{Csize_t}
-))
+model_to_json(model::ACERustModel) = model_to_json(model.handle)
 
 """
     save_model(path, model)
@@ -66,7 +52,7 @@ Writes the model file, of a calculator with its present linear parameters; a fil
 Returns `path`.
 """
 function save_model(path::AbstractString, model::ACERustModel)
-    @acerust acerust_model_save(model::Ptr{Cvoid}, path::Cstring)
+    model_save(model.handle, String(path))
     return path
 end
 
@@ -76,12 +62,7 @@ end
 
 The model in a reference file (`acerust-reference/1`), also written to the model file `out`.
 """
-function convert_reference(path::AbstractString)
-    json = read(path, String)
-    return ACERustModel(Handle{:model}(out -> @acerust acerust_model_from_reference_json(
-        json::Cstring, sizeof(json)::Csize_t, out::Ptr{Ptr{Cvoid}}
-    )))
-end
+convert_reference(path::AbstractString) = ACERustModel(model_from_reference_json(binding(), read(path, String)))
 function convert_reference(path::AbstractString, out::AbstractString)
     model = convert_reference(path)
     save_model(out, model)
@@ -125,24 +106,23 @@ end
 
 "Atomic numbers of the species, in the order of the blocks of linear parameters."
 function species(model::ACERustModel)
-    n = tally(out -> @acerust acerust_model_n_species(model::Ptr{Cvoid}, out::Ptr{Csize_t}))
-    numbers = Vector{Int32}(undef, n)
-    @acerust acerust_model_species(model::Ptr{Cvoid}, numbers::Ptr{Int32}, n::Csize_t)
+    numbers = Vector{Int32}(undef, model_n_species(model.handle))
+    model_species!(model.handle, numbers)
     return numbers
 end
 
 "The largest cutoff of the parts, Å; 0 where no part has neighbours."
-rcut(model::ACERustModel) = number(out -> @acerust(acerust_model_rcut(model::Ptr{Cvoid}, out::Ptr{Float64})), Float64)
+rcut(model::ACERustModel) = model_rcut(model.handle)
 
-n_parts(model::ACERustModel) = tally(out -> @acerust acerust_model_n_parts(model::Ptr{Cvoid}, out::Ptr{Csize_t}))
-n_basis(model::ACERustModel) = tally(out -> @acerust acerust_model_n_basis(model::Ptr{Cvoid}, out::Ptr{Csize_t}))
+n_parts(model::ACERustModel) = model_n_parts(model.handle)
+n_basis(model::ACERustModel) = model_n_basis(model.handle)
 
 """
     length_basis(model) -> Int
 
 The number of linear parameters.
 """
-length_basis(model::ACERustModel) = tally(out -> @acerust acerust_model_length_basis(model::Ptr{Cvoid}, out::Ptr{Csize_t}))
+length_basis(model::ACERustModel) = model_length_basis(model.handle)
 
 """
     get_linear_parameters(model) -> Vector{Float64}
@@ -151,7 +131,7 @@ The readout weights, eV, species-major within a part, the parts one after anothe
 """
 function get_linear_parameters(model::ACERustModel)
     θ = Vector{Float64}(undef, length_basis(model))
-    @acerust acerust_model_linear_parameters(model::Ptr{Cvoid}, θ::Ptr{Float64}, length(θ)::Csize_t)
+    model_linear_parameters!(model.handle, θ)
     return θ
 end
 
@@ -160,71 +140,38 @@ end
 
 The parts of a model, each as a model of its own.
 """
-model_parts(model::ACERustModel) = [extract(model, part) for part in 1:n_parts(model)]
-
-extract(model, part) = ACERustModel(Handle{:model}(out -> @acerust acerust_model_extract(
-    model::Ptr{Cvoid}, Csize_t[part - 1]::Ptr{Csize_t}, 1::Csize_t, out::Ptr{Ptr{Cvoid}}
-)))
-
-summary_text(model::ACERustModel) = text((b, n, needed) -> @acerust acerust_model_summary(
-    model::Ptr{Cvoid}, b::Ptr{UInt8}, n::Csize_t, needed::Ptr{Csize_t}
-))
-model_name(model::ACERustModel) = text((b, n, needed) -> @acerust acerust_model_name(
-    model::Ptr{Cvoid}, b::Ptr{UInt8}, n::Csize_t, needed::Ptr{Csize_t}
-))
+model_parts(model::ACERustModel) = [ACERustModel(model_extract(model.handle, part)) for part in 0:(n_parts(model) - 1)]
 
 function Base.show(io::IO, model::ACERustModel{Kind}) where {Kind}
     print(io, "ACERustModel{:", Kind, "}(")
-    isopen(model) ? show(io, model_name(model)) : print(io, "closed")
+    isopen(model) ? show(io, model_name(model.handle)) : print(io, "closed")
     return print(io, ')')
 end
 function Base.show(io::IO, ::MIME"text/plain", model::ACERustModel)
-    return isopen(model) ? print(io, model, '\n', chomp(summary_text(model))) : show(io, model)
+    return isopen(model) ? print(io, model, '\n', chomp(model_summary(model.handle))) : show(io, model)
 end
 
 # ---- plans
 
-struct Options   # acerust_options
-    size::Csize_t
-    n_threads::Csize_t
-    tolerance::Float64
-    radial::Int32
-    instruction_set::Int32
-end
-
-# ACERUST_RADIAL_…
+# What the library takes for a tolerance of radial tables.
 radial_option(radial::Symbol) =
-    radial === :default ? (Int32(0), 0.0) :
-    radial === :exact ? (Int32(1), 0.0) :
+    radial === :default ? NaN :
+    radial === :exact ? 0.0 :
     throw(ArgumentError("radial is :default, :exact or a tolerance, not $(repr(radial))"))
-radial_option(tolerance::Real) = (Int32(2), Float64(tolerance))
+radial_option(tolerance::Real) =
+    tolerance > 0 ? Float64(tolerance) : throw(ArgumentError("the tolerance of radial tables is above 0, not $tolerance"))
 
-precision_option(::Type{Float64}) = Int32(0)
-precision_option(::Type{Float32}) = Int32(1)
+precision_option(::Type{Float64}) = 64
+precision_option(::Type{Float32}) = 32
 precision_option(T) = throw(ArgumentError("precision is Float64 or Float32, not $T"))
 
 "Makes a model ready for the processor."
-function make_plan(model::ACERustModel; nthreads = 0, precision = Float64, radial = :default)
-    kind, tolerance = radial_option(radial)
-    options = Ref(Options(sizeof(Options), nthreads, tolerance, kind, 0))
-    return Handle{:plan}(out -> @acerust acerust_plan_new(
-        model::Ptr{Cvoid}, 0::Int32, 0::Int32, precision_option(precision)::Int32, options::Ptr{Options}, out::Ptr{Ptr{Cvoid}}
-    ))
-end
-
-set_parameters!(plan::Handle{:plan}, θ::Vector{Float64}) =
-    @acerust acerust_plan_set_linear_parameters(plan::Ptr{Cvoid}, θ::Ptr{Float64}, length(θ)::Csize_t)
-
-# A column of (n_params, n_members) is a row of the library's matrix.
-set_members!(plan::Handle{:plan}, θs::Matrix{Float64}) =
-    @acerust acerust_plan_set_committee(plan::Ptr{Cvoid}, θs::Ptr{Float64}, length(θs)::Csize_t, size(θs, 2)::Csize_t)
-
-plan_model(plan::Handle{:plan}) =
-    ACERustModel(Handle{:model}(out -> @acerust acerust_plan_model(plan::Ptr{Cvoid}, out::Ptr{Ptr{Cvoid}})))
+make_plan(model::ACERustModel; nthreads = 0, precision = Float64, radial = :default) =
+    plan_new(model.handle, -1, precision_option(precision), radial_option(radial), Int(nthreads))
 
 "A copy of a model with other linear parameters."
 function with_parameters(model::ACERustModel, θ::AbstractVector)
     plan = make_plan(model)
-    set_parameters!(plan, convert(Vector{Float64}, θ))
-    return plan_model(plan)
+    plan_set_linear_parameters(plan, convert(Vector{Float64}, θ))
+    return ACERustModel(plan_model(plan))
 end

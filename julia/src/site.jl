@@ -8,8 +8,7 @@ state `st` plays no part; `model(G, ps, st)` returns it with the energies.
 """
 function site_energies(model::ACERustModel, G::InteractionGraph, ps = nothing, st = nothing)
     energies = Vector{Float64}(undef, n_centres(G))
-    plan = site_plan(model, ps)
-    @acerust acerust_graph_site_energies(plan::Ptr{Cvoid}, G::Ptr{Cvoid}, energies::Ptr{Float64}, length(energies)::Csize_t)
+    site_energies!(site_plan(model, ps), G.handle, energies)
     return energies
 end
 
@@ -21,12 +20,9 @@ end
 `∂E_i/∂r_ij` for every edge, (n_edges), eV/Å; only the centre's own energy.
 """
 function site_grads(model::ACERustModel, G::InteractionGraph, ps = nothing, st = nothing)
-    gradients = Vector{SVector{3,Float64}}(undef, n_edges(G))
-    plan = site_plan(model, ps)
-    @acerust acerust_graph_site_grads(
-        plan::Ptr{Cvoid}, G::Ptr{Cvoid}, C_NULL::Ptr{Float64}, 0::Csize_t, gradients::Ptr{Cvoid}, numbers_in(gradients)::Csize_t
-    )
-    return gradients
+    gradients = Matrix{Float64}(undef, 3, n_edges(G))
+    site_grads!(site_plan(model, ps), G.handle, gradients)
+    return collect(columns(gradients))
 end
 
 """
@@ -36,8 +32,7 @@ The basis of every centre, (n_centres, n_basis).
 """
 function site_basis(model::ACERustModel, G::InteractionGraph, ps = nothing, st = nothing)
     basis = Matrix{Float64}(undef, n_basis(model), n_centres(G))
-    plan = site_plan(model, nothing)
-    @acerust acerust_graph_site_basis(plan::Ptr{Cvoid}, G::Ptr{Cvoid}, basis::Ptr{Float64}, length(basis)::Csize_t)
+    site_basis!(site_plan(model, nothing), G.handle, basis)
     return permutedims(basis)
 end
 
@@ -48,13 +43,9 @@ The basis, (n_centres, n_basis), and `∂B_b/∂r_ij`, (n_edges, n_basis), 1/Å.
 """
 function site_basis_jacobian(model::ACERustModel, G::InteractionGraph, ps = nothing, st = nothing)
     basis = Matrix{Float64}(undef, n_basis(model), n_centres(G))
-    jacobian = Matrix{SVector{3,Float64}}(undef, n_basis(model), n_edges(G))
-    plan = site_plan(model, nothing)
-    @acerust acerust_graph_site_basis_jacobian(
-        plan::Ptr{Cvoid}, G::Ptr{Cvoid}, basis::Ptr{Float64}, length(basis)::Csize_t,
-        jacobian::Ptr{Cvoid}, numbers_in(jacobian)::Csize_t
-    )
-    return permutedims(basis), permutedims(jacobian)
+    jacobian = Array{Float64}(undef, 3, n_basis(model), n_edges(G))
+    site_basis_jacobian!(site_plan(model, nothing), G.handle, basis, jacobian)
+    return permutedims(basis), permutedims(columns(jacobian))
 end
 
 "The model's own plan, with radial functions as in the file; another one for other parameters."
@@ -62,10 +53,10 @@ function site_plan(model::ACERustModel, ps)
     θ = linear(ps)
     if θ !== nothing
         plan = make_plan(model; radial = :exact)
-        set_parameters!(plan, θ)
+        plan_set_linear_parameters(plan, θ)
         return plan
     end
-    isopen(model) || throw(ArgumentError("this model has been closed"))
+    isopen(model) || throw(closed(:model))
     return @lock model.lock begin
         model.plan[] === nothing && (model.plan[] = make_plan(model; radial = :exact))
         model.plan[]

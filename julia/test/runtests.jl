@@ -1,14 +1,23 @@
 # julia --project=… test/runtests.jl: with the packages of the environment at hand. What cannot be loaded is skipped, and said aloud.
 using Test
+import ACERust
 
 loadable(name) = Base.find_package(name) !== nothing
 skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :yellow); nothing)
 
 @testset verbose = true "ACERust" begin
-    include("golden.jl")
-    include("calculators.jl")
-    include("fitting.jl")
-    include("robustness.jl")
+    haskey(ACERust.BINDINGS, :jlrs) || skipped("the binding by jlrs", "it needs JlrsCore 0.7 and libacerust_jl beside libacerust")
+    present = ACERust.PRESENT[]
+    @testset verbose = true "$name" for name in sort!(collect(keys(ACERust.BINDINGS)))
+        ACERust.PRESENT[] = name
+        include("golden.jl")
+        include("calculators.jl")
+        include("fitting.jl")
+        include("robustness.jl")
+        include("binding.jl")
+    end
+    ACERust.PRESENT[] = present
+    include("choice.jl")
     include("distributed.jl")
 
     if loadable("ACEfit")

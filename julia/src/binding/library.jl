@@ -12,22 +12,31 @@ The shared library that is or would be loaded: the preference `library_path`, el
 what `Pkg.build("ACERust")` made, else `target/release` of the Rust sources that the package lies in. Throws where there is none.
 """
 function library_path()
+    found = find_library()
+    found === nothing && error(
+        "ACERust: no $FILE found. Build it with Pkg.build(\"ACERust\") (this needs cargo), or say where it is with " *
+        "ACERust.set_library_path!(path) or the environment variable ACERUST_LIBRARY. Looked for " * join(built_libraries(), ", "),
+    )
+    (source, path) = found
+    isfile(path) || error("ACERust: $source says $(repr(path)), but there is no such file")
+    return abspath(path)
+end
+
+"What says where the library is, and what it says; `nothing` where nothing does."
+function find_library()
     for (source, path) in (
         "the preference library_path" => load_preference(@__MODULE__, "library_path"),
         "the environment variable ACERUST_LIBRARY" => get(ENV, "ACERUST_LIBRARY", nothing),
     )
-        path === nothing && continue
-        isempty(path) && continue
-        isfile(path) || error("ACERust: $source says $(repr(path)), but there is no such file")
-        return abspath(path)
+        (path === nothing || isempty(path)) || return source => path
     end
-    built = [normpath(@__DIR__, "..", "deps", FILE), normpath(@__DIR__, "..", "..", "target", "release", FILE)]
-    k = findfirst(isfile, built)
-    k === nothing && error(
-        "ACERust: no $FILE found. Build it with Pkg.build(\"ACERust\") (this needs cargo), or say where it is with " *
-        "ACERust.set_library_path!(path) or the environment variable ACERUST_LIBRARY. Looked for " * join(built, ", "),
-    )
-    return built[k]
+    k = findfirst(isfile, built_libraries())
+    return k === nothing ? nothing : "the package" => built_libraries()[k]
+end
+
+function built_libraries()
+    package = normpath(@__DIR__, "..", "..")
+    return [joinpath(package, "deps", FILE), normpath(package, "..", "target", "release", FILE)]
 end
 
 """

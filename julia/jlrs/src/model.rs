@@ -1,0 +1,120 @@
+//! Models.
+
+use crate::Library;
+use crate::arrays::{Array1, count, output};
+use crate::held::Held;
+use crate::outcome::{Outcome, attempt};
+use acerust::capi::status::{Failure, Result};
+use acerust::model;
+use acerust::shared::Outputs;
+use jlrs::data::types::construct_type::ConstructType;
+use jlrs::prelude::*;
+use std::sync::Arc;
+
+#[derive(OpaqueType)]
+#[jlrs(super_type = "crate::held::ModelType")]
+pub struct Model(Held<model::Model>);
+
+fn text<'a>(name: &str, string: &'a JuliaString) -> Result<&'a str> {
+    std::str::from_utf8(string.as_bytes()).map_err(|_| Failure::argument(format!("{name} is not UTF-8")))
+}
+
+impl Library {
+    pub fn load(&self, path: JuliaString) -> Outcome<Model> {
+        attempt(|| Ok(Model::new(model::Model::load(text("path", &path)?)?)))
+    }
+
+    pub fn from_json(&self, json: JuliaString) -> Outcome<Model> {
+        attempt(|| Ok(Model::new(model::Model::from_json(json.as_bytes())?)))
+    }
+
+    pub fn from_reference_json(&self, json: JuliaString) -> Outcome<Model> {
+        attempt(|| Ok(Model::new(model::Model::from_reference_json(json.as_bytes())?)))
+    }
+}
+
+impl Model {
+    pub fn new(model: model::Model) -> Model {
+        Model(Held::new(model))
+    }
+
+    pub fn get(&self) -> Result<Arc<model::Model>> {
+        self.0.get("model")
+    }
+
+    fn look<T>(&self, f: impl FnOnce(&model::Model) -> T) -> Outcome<T> {
+        attempt(|| Ok(f(&*self.get()?)))
+    }
+
+    pub fn extract(&self, part: isize) -> Outcome<Model> {
+        attempt(|| Ok(Model::new(self.get()?.extract(&[count("part", part)?])?)))
+    }
+
+    pub fn to_json(&self) -> Outcome<String> {
+        self.look(model::Model::to_json)
+    }
+
+    pub fn save(&self, path: JuliaString) -> Outcome<()> {
+        attempt(|| Ok(self.get()?.save(text("path", &path)?)?))
+    }
+
+    pub fn summary(&self) -> Outcome<String> {
+        self.look(model::Model::summary)
+    }
+
+    pub fn name(&self) -> Outcome<String> {
+        self.look(|m| m.spec().name.clone())
+    }
+
+    pub fn n_species(&self) -> Outcome<isize> {
+        self.look(|m| m.species().len() as isize)
+    }
+
+    pub fn species(&self, out: Array1<i32>) -> Outcome<()> {
+        let numbers = |m: &model::Model| m.species().iter().map(|&z| z.into()).collect::<Vec<_>>();
+        attempt(|| fill("species", out, &numbers(&*self.get()?)))
+    }
+
+    pub fn rcut(&self) -> Outcome<f64> {
+        self.look(model::Model::rcut)
+    }
+
+    pub fn length_basis(&self) -> Outcome<isize> {
+        self.look(|m| m.length_basis() as isize)
+    }
+
+    pub fn n_basis(&self) -> Outcome<isize> {
+        self.look(|m| m.n_basis() as isize)
+    }
+
+    pub fn n_parts(&self) -> Outcome<isize> {
+        self.look(|m| m.spec().parts.len() as isize)
+    }
+
+    pub fn part_kind(&self, part: isize) -> Outcome<String> {
+        attempt(|| Ok(self.get()?.part(count("part", part)?)?.kind().into()))
+    }
+
+    pub fn linear_parameters(&self, out: Array1<f64>) -> Outcome<()> {
+        attempt(|| fill("parameters", out, &self.get()?.linear_parameters()))
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
+    pub fn release(&self) {
+        self.0.release();
+    }
+}
+
+fn fill<T: ConstructType + Copy>(name: &'static str, out: Array1<T>, values: &[T]) -> Result<()> {
+    // SAFETY: the caller leaves its arguments alone while the call lasts.
+    let out = unsafe { output(&mut Outputs::default(), name, out) }?.unwrap_or_default();
+    if out.len() != values.len() {
+        let message = format!("{name}: expected a length of {}, got {}", values.len(), out.len());
+        return Err(Failure::argument(message));
+    }
+    out.copy_from_slice(values);
+    Ok(())
+}

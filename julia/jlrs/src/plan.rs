@@ -1,0 +1,194 @@
+//! Plans, and what is evaluated with them.
+
+use crate::arrays::{Array1, Array2, Array3, count, input, output};
+use crate::graph::{Graph, fill};
+use crate::held::Held;
+use crate::model::Model;
+use crate::outcome::{Outcome, attempt};
+use acerust::capi::status::{Failure, Result};
+use acerust::matrix::{MatrixMut, Order};
+use acerust::plan::{Device, Options, Precision, RadialMode, Rows};
+use acerust::shared::{CommitteeResults, Outputs, Results, SharedPlan, Sites};
+use acerust::structure::Structure;
+use jlrs::data::managed::array::dimensions::Dims;
+use jlrs::data::managed::value::typed::TypedValue;
+use jlrs::prelude::*;
+use std::sync::Arc;
+
+#[derive(OpaqueType)]
+#[jlrs(super_type = "crate::held::PlanType")]
+pub struct Plan(Held<SharedPlan>);
+
+impl Model {
+    /// `device` −1 is the processor, else the index of a CUDA device; `bits` of the precision, 32 or 64; `tolerance` of
+    /// radial tables, 0 for none, NaN for what the library prefers.
+    pub fn plan(&self, device: isize, bits: isize, tolerance: f64, n_threads: isize) -> Outcome<Plan> {
+        attempt(|| {
+            let device = match device {
+                -1 => Device::Cpu,
+                index => Device::Cuda(count("device", index)?),
+            };
+            let precision = match bits {
+                32 => Precision::F32,
+                64 => Precision::F64,
+                other => return Err(Failure::argument(format!("no precision of {other} bits"))),
+            };
+            let radial = match tolerance {
+                t if t.is_nan() => None,
+                0.0 => Some(RadialMode::Exact),
+                tolerance => Some(RadialMode::Table { tolerance }),
+            };
+            let options = Options { radial, ..Options::default() };
+            let n_threads = count("n_threads", n_threads)?;
+            Ok(Plan(Held::new(SharedPlan::new(&*self.get()?, device, precision, options, n_threads)?)))
+        })
+    }
+}
+
+impl Plan {
+    fn get(&self) -> Result<Arc<SharedPlan>> {
+        self.0.get("plan")
+    }
+
+    pub fn set_linear_parameters(&self, parameters: Array1<f64>) -> Outcome<()> {
+        // SAFETY: the caller leaves its arguments alone while the call lasts, here and below.
+        attempt(|| Ok(self.get()?.set_linear_parameters(unsafe { input(&parameters) })?))
+    }
+
+    /// One member a column, (n_params, n_members).
+    pub fn set_committee(&self, parameters: Array2<f64>) -> Outcome<()> {
+        attempt(|| {
+            let n_members = parameters.dimensions().n_elements(1).unwrap_or(0);
+            Ok(self.get()?.set_committee(unsafe { input(&parameters) }, n_members)?)
+        })
+    }
+
+    pub fn set_threads(&self, n: isize) -> Outcome<()> {
+        attempt(|| Ok(self.get()?.set_threads(count("n_threads", n)?)?))
+    }
+
+    pub fn model(&self) -> Outcome<Model> {
+        attempt(|| Ok(Model::new(self.get()?.look(|p| p.model().clone()))))
+    }
+
+    /// Runs `f` with the plan on the atoms of a graph.
+    fn on<T>(
+        &self,
+        graph: TypedValue<Graph>,
+        f: impl FnOnce(&SharedPlan, &Sites, &mut Outputs) -> Result<T>,
+    ) -> Outcome<T> {
+        // SAFETY: a graph is only ever borrowed shared.
+        let graph = unsafe { graph.data_ptr().cast::<Graph>().as_ref() };
+        attempt(|| {
+            let plan = self.get()?;
+            graph.get()?.sites(|sites| f(&plan, sites, &mut Outputs::default()))
+        })
+    }
+
+    pub fn energy_forces_virial(
+        &self,
+        graph: TypedValue<Graph>,
+        forces: Array2<f64>,
+        virial: Array2<f64>,
+    ) -> Outcome<f64> {
+        self.on(graph, |plan, sites, outputs| unsafe {
+            let forces = output(outputs, "forces", forces)?;
+            let results = Results { site_energies: None, forces, virial: output(outputs, "virial", virial)? };
+            Ok(sites.energy_forces_virial(plan, results)?)
+        })
+    }
+
+    pub fn committee_energy_forces_virial(
+        &self,
+        graph: TypedValue<Graph>,
+        energies: Array1<f64>,
+        forces: Array3<f64>,
+        virials: Array3<f64>,
+    ) -> Outcome<()> {
+        self.on(graph, |plan, sites, outputs| unsafe {
+            let results = CommitteeResults {
+                energies: output(outputs, "energies", energies)?,
+                site_energies: None,
+                forces: output(outputs, "forces", forces)?,
+                virials: output(outputs, "virials", virials)?,
+            };
+            Ok(sites.committee_energy_forces_virial(plan, results)?)
+        })
+    }
+
+    pub fn site_energies(&self, graph: TypedValue<Graph>, energies: Array1<f64>) -> Outcome<()> {
+        self.on(graph, |plan, sites, outputs| unsafe {
+            Ok(sites.site_energies(plan, output(outputs, "site_energies", energies)?.unwrap_or_default())?)
+        })
+    }
+
+    pub fn site_grads(&self, graph: TypedValue<Graph>, gradients: Array2<f64>) -> Outcome<()> {
+        self.on(graph, |plan, sites, outputs| unsafe {
+            Ok(sites.site_grads(plan, None, output(outputs, "gradients", gradients)?)?)
+        })
+    }
+
+    /// (n_basis, n_centres).
+    pub fn site_basis(&self, graph: TypedValue<Graph>, basis: Array2<f64>) -> Outcome<()> {
+        self.on(graph, |plan, sites, outputs| unsafe {
+            Ok(sites.site_basis(plan, output(outputs, "basis", basis)?.unwrap_or_default())?)
+        })
+    }
+
+    /// (n_basis, n_centres) and (3, n_basis, n_edges).
+    pub fn site_basis_jacobian(
+        &self,
+        graph: TypedValue<Graph>,
+        basis: Array2<f64>,
+        jacobian: Array3<f64>,
+    ) -> Outcome<()> {
+        self.on(graph, |plan, sites, outputs| unsafe {
+            let basis = output(outputs, "basis", basis)?;
+            Ok(sites.site_basis_jacobian(plan, basis, output(outputs, "jacobian", jacobian)?)?)
+        })
+    }
+
+    /// `layout`: the number of rows, the first entry (from 0) and the distance of columns in each of the three matrices.
+    #[allow(clippy::too_many_arguments)]
+    pub fn assemble(
+        &self,
+        numbers: Array1<i32>,
+        positions: Array2<f64>,
+        cell: Array2<f64>,
+        pbc: Array1<i32>,
+        energy: Array2<f64>,
+        forces: Array2<f64>,
+        virial: Array2<f64>,
+        layout: Array1<isize>,
+    ) -> Outcome<()> {
+        attempt(|| {
+            let plan = self.get()?;
+            let n_params = plan.look(|p| p.length_basis());
+            let (layout, rest) = unsafe { input(&layout) }.as_chunks::<3>();
+            let (&[e, f, v], []) = (layout, rest) else { return Err(Failure::argument("layout is not of 9 numbers")) };
+            let mut structure = Structure::default();
+            unsafe { fill(&mut structure, &numbers, &positions, &cell, &pbc) }?;
+            let mut outputs = Outputs::default();
+            let mut matrix = |name, array, [n_rows, start, ld]: [isize; 3]| {
+                let Some(data) = (unsafe { output(&mut outputs, name, array) })? else { return Ok(None) };
+                let (n_rows, start, ld) = (count(name, n_rows)?, count(name, start)?, count(name, ld)?);
+                let data = data.get_mut(start..).unwrap_or_default();
+                MatrixMut::new(data, n_rows, n_params, Order::ColMajor, ld).map(Some)
+            };
+            let mut rows = Rows {
+                energy: matrix("energy row", energy, e)?,
+                forces: matrix("force rows", forces, f)?,
+                virial: matrix("virial rows", virial, v)?,
+            };
+            Ok(Sites::Structure(structure).assemble(&plan, &mut rows)?)
+        })
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
+    pub fn release(&self) {
+        self.0.release();
+    }
+}
