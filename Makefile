@@ -38,6 +38,7 @@ valgrind:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --package acerust-benchmark --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
 
 julia-test:
@@ -52,8 +53,8 @@ bench-gpu:
 
 # The table of benchmark/README.md.
 bench:
-	@$(CARGO) build --quiet --profile measure --example bench
-	@$(TARGET)/measure/examples/bench
+	@$(CARGO) build --quiet --profile measure --package acerust-benchmark
+	@$(TARGET)/measure/bench
 
 # Single stages; `make bench-stages ONLY=product` those of that name.
 bench-stages:
