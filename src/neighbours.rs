@@ -24,6 +24,7 @@ impl Neighbours {
     ///
     /// # Errors
     /// The device.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
     pub fn set_timed(&mut self, timed: bool) -> Result<()> {
         match self {
             Neighbours::Host(_) => Ok(()),

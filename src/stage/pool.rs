@@ -133,20 +133,30 @@ pub fn pullback<V: Lanes>(shells: &[Shell], slots: Slots<V>, s: usize, a_bar: &[
     #[inline(always)]
     fn narrow<V: Lanes, const M: usize>(shell: Shell, a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
         let y: &[V] = &y[shell.l * shell.l..][..M];
-        let mut acc = [V::zero(); M];
-        let mut radial = V::zero();
-        for n in 0..shell.n {
-            let a_bar = &a_bar[shell.a0 + n * M..][..M];
-            let rn = r[shell.t0 + n];
-            let mut sum = V::zero();
-            for m in 0..M {
-                acc[m] = a_bar[m].mul_add(rn, acc[m]);
-                sum = a_bar[m].mul_add(y[m], sum);
+        // Sums in turn hide the latency of the addition; where there are many side by side one set of them is enough.
+        let sets = if M < 5 { 2 } else { 1 };
+        let (mut acc, mut radial) = ([[V::zero(); M]; 2], [V::zero(); 2]);
+        let (r, dr) = (&r[shell.t0..][..shell.n], &dr[shell.t0..][..shell.n]);
+        let a_bar = &a_bar[shell.a0..][..shell.n * M];
+        for first in (0..shell.n).step_by(2) {
+            for (turn, radial) in radial.iter_mut().enumerate() {
+                let n = first + turn;
+                if n == shell.n {
+                    break;
+                }
+                let (a_bar, set) = (&a_bar[n * M..][..M], turn % sets);
+                let mut sum = V::zero();
+                for m in 0..M {
+                    acc[set][m] = a_bar[m].mul_add(r[n], acc[set][m]);
+                    sum = a_bar[m].mul_add(y[m], sum);
+                }
+                *radial = sum.mul_add(dr[n], *radial);
             }
-            radial = sum.mul_add(dr[shell.t0 + n], radial);
         }
-        y_bar[shell.l * shell.l..][..M].copy_from_slice(&acc);
-        radial
+        for m in 0..M {
+            y_bar[shell.l * shell.l + m] = acc[0][m] + acc[1][m];
+        }
+        radial[0] + radial[1]
     }
 
     #[inline(always)]
