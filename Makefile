@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: demo demo-julia test test-gpu bench bench-stages bench-pace bench-gpu valgrind lint release julia-test
+.PHONY: demo demo-julia test test-gpu bench bench-stages bench-pace bench-gpu instructions valgrind lint release julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -55,6 +55,10 @@ bench-gpu:
 bench:
 	@$(CARGO) build --quiet --profile measure --package acerust-benchmark
 	@$(TARGET)/measure/bench
+
+# Instructions of the code that users run, against their budget; the tests have it for the code that they run.
+instructions: valgrind
+	@$(CARGO) test --quiet --profile measure --test instructions
 
 # Single stages; `make bench-stages ONLY=product` those of that name.
 bench-stages:

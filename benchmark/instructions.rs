@@ -1,7 +1,7 @@
 //! Counts the instructions of fixed workloads with callgrind and holds them against `benchmark/instructions.json`.
 //!
-//! Counts are those of the test profile with AVX2, the most that valgrind knows, on one thread. They depend on the compiler,
-//! hardly on the machine. A part of `cargo test`; `ACERUST_INSTRUCTIONS=write` writes the budget anew.
+//! With AVX2, the most that valgrind knows, on one thread. Counts depend on the compiler and the profile, hardly on the machine.
+//! `cargo test` has it, and `make instructions` in the profile `measure`; `ACERUST_INSTRUCTIONS=write` writes the profile's budget anew.
 
 use acerust::graph::NeighbourList;
 use acerust::matrix::MatrixMut;
@@ -19,7 +19,10 @@ const TOLERANCE: f64 = 0.05;
 /// The argument with which this program runs itself in callgrind.
 const WORK: &str = "--work-in-callgrind";
 
-#[derive(Serialize, Deserialize)]
+/// Code with the checks of the tests, and code as users have it.
+const PROFILE: &str = if cfg!(debug_assertions) { "test" } else { "measure" };
+
+#[derive(Clone, Serialize, Deserialize)]
 struct Budget {
     /// The compiler that the counts are from.
     rustc: String,
@@ -49,8 +52,8 @@ fn main() -> ExitCode {
 /// Why instructions cannot be counted here.
 fn unable() -> Option<&'static str> {
     let levels = [option_env!("CARGO_PROFILE_DEV_OPT_LEVEL"), option_env!("CARGO_PROFILE_TEST_OPT_LEVEL")];
-    if !cfg!(debug_assertions) || levels.iter().flatten().any(|&level| level != "3") {
-        return Some("the budget is for the test profile as Cargo.toml has it");
+    if cfg!(debug_assertions) && levels.iter().flatten().any(|&level| level != "3") {
+        return Some("the budget is for the profiles as Cargo.toml has them");
     }
     if !Isa::available().contains(&Isa::Avx2) {
         return Some("the budget is for AVX2");
@@ -182,16 +185,18 @@ fn compare(counts: &BTreeMap<String, u64>) -> ExitCode {
     let version =
         Command::new("rustc").arg("--version").output().map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     let rustc = version.unwrap_or_default();
+    let mut budgets: BTreeMap<String, Budget> =
+        serde_json::from_slice(&std::fs::read(&path).expect("the budget")).expect("a valid budget");
     if std::env::var("ACERUST_INSTRUCTIONS").is_ok_and(|v| v == "write") {
-        let budget = Budget { rustc, instructions_per_atom: counts.clone() };
-        std::fs::write(&path, serde_json::to_string_pretty(&budget).expect("JSON") + "\n").expect("the budget");
+        budgets.insert(PROFILE.into(), Budget { rustc, instructions_per_atom: counts.clone() });
+        std::fs::write(&path, serde_json::to_string_pretty(&budgets).expect("JSON") + "\n").expect("the budget");
         println!("{} written", path.display());
         return ExitCode::SUCCESS;
     }
-    let budget: Budget = serde_json::from_slice(&std::fs::read(&path).expect("the budget")).expect("a valid budget");
+    let budget = budgets.remove(PROFILE).unwrap_or_else(|| panic!("{} has no budget for {PROFILE}", path.display()));
     let names = |b: &BTreeMap<String, u64>| b.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(counts), names(&budget.instructions_per_atom), "workloads, and those of {}", path.display());
-    println!("{:<28} {:>10} {:>10} {:>8}", "instructions an atom", "now", "budget", "change");
+    println!("{:<28} {:>10} {:>10} {:>8}", format!("instructions, {PROFILE}"), "now", "budget", "change");
     let (mut above, mut below) = (false, false);
     for (name, &count) in counts {
         let allowed = budget.instructions_per_atom[name];
@@ -201,13 +206,14 @@ fn compare(counts: &BTreeMap<String, u64>) -> ExitCode {
         above |= change > TOLERANCE;
         below |= change < -TOLERANCE;
     }
-    const WRITE: &str = "ACERUST_INSTRUCTIONS=write cargo test --test instructions";
+    let command = if cfg!(debug_assertions) { "cargo test --test instructions" } else { "make instructions" };
+    let write = format!("ACERUST_INSTRUCTIONS=write {command}");
     if below {
-        println!("Fewer than the budget: tighten it with `{WRITE}` and commit benchmark/instructions.json.");
+        println!("Fewer than the budget: tighten it with `{write}` and commit benchmark/instructions.json.");
     }
     if above {
         println!(
-            "More than the budget allows. Where that is intended, `{WRITE}`. The budget is from {}, this is {rustc}.",
+            "More than the budget allows. Where that is intended, `{write}`. The budget is from {}, this is {rustc}.",
             budget.rustc
         );
         return ExitCode::FAILURE;
