@@ -68,7 +68,7 @@ impl Neighbours {
 pub struct OnDevice<'a> {
     /// Atomic numbers, (n_atoms), on the host.
     pub numbers: &'a [u8],
-    /// Rows, Å, and which of them are periodic, as in [`Structure`].
+    /// Rows, Å, and which of them are periodic, as in [`Structure`](crate::structure::Structure).
     pub cell: [[f64; 3]; 3],
     pub pbc: [bool; 3],
     /// Address of the positions, (n_atoms, 3) `f64`, Å.
