@@ -9,16 +9,18 @@ struct Settings
     precision::DataType
     radial::Union{Symbol,Float64}
     skin::Float64
-    function Settings(; nthreads::Integer = 0, precision = Float64, radial = :default, skin::Real = 0.5)
+    device::Union{Symbol,Int}
+    function Settings(; nthreads::Integer = 0, precision = Float64, radial = :default, skin::Real = 0.5, device = :cpu)
         nthreads >= 0 || throw(ArgumentError("nthreads is 0 (all) or more, not $nthreads"))
         precision_option(precision)   # for their errors
         radial_option(radial)
-        return new(nthreads, precision, radial isa Symbol ? radial : Float64(radial), skin)
+        device_option(device)
+        return new(nthreads, precision, radial isa Symbol ? radial : Float64(radial), skin, device)
     end
 end
 
 """
-    WrappedSiteCalculator(model; nthreads = 0, precision = Float64, radial = :default, skin = 0.5)
+    WrappedSiteCalculator(model; nthreads = 0, precision = Float64, radial = :default, skin = 0.5, device = :cpu)
     WrappedSiteCalculator(model, ps, st, rcut; …)
 
 The AtomsCalculators calculator of an [`ACERustModel`](@ref), for any AtomsBase system of three dimensions. `ps` is `nothing`, empty, or
@@ -27,6 +29,7 @@ The AtomsCalculators calculator of an [`ACERustModel`](@ref), for any AtomsBase 
 - `nthreads`: 0 for all of the machine. Results do not depend on it.
 - `precision`: `Float64` or `Float32`. Results are `Float64` all the same.
 - `radial`: `:default`, which the library chooses so that nothing is lost to the precision, `:exact`, or the tolerance of tables.
+- `device`: `:cpu`, `:cuda` or the index of a CUDA device, counted from 0. The first call says where it is missing.
 - `skin`: Å; neighbour lists are reused while no atom has moved by more than half of it.
 
 `nthreads` and `precision` may also be given with each call. Several tasks may use one calculator at once.
@@ -38,6 +41,7 @@ mutable struct WrappedSiteCalculator{M<:ACERustModel} <: Calculator
     const lock::ReentrantLock
     const plans::Dict{DataType,Tuple{PlanHandle,Base.RefValue{Int}}}   # by precision, with the present number of threads
     const lists::Vector{GraphHandle}                                # neighbour lists that nobody uses just now
+    const device_lists::Dict{DataType,Vector{ListHandle}}           # the same on a device, by precision
     linear::Vector{Float64}
     members::Union{Nothing,Matrix{Float64}}                              # (n_params, n_members)
     version::Int                                                        # of `linear` and `members`
@@ -55,7 +59,7 @@ function WrappedSiteCalculator{M}(model::M, ps = nothing, st = nothing, cutoff =
     in_ångström(cutoff) >= rcut(model) ||
         throw(ArgumentError("the cutoff of $cutoff is less than the $(rcut(model)) Å of the model"))
     calc = WrappedSiteCalculator{M}(
-        model, in_ångström(cutoff), Settings(; settings...), ReentrantLock(), Dict(), [], get_linear_parameters(model), nothing, 0
+        model, in_ångström(cutoff), Settings(; settings...), ReentrantLock(), Dict(), [], Dict(), get_linear_parameters(model), nothing, 0
     )
     θ = linear(ps)
     θ === nothing || set_linear_parameters!(calc, θ)
@@ -81,6 +85,8 @@ function Base.close(calc::WrappedSiteCalculator)
     @lock calc.lock begin
         foreach(close ∘ first, values(calc.plans))
         foreach(close, calc.lists)
+        foreach(lists -> foreach(close, lists), values(calc.device_lists))
+        empty!(calc.device_lists)
         empty!(calc.plans)
         empty!(calc.lists)
     end
@@ -93,7 +99,7 @@ function plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, pr
     return @lock calc.lock begin
         handle, threads = get!(calc.plans, precision) do
             isopen(calc.model) || throw(closed(:model))
-            made = make_plan(calc.model; nthreads, precision, calc.settings.radial)
+            made = make_plan(calc.model; nthreads, precision, calc.settings.radial, calc.settings.device)
             calc.version == 0 || plan_set_linear_parameters(made, calc.linear)
             calc.members === nothing || plan_set_committee(made, calc.members)
             made, Ref(Int(nthreads))
@@ -120,6 +126,18 @@ function with_list(f, calc::WrappedSiteCalculator, s::Structure)
     return result
 end
 
+"The same with a list on the device of the plan, which updates it itself."
+function with_device_list(f, calc::WrappedSiteCalculator, plan::PlanHandle; precision = calc.settings.precision, ignored...)
+    idle = @lock calc.lock get!(() -> ListHandle[], calc.device_lists, precision)
+    list = @lock calc.lock isempty(idle) ? nothing : pop!(idle)
+    list === nothing && (list = list_new(plan, calc.settings.skin))
+    result = f(list)
+    @lock calc.lock push!(idle, list)
+    return result
+end
+
+on_device(calc::WrappedSiteCalculator) = calc.settings.device !== :cpu
+
 """
     evaluate!(energy, forces, virial, sys, calc; nthreads, precision)
 
@@ -131,12 +149,24 @@ function evaluate!(energy, forces, virial, sys::AbstractSystem, calc::WrappedSit
     handle = plan(calc; options...)
     F = forces === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, length(s))
     V = virial === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, 3)
-    E = with_list(list -> energy_forces_virial!(handle, list, F, V), calc, s)::Float64
+    E::Float64 = if on_device(calc)
+        with_device_list(list -> list_energy_forces_virial!(list, handle, atoms(s)..., F, V), calc, handle; options...)
+    else
+        with_list(list -> energy_forces_virial!(handle, list, F, V), calc, s)
+    end
     energy === nothing || (energy[] += E)
     forces === nothing || (forces .+= columns(F))
     virial === nothing || (virial[] += SMatrix{3,3,Float64,9}(V)')   # row by row in memory
     return nothing
 end
+
+"""
+    device_energy_forces_virial!(forces, positions, sys, calc; precision) -> (; energy, virial)
+
+Energy and virial of a system at other positions, Å; forces, eV/Å, are left in `forces`. Both are (3, n_atoms) of `Float64` on the CUDA device
+of the calculator, which is `WrappedSiteCalculator(model; device = :cuda)`; nothing of their size is copied. Needs CUDA.
+"""
+function device_energy_forces_virial! end
 
 # ---- AtomsCalculators
 

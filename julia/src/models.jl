@@ -165,9 +165,16 @@ precision_option(::Type{Float64}) = 64
 precision_option(::Type{Float32}) = 32
 precision_option(T) = throw(ArgumentError("precision is Float64 or Float32, not $T"))
 
-"Makes a model ready for the processor."
-make_plan(model::ACERustModel; nthreads = 0, precision = Float64, radial = :default) =
-    plan_new(model.handle, -1, precision_option(precision), radial_option(radial), Int(nthreads))
+# −1 for the processor, the index of a CUDA device else.
+device_option(index::Integer) =
+    index >= 0 ? Int(index) : throw(ArgumentError("the index of a CUDA device is 0 or more, not $index"))
+device_option(device) =
+    device === :cpu ? -1 :
+    device === :cuda ? 0 : throw(ArgumentError("device is :cpu, :cuda or the index of a CUDA device, not $(repr(device))"))
+
+"Makes a model ready for a device."
+make_plan(model::ACERustModel; nthreads = 0, precision = Float64, radial = :default, device = :cpu) =
+    plan_new(model.handle, device_option(device), precision_option(precision), radial_option(radial), Int(nthreads))
 
 "A copy of a model with other linear parameters."
 function with_parameters(model::ACERustModel, θ::AbstractVector)

@@ -8,8 +8,8 @@ ingredients(model::ACERustModel) = (model_to_json(model),)
 revive(::Type{<:ACERustModel}, json) = model_from_json(json)
 revive(::Type{<:StackedCalculator}, calcs) = StackedCalculator(calcs)
 function revive(::Type{<:WrappedSiteCalculator}, json, cutoff, settings, θ, members)
-    (; nthreads, precision, radial, skin) = settings
-    calc = WrappedSiteCalculator(model_from_json(json), nothing, nothing, cutoff; nthreads, precision, radial, skin)
+    (; nthreads, precision, radial, skin, device) = settings
+    calc = WrappedSiteCalculator(model_from_json(json), nothing, nothing, cutoff; nthreads, precision, radial, skin, device)
     θ == calc.linear || set_linear_parameters!(calc, θ)
     members === nothing || set_committee!(calc, members)
     return calc

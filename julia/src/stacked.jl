@@ -38,7 +38,7 @@ function fuse(calcs, members)
     length(members) == 1 && return Fused(members, calcs[members[1]], Int[], ReentrantLock())
     own = calcs[members[1]].settings
     model = stack_models([calcs[k].model for k in members])
-    calc = WrappedSiteCalculator(model; own.nthreads, own.precision, own.radial, own.skin)
+    calc = WrappedSiteCalculator(model; own.nthreads, own.precision, own.radial, own.skin, own.device)
     return Fused(members, calc, zeros(Int, length(members)), ReentrantLock())
 end
 

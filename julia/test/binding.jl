@@ -60,6 +60,46 @@ end
     @test_throws "this graph has been closed" ACERust.graph_n_edges(graph)
 end
 
+@testset "lists" begin
+    handle = ACERust.make_plan(sio_o2())
+    list = ACERust.list_new(handle, 0.5)
+    for k in 0:3
+        s = ACERust.Structure(silica(; scale = 1 + 0.005k))
+        F, V, F2, V2 = zeros(3, 4), zeros(3, 3), zeros(3, 4), zeros(3, 3)
+        E = ACERust.list_energy_forces_virial!(list, handle, ACERust.atoms(s)..., F, V)
+        graph = ACERust.build_graph(s, 5.5, 0.0, 1)
+        @test E ≈ ACERust.energy_forces_virial!(handle, graph, F2, V2)
+        @test difference(F, F2) < 1e-11 && difference(V, V2) < 1e-11
+    end
+    s = ACERust.Structure(silica())
+    at(plan) = ACERust.list_device_energy_forces_virial!(list, plan, s.numbers, s.cell, s.pbc, UInt(0), UInt(0), UInt(0), zeros(0, 0))
+    @test_throws "CUDA" at(handle)
+    close(list)
+    @test !isopen(list)
+    @test_throws "this list has been closed" at(handle)
+end
+
+@testset "devices" begin
+    model, sys = sio_o2(), silica()
+    calc = WrappedSiteCalculator(model; device = :cuda)
+    E, F = AtomsCalculators.energy_forces(sys, WrappedSiteCalculator(model))
+    found = try
+        AtomsCalculators.energy_forces(sys, calc)
+    catch error
+        error
+    end
+    if found isa Exception   # no such device, said in a sentence; the processor goes on
+        @test found isa ACERust.ACERustError && found.status == 6 && occursin("CUDA", found.message)
+        @test_throws ACERust.ACERustError AtomsCalculators.energy_forces(sys, deepcopy(StackedCalculator((calc,))))
+    else
+        @test found.energy ≈ E rtol = 1e-10
+        @test difference(bare.(found.forces), bare.(F)) < 1e-9
+    end
+    @test AtomsCalculators.energy_forces(sys, WrappedSiteCalculator(model)).energy ≈ E
+    @test_throws "device is :cpu, :cuda or" WrappedSiteCalculator(model; device = :tpu)
+    @test_throws "0 or more" WrappedSiteCalculator(model; device = -1)
+end
+
 if Sys.islinux()
     resident() = parse(Int, split(read("/proc/self/statm", String))[2]) * 4096
 

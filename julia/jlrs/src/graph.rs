@@ -27,17 +27,24 @@ pub unsafe fn fill(
     cell: &Array2<f64>,
     pbc: &Array1<i32>,
 ) -> Result<()> {
-    let wrong = |name: &str| Error::Argument(format!("{name} is not of 3"));
     // SAFETY: passed on.
     unsafe {
         atomic_numbers(&mut structure.numbers, input(numbers))?;
         structure.positions.clear();
         structure.positions.extend_from_slice(vectors("positions", positions)?);
-        structure.cell = vectors("cell", cell)?.try_into().map_err(|_| wrong("cell"))?;
-        let flags: [i32; 3] = input(pbc).try_into().map_err(|_| wrong("pbc"))?;
-        structure.pbc = flags.map(|flag| flag != 0);
+        (structure.cell, structure.pbc) = cell_and_pbc(cell, pbc)?;
     }
     Ok(())
+}
+
+/// # Safety
+/// As [`input`].
+pub unsafe fn cell_and_pbc(cell: &Array2<f64>, pbc: &Array1<i32>) -> Result<([[f64; 3]; 3], [bool; 3])> {
+    let wrong = |name: &str| Error::Argument(format!("{name} is not of 3"));
+    // SAFETY: passed on.
+    let (vectors, flags) = unsafe { (vectors("cell", cell)?, input(pbc)) };
+    let flags: [i32; 3] = flags.try_into().map_err(|_| wrong("pbc"))?;
+    Ok((vectors.try_into().map_err(|_| wrong("cell"))?, flags.map(|flag| flag != 0)))
 }
 
 impl Library {

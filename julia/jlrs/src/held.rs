@@ -77,3 +77,4 @@ abstract_type!(BindingType, "Binding");
 abstract_type!(ModelType, "ModelHandle");
 abstract_type!(PlanType, "PlanHandle");
 abstract_type!(GraphType, "GraphHandle");
+abstract_type!(ListType, "ListHandle");

@@ -8,6 +8,7 @@
 mod arrays;
 mod graph;
 mod held;
+mod list;
 mod model;
 mod outcome;
 mod plan;
@@ -16,6 +17,7 @@ use arrays::{Array1, Array2, Array3};
 use graph::Graph;
 use jlrs::data::managed::value::typed::TypedValue;
 use jlrs::prelude::*;
+use list::List;
 use model::Model;
 use outcome::Outcome;
 use plan::Plan;
@@ -200,4 +202,35 @@ julia_module! {
     in Graph fn is_open(&self) -> bool as is_open;
     #[gc_safe] #[untracked_self]
     in Graph fn release(&self) as release;
+
+    struct List;
+    #[gc_safe] #[untracked_self]
+    in Plan fn list(&self, skin: f64) -> Outcome<List> as list_new;
+    #[gc_safe] #[untracked_self]
+    in List fn energy_forces_virial(
+        &self,
+        plan: TypedValue<Plan>,
+        numbers: Array1<i32>,
+        positions: Array2<f64>,
+        cell: Array2<f64>,
+        pbc: Array1<i32>,
+        forces: Array2<f64>,
+        virial: Array2<f64>
+    ) -> Outcome<f64> as list_energy_forces_virial!;
+    #[gc_safe] #[untracked_self]
+    in List fn device_energy_forces_virial(
+        &self,
+        plan: TypedValue<Plan>,
+        numbers: Array1<i32>,
+        cell: Array2<f64>,
+        pbc: Array1<i32>,
+        positions: usize,
+        forces: usize,
+        stream: usize,
+        virial: Array2<f64>
+    ) -> Outcome<f64> as list_device_energy_forces_virial!;
+    #[untracked_self]
+    in List fn is_open(&self) -> bool as is_open;
+    #[gc_safe] #[untracked_self]
+    in List fn release(&self) as release;
 }

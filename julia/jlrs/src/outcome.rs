@@ -1,7 +1,7 @@
 //! Results on their way to Julia.
 
 use crate::held::package;
-use crate::{Graph, Library, Model, Plan};
+use crate::{Graph, Library, List, Model, Plan};
 use acerust::capi::status::{self, Failure, Result};
 use jlrs::convert::ccall_types::CCallReturn;
 use jlrs::data::managed::string::{JuliaString, StringRet};
@@ -99,4 +99,4 @@ macro_rules! objects {
         }
     )*};
 }
-objects!(Library, Model, Plan, Graph);
+objects!(Library, Model, Plan, Graph, List);

@@ -46,7 +46,7 @@ impl Model {
 }
 
 impl Plan {
-    fn get(&self) -> Result<Arc<SharedPlan>> {
+    pub fn get(&self) -> Result<Arc<SharedPlan>> {
         self.0.get("plan")
     }
 

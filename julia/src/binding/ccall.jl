@@ -37,7 +37,7 @@ mutable struct Address{Kind} <: Handle{Kind}
         return finalizer(release, new{Kind}(value))
     end
 end
-const Model, Plan, Graph = Address{:model}, Address{:plan}, Address{:graph}
+const Model, Plan, Graph, List = Address{:model}, Address{:plan}, Address{:graph}, Address{:list}
 
 is_open(handle::Address) = (@atomic handle.value) != C_NULL
 
@@ -189,6 +189,32 @@ site_basis_jacobian!(plan::Plan, graph::Graph, basis, jacobian) = @acerust aceru
     plan::Ptr{Cvoid}, graph::Ptr{Cvoid}, wanted(basis)::Ptr{Float64}, length(basis)::Csize_t, wanted(jacobian)::Ptr{Float64},
     length(jacobian)::Csize_t
 )
+
+# ---- lists
+
+list_new(plan::Plan, skin::Float64) = List(out -> @acerust acerust_list_new(plan::Ptr{Cvoid}, skin::Float64, out::Ptr{Ptr{Cvoid}}))
+function list_energy_forces_virial!(list::List, plan::Plan, numbers, positions, cell, pbc, forces, virial)
+    energy = Ref(0.0)
+    @acerust acerust_list_energy_forces_virial(
+        list::Ptr{Cvoid}, plan::Ptr{Cvoid}, length(numbers)::Csize_t, numbers::Ptr{Int32}, positions::Ptr{Float64},
+        cell::Ptr{Float64}, pbc::Ptr{Int32}, energy::Ptr{Float64}, C_NULL::Ptr{Float64}, 0::Csize_t, wanted(forces)::Ptr{Float64},
+        length(forces)::Csize_t, wanted(virial)::Ptr{Float64}
+    )
+    return energy[]
+end
+function list_device_energy_forces_virial!(
+    list::List, plan::Plan, numbers, cell, pbc, positions::UInt, forces::UInt, stream::UInt, virial
+)
+    energy = Ref(0.0)
+    @acerust acerust_list_device_energy_forces_virial(
+        list::Ptr{Cvoid}, plan::Ptr{Cvoid}, length(numbers)::Csize_t, numbers::Ptr{Int32}, Ptr{Cvoid}(positions)::Ptr{Float64},
+        cell::Ptr{Float64}, pbc::Ptr{Int32}, Ptr{Cvoid}(stream)::Ptr{Cvoid}, energy::Ptr{Float64}, C_NULL::Ptr{Float64},
+        Ptr{Cvoid}(forces)::Ptr{Float64}, wanted(virial)::Ptr{Float64}
+    )
+    return energy[]
+end
+
+# ---- design rows
 
 struct Rows   # acerust_rows
     size::Csize_t

@@ -31,16 +31,21 @@
 #     site_basis_jacobian!(plan, graph, basis, jacobian)            (3, n_basis, n_edges)
 #     assemble!(plan, atoms..., energy, forces, virial, layout)     layout: of each of the three (n_rows, first entry, distance of columns)
 #
+#     list_new(plan, skin)                                          a neighbour list on the plan's device, which follows moving atoms
+#     list_energy_forces_virial!(list, plan, atoms..., forces, virial) -> energy
+#     list_device_energy_forces_virial!(list, plan, numbers, cell, pbc, positions, forces, stream, virial) -> energy   device addresses
+#
 #     is_open(handle), release(handle): frees at once what garbage collection would free later
 
 "A way into the library; what makes something from nothing takes one as its first argument."
 abstract type Binding end
 
-"An object of the library; `Kind` is `:model`, `:plan` or `:graph`. Freed by `close` or when it is garbage."
+"An object of the library; `Kind` is `:model`, `:plan`, `:graph` or `:list`. Freed by `close` or when it is garbage."
 abstract type Handle{Kind} end
 const ModelHandle = Handle{:model}
 const PlanHandle = Handle{:plan}
 const GraphHandle = Handle{:graph}
+const ListHandle = Handle{:list}
 
 Base.isopen(handle::Handle) = is_open(handle)
 Base.close(handle::Handle) = release(handle)
