@@ -179,7 +179,7 @@ AtomsCalculators.zero_energy(::AbstractSystem, ::Calculator) = 0.0u"eV"
 
 no_forces(sys) = zeros(SVector{3,Float64}, length(sys))
 no_virial() = Ref(zero(SMatrix{3,3,Float64,9}))
-with_unit(F::Vector{SVector{3,Float64}}) = collect(reinterpret(SVector{3,FORCE}, F))
+with_unit(F::Vector{SVector{3,Float64}}) = F .* u"eV/Å"
 
 AtomsCalculators.@generate_interface function AtomsCalculators.potential_energy(sys::AbstractSystem, calc::Calculator; options...)
     E = Ref(0.0)

@@ -12,18 +12,23 @@ atoms(s::Structure) = (s.numbers, s.positions, s.cell, s.pbc)
 
 Base.length(s::Structure) = length(s.numbers)
 
+int32(numbers) = Vector{Int32}(numbers)
 ångström(x::SVector{3}) = SVector{3,Float64}(ustrip.(u"Å", x))
 ångström(x) = ångström(SVector{3}(x))
 
+function matrix(positions)
+    X = Matrix{Float64}(undef, 3, length(positions))
+    for (i, x) in enumerate(positions)
+        X[:, i] = ångström(x)
+    end
+    return X
+end
+
 function Structure(sys::AbstractSystem{D}) where {D}
     D == 3 || throw(ArgumentError("ACERust needs a system of 3 dimensions, this one has $D"))
-    n = length(sys)
-    numbers = Vector{Int32}(undef, n)
-    positions = Matrix{Float64}(undef, 3, n)
-    for i in 1:n
-        numbers[i] = atomic_number(sys, i)
-        positions[:, i] = ångström(position(sys, i))
-    end
+    # Whole columns: atom by atom, systems of mixed properties are slow. Functions of their own know the columns' types.
+    numbers = int32(atomic_number(sys, :))
+    positions = matrix(position(sys, :))
     pbc = SVector{3,Bool}(periodicity(sys))
     # Vectors of directions without periodicity may be infinite; they are of no account.
     vectors = any(pbc) ? cell_vectors(sys) : ntuple(_ -> zero(SVector{3,Float64}) * u"Å", 3)

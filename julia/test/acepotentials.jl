@@ -30,7 +30,13 @@ end
 
 efv(sys, calc) = AtomsCalculators.energy_forces_virial(sys, calc)
 
-@testset "ACEpotentials: $elements, order $order, $Y" for (elements, order, Y) in (((:Si,), 3, :solid), ((:Si, :O), 2, :spherical))
+# One to three species, orders 2 to 4, solid and spherical harmonics.
+const CASES = (
+    ((:Si,), 3, :solid), ((:Si, :O), 2, :spherical), ((:Si,), 4, :spherical), ((:Si, :O), 3, :solid), ((:Fe, :Ni, :Cr), 3, :solid),
+    ((:Fe, :Ni, :Cr), 4, :solid),
+)
+
+@testset "ACEpotentials: $elements, order $order, $Y" for (elements, order, Y) in CASES
     model, ps, st = ace_model(elements, order, Y)
     sys = structure(elements)
     theirs = ETM.convert2et_full(model, ps, st)
@@ -71,7 +77,7 @@ efv(sys, calc) = AtomsCalculators.energy_forces_virial(sys, calc)
         @test difference(ACERust.site_basis(mine, G), ETM.site_basis(their.model, G, their.ps, their.st)) < 1e-10
     end
 
-    @testset "their data" begin
+    elements == (:Si,) && order == 3 && @testset "their data" begin
         labelled = FlexibleSystem(sys; energy = -1.0, virial = Matrix(bare(expected.virial)))
         labelled = FlexibleSystem([Atom(a; force = bare(expected.forces[i])) for (i, a) in enumerate(labelled)];
                                   cell_vectors = cell_vectors(sys), periodicity = periodicity(sys), energy = -1.0, virial = Matrix(bare(expected.virial)))

@@ -15,6 +15,12 @@ results(sys, calc; options...) = AtomsCalculators.energy_forces_virial(sys, calc
 same(a, b; tol = 1e-12) =
     isapprox(a.energy, b.energy; rtol = tol) && difference(bare.(a.forces), bare.(b.forces)) < tol && difference(bare(a.virial), bare(b.virial)) < tol
 
+function allocated(sys, calc)
+    foreach(_ -> AtomsCalculators.energy_forces_virial(sys, calc), 1:2)
+    number = @allocations AtomsCalculators.energy_forces_virial(sys, calc)
+    return (; number, bytes = @allocated AtomsCalculators.energy_forces_virial(sys, calc))
+end
+
 @testset "AtomsCalculators" begin
     model = sio_o2()
     one = WrappedSiteCalculator(model)
@@ -81,6 +87,22 @@ end
         end
         @test same(results(molecule(), moving), results(molecule(), WrappedSiteCalculator(model)); tol = 1e-11)
         @test length(moving.lists) == 1
+        # The list is kept while no atom has moved by more than half the skin, of 0.5 Å.
+        at(δ) = ACERust.Structure(isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :O => [1.6 + δ, 0.1, 0.0]u"Å"]))
+        results(isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :O => [1.6, 0.1, 0.0]u"Å"]), moving)
+        list = only(moving.lists)
+        @test !ACERust.update_graph!(list, at(0.1)) && !ACERust.update_graph!(list, at(0.24)) && ACERust.update_graph!(list, at(0.26))
+        @test !ACERust.update_graph!(list, at(0.4))
+    end
+
+    @testset "allocations" begin
+        for calc in (WrappedSiteCalculator(model; nthreads = 1), StackedCalculator(model; nthreads = 1)), make in (identity, FastSystem)
+            small, large = make(silica()), make(supercell(silica(), 5))
+            # Arrays of the system and the results, in a number that does not grow with the atoms; the same with every call.
+            @test allocated(small, calc).number <= 60 && allocated(large, calc).number <= 80
+            @test allocated(large, calc).number == allocated(large, calc).number
+            @test allocated(large, calc).bytes - allocated(small, calc).bytes <= 400 * (length(large) - length(small))
+        end
     end
 
     @testset "copies, files, serialisation" begin

@@ -15,6 +15,11 @@ silica(; scale = 1.0) = periodic_system(
     [:Si => scale * [0.0, 0.1, 0.0]u"Å", :O => scale * [1.35, 1.3, 1.45]u"Å", :Si => scale * [2.7, 0.1, 2.6]u"Å", :O => scale * [4.1, 1.4, 3.9]u"Å"],
     (scale * [5.4, 0.0, 0.0]u"Å", scale * [0.0, 5.4, 0.3]u"Å", scale * [0.2, 0.0, 5.4]u"Å"),
 )
+function supercell(sys, k)
+    box = cell_vectors(sys)
+    atoms = [Atom(species(sys, i), position(sys, i) + sum(n .* box)) for n in Iterators.product(0:(k - 1), 0:(k - 1), 0:(k - 1)) for i in 1:length(sys)]
+    return FlexibleSystem(atoms; cell_vectors = k .* box, periodicity = periodicity(sys))
+end
 molecule() = isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :O => [1.6, 0.1, 0.0]u"Å", :O => [-1.5, 0.3, 0.4]u"Å"])
 sio_o2() = convert_reference(joinpath(GOLDEN, "sio_o2.json"))
 

@@ -7,7 +7,15 @@ include("common.jl")
     @test_throws r"atom 1 is H; the model knows Si, O" energy(isolated_system([:Si => zeros(3)u"Å", :H => [1.5, 0, 0]u"Å"]))
     @test_throws r"position.*1|atom 1" energy(isolated_system([:Si => zeros(3)u"Å", :O => [NaN, 0, 0]u"Å"]))
     @test_throws ACERust.ACERustError energy(isolated_system([:Si => zeros(3)u"Å", :O => zeros(3)u"Å"]))
+    flat = (SVector(5.0, 0.0, 0.0)u"Å", SVector(0.0, 5.0, 0.0)u"Å", SVector(0.0, 0.0, 0.0)u"Å")
+    @test_throws r"cell" energy(periodic_system([:Si => zeros(3)u"Å"], flat))
+    @test_throws r"cell.*finite|finite" energy(periodic_system([:Si => zeros(3)u"Å"], (flat[1], flat[2], SVector(0.0, 0.0, NaN)u"Å")))
     @test isfinite(bare(energy(silica())))   # and goes on after errors
+    @test_throws "nthreads is 0 (all) or more, not -1" WrappedSiteCalculator(model; nthreads = -1)
+    @test_throws "at least one" StackedCalculator(())
+    @test_throws "expected 78 linear parameters, got 77" set_committee!(calc, zeros(77, 3))
+    @test_throws "committee member 2" set_committee!(calc, [k == 80 ? Inf : 1.0 for k in reshape(1:156, 78, 2)])
+    @test_throws "1 forces for 4 atoms" ACERust.AtomsData(silica(); forces = [zeros(3)])
     @test_throws "expected 78 linear parameters, got 3" set_linear_parameters!(calc, zeros(3))
     @test_throws "parameter 5 is not finite" set_linear_parameters!(calc, [k == 5 ? NaN : 1.0 for k in 1:78])
     @test_throws "expected (linear = θ,)" site_energies(model, interaction_graph(silica(), 5.5), (weights = zeros(78),))
@@ -32,15 +40,26 @@ end
     @test occursin("cannot be loaded", run_with(@__FILE__))
 end
 
-@testset "made and dropped" begin
-    sys = silica()
-    for round in 1:200
-        calc = StackedCalculator(sio_o2())
-        round % 20 == 0 && AtomsCalculators.potential_energy(sys, calc)
-        round % 3 == 0 && close(calc)
+@testset "made and dropped ten thousand times" begin
+    model = sio_o2()
+    expected = AtomsCalculators.potential_energy(molecule(), WrappedSiteCalculator(model))
+    text, mol = ACERust.model_to_json(model), molecule()
+    function cycles(n)
+        return all(1:n) do round
+            calc = WrappedSiteCalculator(ACERust.model_from_json(text); nthreads = 1)
+            agrees = AtomsCalculators.potential_energy(mol, calc) ≈ expected
+            round % 2 == 0 && close(calc)
+            round % 500 == 0 && GC.gc()
+            agrees
+        end
     end
-    GC.gc()
-    @test isfinite(bare(AtomsCalculators.potential_energy(sys, WrappedSiteCalculator(sio_o2()))))
+    resident() = Sys.islinux() ? parse(Int, split(read("/proc/self/statm", String))[2]) * 4096 : 0
+    @test cycles(1000)
+    before = resident()
+    @test cycles(9000)
+    # A model with its plan is more than 100 kB; the allocator's own fluctuations are some 50 MB in all.
+    @test resident() - before < 9000 * 20_000
+    @test length(StackedCalculator(model).calcs) == 3
 end
 
 @testset "four tasks at once" begin
