@@ -1,8 +1,12 @@
-# ACERust from Julia beside ETModels of ACEpotentials: time per call, shortest of several, one thread each.
+# ACERust from Julia beside ETModels of ACEpotentials, and beside the command line: time per call, shortest of several, one thread each.
 #   julia --project=… benchmark/julia.jl [number of atoms …]
-# Needs ACEpotentials, AtomsBuilder and LuxCore. The model is that of the golden file sio_o2: order 2, 62 many-body parameters.
-using ACEpotentials, ACERust, AtomsBase, AtomsBuilder, AtomsCalculators, LuxCore, Printf, Random, Unitful
+# Needs ACEpotentials, AtomsBuilder, ExtXYZ and LuxCore; and the program acerust, in target/release or where ACERUST_PROGRAM says. Prints
+# the tables and writes them to benchmark/results/julia.md.
+# The model beside ETModels is that of the golden file sio_o2: order 2, 62 many-body parameters.
+using ACEpotentials, ACERust, AtomsBase, AtomsBuilder, AtomsCalculators, Dates, LuxCore, Printf, Random, StaticArrays, Unitful
+import ExtXYZ
 
+const REPOSITORY = dirname(@__DIR__)
 const Models, ETM = ACEpotentials.Models, ACEpotentials.ETModels
 
 function silica_model()
@@ -31,21 +35,66 @@ function shortest(f; seconds = 2)
 end
 
 const CELLS = Dict(64 => (2, 2, 2), 216 => (3, 3, 3), 512 => (4, 4, 4), 800 => (5, 5, 4))
-sizes = isempty(ARGS) ? [64, 216, 800] : parse.(Int, ARGS)
-model, ps, st = silica_model()
-mine, theirs = ACERust.convert2et_full(model, ps, st; nthreads = 1), ETM.convert2et_full(model, ps, st)
-tasks = (
-    "energy" => AtomsCalculators.potential_energy,
-    "forces" => AtomsCalculators.forces,
-    "energy, forces, virial" => AtomsCalculators.energy_forces_virial,
-)
-@printf("%6s  %-24s %12s %12s %8s\n", "atoms", "", "ACERust / ms", "ETModels / ms", "ratio")
-for n in sizes
-    sys = crystal(CELLS[n])
-    calls = [name => (() -> f(sys, mine), () -> f(sys, theirs)) for (name, f) in tasks]
-    push!(calls, "design rows" => (() -> ACERust.energy_forces_virial_basis(sys, mine), () -> Models.energy_forces_virial_basis(sys, theirs)))
-    for (name, (here, there)) in calls
-        a, b = shortest(here), shortest(there)
-        @printf("%6d  %-24s %12.3f %12.1f %8.0f\n", n, name, a, b, b / a)
+const EFV = AtomsCalculators.energy_forces_virial
+
+"Times of what ACERust and ETModels do with the same model."
+function side_by_side(io, sizes)
+    model, ps, st = silica_model()
+    mine, theirs = ACERust.convert2et_full(model, ps, st; nthreads = 1), ETM.convert2et_full(model, ps, st)
+    many_body = last(mine.calcs) => last(theirs.calcs)
+    tasks = (
+        "many-body: energy" => (AtomsCalculators.potential_energy, many_body),
+        "many-body: forces" => (AtomsCalculators.forces, many_body),
+        "full model: energy" => (AtomsCalculators.potential_energy, mine => theirs),
+        "full model: forces" => (AtomsCalculators.forces, mine => theirs),
+        "full model: energy, forces, virial" => (EFV, mine => theirs),
+        "full model: design rows" => (nothing, mine => theirs),
+    )
+    println(io, "\n## Beside ETModels\n\n| atoms | | ETModels, ms | ACERust, ms | ratio |\n| ---: | --- | ---: | ---: | ---: |")
+    for n in sizes, (name, (f, (here, there))) in tasks
+        sys = crystal(CELLS[n])
+        a = f === nothing ? shortest(() -> ACERust.energy_forces_virial_basis(sys, here)) : shortest(() -> f(sys, here))
+        b = f === nothing ? shortest(() -> Models.energy_forces_virial_basis(sys, there)) : shortest(() -> f(sys, there))
+        @printf(io, "| %d | %s | %.2f | %.3f | %.0f |\n", n, name, b, a, b / a)
     end
 end
+
+"The cost of the layer: 64 atoms from Julia and from the command line, by turns."
+function overhead(io)
+    program = get(ENV, "ACERUST_PROGRAM", joinpath(REPOSITORY, "target", "release", "acerust"))
+    println(io, "\n## Beside the command line\n\nEnergy, forces and virial of 64 atoms. The command line has its neighbour list at hand; from Julia it is ")
+    println(io, "checked, and is longer by the skin of 0.5 Å unless that is 0.\n")
+    isfile(program) || return println(io, "SKIPPED: there is no ", program)
+    frames = joinpath(REPOSITORY, "benchmark", "data", "Si_test.extxyz")
+    frame = ExtXYZ.load(frames)[25]
+    box, x = Tuple(SVector{3}(v) for v in cell_vectors(frame)), [SVector{3}(v) for v in position(frame, :)]
+    sys = FastSystem(box, periodicity(frame), x, species(frame, :), mass(frame, :))
+    println(io, "| model | command line, µs/atom | Julia, µs/atom | ratio | allocations | bytes |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name in ("si_bench", "si_fit")
+        path = joinpath(REPOSITORY, "benchmark", "models", name * ".json")
+        calc = WrappedSiteCalculator(load_model(path); nthreads = 1)
+        command = `$program bench $path $frames --frame 24 --threads 1 --seconds 0.2 --json`
+        line, julia = Inf, Inf
+        for _ in 1:8
+            found = match(r"\"us_per_atom\":([0-9.eE+-]+)", read(command, String))
+            line = min(line, parse(Float64, found[1]))
+            julia = min(julia, 1000 * shortest(() -> EFV(sys, calc); seconds = 0.5) / length(sys))
+        end
+        count, bytes = (@allocations EFV(sys, calc)), @allocated EFV(sys, calc)
+        @printf(io, "| %s | %.3f | %.3f | %.3f | %d | %d |\n", name, line, julia, julia / line, count, bytes)
+    end
+end
+
+function main(sizes)
+    io = IOBuffer()
+    println(io, "# ACERust from Julia\n")
+    println(io, "`benchmark/julia.jl`, ", today(), ": Julia ", VERSION, ", ACEpotentials ", pkgversion(ACEpotentials), "; ", Sys.cpu_info()[1].model,
+            ", one thread; the machine had other work. Shortest of several calls.")
+    overhead(io)
+    side_by_side(io, sizes)
+    report = String(take!(io))
+    print(report)
+    write(joinpath(@__DIR__, "results", "julia.md"), report)
+end
+
+main(isempty(ARGS) ? [64, 216, 800] : parse.(Int, ARGS))

@@ -4,8 +4,10 @@ lengths in Å; numbers without a unit are in these too. All indices count from 1
 """
 module ACERust
 
-using AtomsBase: AbstractSystem, ChemicalSpecies, atomic_number, atomkeys, cell_vectors, hasatomkey, periodicity, position
+using AtomsBase: AbstractSystem, ChemicalSpecies, FastSystem, periodic_system
+using AtomsBase: atomic_number, atomkeys, cell_vectors, hasatomkey, periodicity, position
 using Distributed: CachingPool, clear!, nprocs, nworkers, remotecall_fetch, workers
+using PrecompileTools: @compile_workload, @setup_workload
 using Preferences: @set_preferences!, load_preference
 using Printf: @sprintf
 using ProgressMeter: Progress, next!
@@ -40,5 +42,6 @@ include("committee.jl")
 include("errors.jl")
 include("serialization.jl")
 include("conversion.jl")
+include("precompile.jl")
 
 end

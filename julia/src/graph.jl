@@ -35,6 +35,13 @@ Base.show(io::IO, G::InteractionGraph) = print(io, "InteractionGraph(", n_centre
     interaction_graph(sys, rcut) -> InteractionGraph
 
 All directed edges with `0 < r ≤ rcut` of a system, those to periodic images included; `rcut` in Å or with a unit.
+
+```jldoctest
+julia> water = isolated_system([:O => [0.0, 0.0, 0.0]u"Å", :H => [0.96, 0.0, 0.0]u"Å", :H => [-0.24, 0.93, 0.0]u"Å"]);
+
+julia> interaction_graph(water, 1.2u"Å")
+InteractionGraph(3 centres, 4 edges within 1.2 Å)
+```
 """
 function interaction_graph(sys::AbstractSystem, rcut)
     s = Structure(sys)

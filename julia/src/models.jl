@@ -74,6 +74,15 @@ end
 
 The model `E_i = E0[z_i]`: `E0` maps elements (atomic numbers, symbols or `ChemicalSpecies`) to energies, in eV where they have no
 unit; a dictionary, or pairs in the order that the species are to have.
+
+```jldoctest
+julia> calc = WrappedSiteCalculator(onebody_model([:Si => -0.846, :O => -1.5]));
+
+julia> silicon = isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :Si => [2.2, 0.0, 0.0]u"Å"]);
+
+julia> AtomsCalculators.potential_energy(silicon, calc)
+-1.692 eV
+```
 """
 function onebody_model(E0; name = "onebody")
     entries = E0 isa AbstractDict ? sort!([element(z) => e for (z, e) in E0]; by = first) : [element(z) => e for (z, e) in E0]

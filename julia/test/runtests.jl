@@ -32,9 +32,6 @@ skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :y
         skipped("comparison with ACEpotentials", "it needs ACEpotentials, ACEfit, AtomsBuilder and LuxCore")
     end
 
-    if loadable("Aqua")
-        include("quality.jl")
-    else
-        skipped("quality of the package", "it needs Aqua")
-    end
+    include("tutorials.jl")
+    include("quality.jl")
 end

@@ -1,0 +1,18 @@
+# Builds the documentation into docs/build: julia/run.sh "the Julia documentation" "Documenter ACEfit ExtXYZ" julia/docs/make.jl
+# Examples run, and docstrings' examples are compared with what they show.
+using ACERust, Documenter
+
+DocMeta.setdocmeta!(ACERust, :DocTestSetup, :(using ACERust, AtomsBase, AtomsCalculators, Unitful); recursive = true)
+
+makedocs(;
+    sitename = "ACERust",
+    modules = [ACERust],
+    pages = [
+        "index.md",
+        "Tutorials" => ["tutorials/fit.md", "tutorials/dynamics.md", "tutorials/uncertainty.md", "tutorials/acepotentials.md"],
+        "reference.md",
+    ],
+    checkdocs = :exports,
+    remotes = nothing,
+    format = Documenter.HTML(; prettyurls = false, edit_link = nothing, repolink = nothing),
+)
