@@ -36,7 +36,7 @@ function set_committee!(stack::StackedCalculator, θs::Union{Nothing,AbstractMat
 end
 
 "The number of committee members; 0 where there is no committee."
-n_members(calc::WrappedSiteCalculator) = calc.members === nothing ? 0 : size(calc.members, 2)
+n_members(calc::WrappedSiteCalculator) = (members = calc.members; members === nothing ? 0 : size(members, 2))
 n_members(stack::StackedCalculator) = minimum(n_members, ours(stack); init = typemax(Int))
 
 """

@@ -50,11 +50,12 @@ function residuals(d::AtomsData, calc; options...)
     E, F, V = Ref(0.0), no_forces(d.system), no_virial()
     e, f, v = observed(d)
     evaluate!(e ? E : nothing, f ? F : nothing, v ? V : nothing, d.system, calc; options...)
+    (; energy, forces, virial) = d
     n = length(d.system)
     return (
-        e ? [(E[] - d.energy) / n] : Float64[],
-        f ? reinterpret(Float64, F - d.forces) : Float64[],
-        v ? (V[] - d.virial)[VOIGT] / n : Float64[],
+        energy === nothing ? Float64[] : [(E[] - energy) / n],
+        forces === nothing ? Float64[] : reinterpret(Float64, F - forces),
+        virial === nothing ? Float64[] : (V[] - virial)[VOIGT] / n,
     )
 end
 

@@ -27,7 +27,8 @@ end
 Base.isopen(model::ACERustModel) = isopen(model.handle)
 function Base.close(model::ACERustModel)
     close(model.handle)
-    @lock model.lock (model.plan[] === nothing || close(model.plan[]))
+    plan = @lock model.lock model.plan[]
+    plan === nothing || close(plan)
     return nothing
 end
 
@@ -106,11 +107,11 @@ The parts of models of the same species, one after another in one model.
 """
 function stack_models(models)
     # Model files end with their parts. Quotes inside strings are escaped, so that the key is found where it is.
-    texts = model_to_json.(models)
+    texts = String[model_to_json(model) for model in models]
     key = "\"parts\":["
     head = texts[1][1:last(findfirst(key, texts[1]))]
     parts = [chop(t; head = last(findfirst(key, t)), tail = 2) for t in texts]
-    return model_from_json(head * join(parts, ',') * "]}")
+    return model_from_json(head * sprint(join, parts, ',') * "]}")
 end
 
 "Atomic numbers of the species, in the order of the blocks of linear parameters."

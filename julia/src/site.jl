@@ -58,8 +58,8 @@ function site_plan(model::ACERustModel, ps)
     end
     isopen(model) || throw(closed(:model))
     return @lock model.lock begin
-        model.plan[] === nothing && (model.plan[] = make_plan(model; radial = :exact))
-        model.plan[]
+        own = model.plan[]
+        own === nothing ? (model.plan[] = make_plan(model; radial = :exact)) : own
     end
 end
 

@@ -87,6 +87,12 @@ const CASES = (
         @test difference(A, B) < 1e-10 && ACEfit.basis_size(calc) == size(A, 2)
         own = ACERust.AtomsData(labelled; energy = :energy, forces = :force, virial = :virial, reference = calc.calcs[1], weights = (E = 1, F = 1, V = 1))
         C, X, U = ACEfit.assemble([own], calc)
+        # Their function with their keys, and their weights of 30 for energies.
+        solver = ACEfit.QR(lambda = 1e-3)
+        fitted = deepcopy(calc)
+        @test ACEpotentials.acefit!([labelled], fitted; solver)["all"].frames == 1
+        heavy = [k == 1 ? 30 : 1 for k in eachindex(W)] .* W
+        @test ACERust.get_linear_parameters(fitted) ≈ ACEfit.solve(solver, heavy .* A, heavy .* Y)["C"] rtol = 1e-8
         @test difference(C, A) < 1e-10 && U ≈ W && X[2:end] ≈ Y[2:end]
     end
 end
