@@ -91,8 +91,9 @@ end
         at(δ) = ACERust.Structure(isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :O => [1.6 + δ, 0.1, 0.0]u"Å"]))
         results(isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :O => [1.6, 0.1, 0.0]u"Å"]), moving)
         list = only(moving.lists)
-        @test !ACERust.update_graph!(list, at(0.1)) && !ACERust.update_graph!(list, at(0.24)) && ACERust.update_graph!(list, at(0.26))
-        @test !ACERust.update_graph!(list, at(0.4))
+        moved(δ) = ACERust.graph_update(list, ACERust.atoms(at(δ))...)
+        @test !moved(0.1) && !moved(0.24) && moved(0.26)
+        @test !moved(0.4)
     end
 
     @testset "allocations" begin
