@@ -111,7 +111,7 @@ function stack_models(models)
     key = "\"parts\":["
     head = texts[1][1:last(findfirst(key, texts[1]))]
     parts = [chop(t; head = last(findfirst(key, t)), tail = 2) for t in texts]
-    return model_from_json(head * sprint(join, parts, ',') * "]}")
+    return model_from_json(sprint(print, head, join(parts, ','), "]}"))
 end
 
 "Atomic numbers of the species, in the order of the blocks of linear parameters."
