@@ -27,12 +27,12 @@ DEVICE real sum_row(const u32* first, const u32* column, const double* value, u3
 KERNEL __launch_bounds__(THREADS)                                                \
 basis_##P(Parts parts, Coupling map, u32 centre0, const u32* first, const u32* neighbour, const u32* species, \
           const real3* r, double* basis, u32 width, real* monomials, real* derivatives) { \
-  __shared__ real a[P::N_A];                                                     \
+  __shared__ real a[P::ROOM];                                                     \
   u32 centre = centre0 + blockIdx.x, z = N_SPECIES > 1 ? species[centre] : 0;    \
   const Part& part = parts.part[P::INDEX];                                       \
   if (threadIdx.x < 32) {                                                        \
     Site site = {neighbour, species, r, threadIdx.x, first[centre], first[centre + 1]}; \
-    real mine[P::N_A];                                                           \
+    real mine[P::ROOM];                                                           \
     P::forward(site, part, part.matrix + z * (N_SPECIES * P::PAIR_STRIDE), part.pairs + z * (N_SPECIES * PAIR_SIZE), mine); \
     _Pragma("unroll") for (int v = 0; v < P::N_A; v++) if (threadIdx.x == v % 32) a[v] = mine[v]; \
   }                                                                              \

@@ -5,6 +5,13 @@
 
 struct Dual { real value, slope; };
 
+// s^(p−1)/(1 + s^k) and s^k/(1 + s^k).
+struct Ratios { length p, k; };
+template <class T> DEVICE Ratios ratios(T s, int p, int k) {
+  T sk = power(s, k), f = k == 0 ? T(0.5) : reciprocal(1 + sk);
+  return {length(power(s, p - 1) * f), length(sk * f)};
+}
+
 // Between −1 and 1.
 DEVICE length clamped(length y) { return fmin(fmax(y, length(-1)), length(1)); }
 
@@ -15,13 +22,13 @@ DEVICE length transform(const double* q, length r, real& slope) {
   if (r <= rin) return clamped(b1 + b0);
   int p = POWER_P, k = POWER_K;
   length s = (r - rin) * ds;
-  length sp = power(s, p - 1), sk = power(s, k);
-  length f = k == 0 ? length(0.5) : reciprocal(1 + sk), d = sp * s * f;
-  length x = reciprocal(1 + a * d);
+  // High powers overflow in single precision.
+  Ratios t = p > 12 ? ratios<double>(s, p, k) : ratios<length>(s, p, k);
+  length x = reciprocal(1 + a * (t.p * s));
   length y = b1 * x + b0;
   if (fabs(y) > 1) return clamped(y);
-  real e = f * x;
-  slope = real(-b1 * a * ds) * real(sp) * (p * real(1 + sk) - k * real(sk)) * e * e;
+  real e = x;
+  slope = real(-b1 * a * ds) * real(t.p) * (p - k * real(t.k)) * e * e;
   return y;
 }
 

@@ -66,7 +66,7 @@ site_energies(Parts parts, const u32* order, u32 n_slots, const u32* first, cons
   energy = sum_lanes<GROUP>(energy);
 #define ACE(P) {                                                                 \
     LOAD(P)                                                                      \
-    real a[P::N_A];                                                             \
+    real a[P::ROOM];                                                             \
     P::forward(site, parts.part[P::INDEX], rows, pairs, a);                      \
     energy += P::products<false>(c, a, nullptr);                                 \
   }
@@ -95,10 +95,10 @@ site_gradients(Parts parts, const u32* order, u32 n_slots, const u32* first, con
   }
 #define ACE(P) {                                                                 \
     LOAD(P)                                                                      \
-    real a[P::N_A];                                                             \
+    real a[P::ROOM];                                                             \
     P::forward(site, parts.part[P::INDEX], rows, pairs, a);                      \
     if (P::STRIDE == 1) {                                                       \
-      real bar[P::N_A];                                                         \
+      real bar[P::ROOM];                                                         \
       energy += P::products<true>(c, a, bar);                                    \
       EDGES(P, bar)                                                              \
     } else {                                                                     \

@@ -1,6 +1,6 @@
 //! A CUDA device, its errors, streams and memory.
 
-use super::stream::Stream;
+use super::stream::{Place, Stream, allocation};
 use crate::{Error, Result};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use std::marker::PhantomData;
@@ -107,6 +107,7 @@ impl Plain for [f64; 3] {}
 /// Device memory that grows and keeps its size; contents are lost when it grows.
 pub struct Buffer<T> {
     pub ptr: sys::CUdeviceptr,
+    allocation: u64,
     capacity: usize,
     device: Arc<Device>,
     kind: PhantomData<T>,
@@ -114,7 +115,7 @@ pub struct Buffer<T> {
 
 impl<T: Plain> Buffer<T> {
     pub fn new(device: &Arc<Device>) -> Buffer<T> {
-        Buffer { ptr: 0, capacity: 0, device: device.clone(), kind: PhantomData }
+        Buffer { ptr: 0, allocation: 0, capacity: 0, device: device.clone(), kind: PhantomData }
     }
 
     /// Room for `n` entries, contents unspecified; returns the address.
@@ -129,9 +130,14 @@ impl<T: Plain> Buffer<T> {
             // SAFETY: freed by `free`.
             let ptr = unsafe { result::malloc_sync(bytes) };
             self.ptr = ptr.map_err(failed(&format!("allocating {:.2} GB", bytes as f64 / 1e9)))?;
-            self.capacity = n;
+            (self.capacity, self.allocation) = (n, allocation());
         }
         Ok(self.ptr)
+    }
+
+    /// Where entry `start` is.
+    pub fn place(&self, start: usize) -> Place {
+        Place { address: self.ptr + (start * size_of::<T>()) as u64, allocation: self.allocation }
     }
 
     pub fn capacity(&self) -> usize {
@@ -143,7 +149,7 @@ impl<T: Plain> Buffer<T> {
         let ptr = self.room(data.len())?;
         if !data.is_empty() {
             // SAFETY: there is room. The driver has read pageable memory when the call returns.
-            unsafe { stream.upload(ptr, data.as_ptr().cast(), size_of_val(data)) }?;
+            unsafe { stream.upload(self.place(0), pageable(data), size_of_val(data)) }?;
         }
         Ok(ptr)
     }
@@ -157,9 +163,8 @@ impl<T: Plain> Buffer<T> {
     pub fn download_from(&self, start: usize, data: &mut [T], stream: &Stream) -> Result<()> {
         assert!(start + data.len() <= self.capacity || data.is_empty());
         if !data.is_empty() {
-            let from = self.ptr + (start * size_of::<T>()) as u64;
             // SAFETY: within the buffer.
-            unsafe { stream.download(data.as_mut_ptr().cast(), from, size_of_val(data)) }?;
+            unsafe { stream.download(pageable(data), self.place(start), size_of_val(data)) }?;
         }
         stream.wait()
     }
@@ -168,10 +173,14 @@ impl<T: Plain> Buffer<T> {
         let ptr = self.room(n)?;
         if n > 0 {
             // SAFETY: there is room.
-            unsafe { stream.fill(ptr, byte, n * size_of::<T>()) }?;
+            unsafe { stream.fill(self.place(0), byte, n * size_of::<T>()) }?;
         }
         Ok(ptr)
     }
+}
+
+fn pageable<T>(data: &[T]) -> Place {
+    Place { address: data.as_ptr().addr() as u64, allocation: 0 }
 }
 
 impl<T> Buffer<T> {

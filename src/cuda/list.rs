@@ -5,7 +5,7 @@ use super::cells::Cells;
 use super::device::{Buffer, Device};
 use super::kernel::{Grid, Module, arguments};
 use super::staging::{LARGE, Pinned, Staging};
-use super::stream::{Argument, Stream};
+use super::stream::{Argument, Place, Stream};
 use super::workspace::DeviceGraph;
 use crate::plan::Precision;
 use crate::{Error, Result};
@@ -154,13 +154,14 @@ impl DeviceList {
     }
 
     /// The old list at new positions; the kernels leave a [`Status`] at the address `status`.
-    pub fn reuse(&mut self, frame: &Frame, x: u64, status: u64) -> Result<DeviceGraph> {
+    pub fn reuse(&mut self, frame: &Frame, x: u64, status: Place) -> Result<DeviceGraph> {
         let n = frame.numbers.len();
         let limit = (0.5 * self.skin).powi(2) * (1.0 - 1e-9);
         let (count, cells) = (n as u32, self.cells);
         let Slots { atom, home, sorted, built, .. } = self.slots(n)?;
         let (first, neighbour, image, r) = (self.first.ptr, self.neighbour.ptr, self.image.ptr, self.r.ptr);
         self.clear(status)?;
+        let status = status.address;
         let arguments = arguments![count, limit, x, atom, home, built, sorted, status];
         self.launch("refresh", per_atom(n), arguments)?;
         let arguments = arguments![cells, count, first, neighbour, image, sorted, r];
@@ -201,7 +202,7 @@ impl DeviceList {
             failure.is_none() && if reused { status.moved == CLEAR } else { status.n_edges <= self.room() as u64 };
         if !holds {
             self.built = None;
-            self.wanted = status.n_edges.min(u64::from(u32::MAX)) as usize;
+            self.wanted = if reused { 0 } else { status.n_edges.min(u64::from(u32::MAX)) as usize };
         }
         failure.map_or(Ok(holds), Err)
     }
@@ -212,8 +213,8 @@ impl DeviceList {
         least.min(self.r.capacity() / self.vector).min(u32::MAX as usize)
     }
 
-    fn clear(&self, status: u64) -> Result<()> {
-        let bytes = size_of::<Status>() - 8;
+    fn clear(&self, status: Place) -> Result<()> {
+        let bytes = size_of::<Status>();
         // SAFETY: the caller has room for a status there.
         unsafe { self.stream.fill(status, 0xff, bytes) }
     }
@@ -236,7 +237,7 @@ impl DeviceList {
                 from.copy_from_slice(x.as_flattened());
                 let to = self.x.room(x.len())?;
                 // SAFETY: there is room at either end, and every call waits for its work.
-                unsafe { self.stream.upload(to, from.as_ptr().cast(), size_of_val(from)) }?;
+                unsafe { self.stream.upload(self.x.place(0), self.pinned.place(), size_of_val(x)) }?;
                 Ok(to)
             }
             Positions::Host(x) => staging.upload(&mut self.x, x, &self.stream),
@@ -289,21 +290,22 @@ impl DeviceList {
         self.small = n <= SMALL_ATOMS;
         self.lay_grid(frame, x, n)?;
         self.group = group;
-        self.make_room(n)
-    }
-
-    /// Builds the list anew; the kernels leave a [`Status`] at the address `status`, and an empty graph where the edges
-    /// outnumber the memory.
-    pub fn build(&mut self, frame: &Frame, x: u64, status: u64) -> Result<DeviceGraph> {
-        let (n, n_species) = (frame.numbers.len(), self.model_species.len());
-        let (cells, n32) = (self.cells, n as u32);
-        let rcut2 = (self.rcut + self.skin).powi(2);
         if self.last_species != frame.species {
             self.species.upload(frame.species, &self.stream)?;
             self.last_species.clear();
             self.last_species.extend_from_slice(frame.species);
         }
+        self.make_room(n)
+    }
+
+    /// Builds the list anew; the kernels leave a [`Status`] at the address `status`, and an empty graph where the edges
+    /// outnumber the memory.
+    pub fn build(&mut self, frame: &Frame, x: u64, status: Place) -> Result<DeviceGraph> {
+        let (n, n_species) = (frame.numbers.len(), self.model_species.len());
+        let (cells, n32) = (self.cells, n as u32);
+        let rcut2 = (self.rcut + self.skin).powi(2);
         self.sort(n, n_species, x, status)?;
+        let status = status.address;
         let slots = self.slots(n)?;
         let room = self.room() as u32;
         let (key, start) = (self.key.ptr, self.start.ptr);
@@ -326,8 +328,8 @@ impl DeviceList {
     }
 
     /// Atoms into cells, and slots into the order of evaluation.
-    fn sort(&mut self, n: usize, n_species: usize, x: u64, status: u64) -> Result<()> {
-        let (cells, n32) = (self.cells, n as u32);
+    fn sort(&mut self, n: usize, n_species: usize, x: u64, cleared: Place) -> Result<()> {
+        let (cells, n32, status) = (self.cells, n as u32, cleared.address);
         let n_cells = cells.n.iter().map(|&n| n as usize).product::<usize>();
         let (key, start) = (self.key.room(n)?, self.start.room(n_cells + 1)?);
         let (slots, species) = (self.slots(n)?, self.species.ptr);
@@ -355,7 +357,7 @@ impl DeviceList {
             ];
             return self.launch("sort_small", grid, arguments);
         }
-        self.clear(status)?;
+        self.clear(cleared)?;
         let total = self.total.room(2)?;
         let count = self.count.fill(0, n_cells, &self.stream)?;
         self.launch("bin", per_atom(n), arguments![cells, n32, x, key, count, status])?;

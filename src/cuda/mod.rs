@@ -33,7 +33,7 @@ use source::Source;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use stream::Stream;
+use stream::{Place, Stream};
 use workspace::{DeviceGraph, Workspace};
 
 /// Threads of a block.
@@ -100,7 +100,8 @@ pub fn sources(model: &Model, precision: Precision) -> Vec<Source> {
 #[derive(Clone, Copy)]
 struct Targets {
     totals: u64,
-    status: u64,
+    /// Of a list; else cleared.
+    status: Place,
     energies: u64,
     forces: u64,
 }
@@ -382,6 +383,8 @@ impl Engine for Cuda {
             for (k, readout) in readouts.enumerate() {
                 let to = w.targets(n_centres, n_atoms)?;
                 let stream = w.stream.clone();
+                // SAFETY: `targets` made room. There is no list, but the header is read as a whole.
+                unsafe { stream.fill(to.status, 0xff, size_of::<list::Status>()) }?;
                 self.launch(&on_device, readout, gradients.is_some(), to, &stream, w)?;
                 let energies = &mut site_energies[k * n_centres..][..n_centres];
                 let Some(out) = &mut gradients else {

@@ -144,7 +144,8 @@ impl Part {
             Kind::Pair(_) => put(include_str!("../../kernels/pair.cuh").into()),
             Kind::Ace(program) => {
                 let n_c = program.trie.n_coefficients();
-                put(format!("constexpr int N_A = {}, N_C = {n_c}, L_MAX = {};\n", program.n_a, program.lmax));
+                let room = program.n_a.max(1);
+                put(format!("constexpr int N_A = {}, ROOM = {room}, N_C = {n_c};\n", program.n_a));
                 put(format!("constexpr bool SPHERICAL = {};\n", program.spherical));
                 put(format!("constexpr int STRIDE = {}, TILE = {};\n", self.adjoint(real).0, self.tile(real)));
                 let rows = program.n_species * self.pair_stride * real;

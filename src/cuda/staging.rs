@@ -2,7 +2,7 @@
 //! threads copy the other.
 
 use super::device::{Buffer, Device, Plain, failed};
-use super::stream::Stream;
+use super::stream::{Place, Stream, allocation};
 use crate::Result;
 use cudarc::driver::{result, sys};
 use rayon::prelude::*;
@@ -18,6 +18,7 @@ pub const LARGE: usize = 1 << 20;
 pub struct Pinned {
     memory: *mut u8,
     bytes: usize,
+    allocation: u64,
     device: Arc<Device>,
 }
 
@@ -26,7 +27,7 @@ unsafe impl Send for Pinned {}
 
 impl Pinned {
     pub fn new(device: &Arc<Device>) -> Pinned {
-        Pinned { memory: std::ptr::null_mut(), bytes: 0, device: device.clone() }
+        Pinned { memory: std::ptr::null_mut(), bytes: 0, allocation: 0, device: device.clone() }
     }
 
     /// Room for `n` numbers, which no work that is under way may use.
@@ -40,10 +41,14 @@ impl Pinned {
             let memory = unsafe { result::malloc_host(bytes, 0) }.map_err(failed("allocating pinned memory"))?;
             // SAFETY: as many bytes were allocated.
             unsafe { std::ptr::write_bytes(memory.cast::<u8>(), 0, bytes) };
-            (self.memory, self.bytes) = (memory.cast(), bytes);
+            (self.memory, self.bytes, self.allocation) = (memory.cast(), bytes, allocation());
         }
         // SAFETY: allocated and written above, aligned to pages, and borrowed mutably.
         Ok(unsafe { std::slice::from_raw_parts_mut(self.memory.cast(), n) })
+    }
+
+    pub fn place(&self) -> Place {
+        Place { address: self.memory.addr() as u64, allocation: self.allocation }
     }
 
     fn free(&mut self) {

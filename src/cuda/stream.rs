@@ -4,6 +4,7 @@ use super::device::{Device, failed};
 use crate::Result;
 use cudarc::driver::{result, sys};
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Sequences of a stream that are remembered.
@@ -11,7 +12,21 @@ const REMEMBERED: usize = 6;
 /// Arguments of a kernel at most.
 const MOST_ARGUMENTS: usize = 24;
 
-/// Something that a stream does. Addresses of the host are those of pinned memory.
+/// An address and the allocation that it lies in, a number that never comes again; 0 for memory that the driver does not know.
+/// Copies in a graph are tied to allocations, not to addresses alone.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Place {
+    pub address: u64,
+    pub allocation: u64,
+}
+
+/// The number of a new allocation.
+pub fn allocation() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Something that a stream does.
 #[derive(Clone, Copy, PartialEq)]
 enum Step {
     Kernel {
@@ -25,18 +40,18 @@ enum Step {
         n: usize,
     },
     Fill {
-        to: u64,
+        to: Place,
         byte: u8,
         bytes: usize,
     },
     Upload {
-        to: u64,
-        from: usize,
+        to: Place,
+        from: Place,
         bytes: usize,
     },
     Download {
-        to: usize,
-        from: u64,
+        to: Place,
+        from: Place,
         bytes: usize,
     },
 }
@@ -249,24 +264,24 @@ impl Stream {
 
     /// # Safety
     /// There must be as many bytes, in memory that outlives the work.
-    pub unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Result<()> {
+    pub unsafe fn fill(&self, to: Place, byte: u8, bytes: usize) -> Result<()> {
         self.take(Step::Fill { to, byte, bytes })
     }
 
-    /// From pinned memory, or from any that is left alone until the stream was waited for.
+    /// From pinned memory that is left alone until the stream was waited for, or from any other.
     ///
     /// # Safety
     /// As [`Stream::fill`], at either end.
-    pub unsafe fn upload(&self, to: u64, from: *const u8, bytes: usize) -> Result<()> {
-        self.take(Step::Upload { to, from: from as usize, bytes })
+    pub unsafe fn upload(&self, to: Place, from: Place, bytes: usize) -> Result<()> {
+        self.take(Step::Upload { to, from, bytes })
     }
 
     /// To pinned memory, or to any that is not looked at until the stream was waited for.
     ///
     /// # Safety
     /// As [`Stream::fill`], at either end.
-    pub unsafe fn download(&self, to: *mut u8, from: u64, bytes: usize) -> Result<()> {
-        self.take(Step::Download { to: to as usize, from, bytes })
+    pub unsafe fn download(&self, to: Place, from: Place, bytes: usize) -> Result<()> {
+        self.take(Step::Download { to, from, bytes })
     }
 
     fn take(&self, step: Step) -> Result<()> {
@@ -346,15 +361,15 @@ unsafe fn copy(step: Step, stream: &Stream) -> Result<()> {
     unsafe {
         match step {
             Step::Fill { to, byte, bytes } => {
-                result::memset_d8_async(to, byte, bytes, stream.raw).map_err(failed("clearing"))
+                result::memset_d8_async(to.address, byte, bytes, stream.raw).map_err(failed("clearing"))
             }
             Step::Upload { to, from, bytes } => {
-                let from = std::slice::from_raw_parts(from as *const u8, bytes);
-                result::memcpy_htod_async(to, from, stream.raw).map_err(failed("copying to the device"))
+                let from = std::slice::from_raw_parts(from.address as *const u8, bytes);
+                result::memcpy_htod_async(to.address, from, stream.raw).map_err(failed("copying to the device"))
             }
             Step::Download { to, from, bytes } => {
-                let to = std::slice::from_raw_parts_mut(to as *mut u8, bytes);
-                result::memcpy_dtoh_async(to, from, stream.raw).map_err(failed("copying to the host"))
+                let to = std::slice::from_raw_parts_mut(to.address as *mut u8, bytes);
+                result::memcpy_dtoh_async(to, from.address, stream.raw).map_err(failed("copying to the host"))
             }
             Step::Kernel { .. } => unreachable!("launched elsewhere"),
         }

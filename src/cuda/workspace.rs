@@ -92,7 +92,7 @@ impl Workspace {
     /// Room for the results of so many atoms.
     pub fn targets(&mut self, n_centres: usize, n_atoms: usize) -> Result<Targets> {
         let totals = self.results.room(HEADER + n_centres + 3 * n_atoms)?;
-        let (status, energies) = (totals + 8 * SUMS as u64, totals + 8 * HEADER as u64);
+        let (status, energies) = (self.results.place(SUMS), totals + 8 * HEADER as u64);
         Ok(Targets { totals, status, energies, forces: energies + 8 * n_centres as u64 })
     }
 
@@ -102,9 +102,9 @@ impl Workspace {
         if n > ONE_COPY {
             return Ok(());
         }
-        let to = self.copy.room(n)?;
+        self.copy.room(n)?;
         // SAFETY: `targets` made room on the device; `download` waits.
-        unsafe { stream.download(to.as_mut_ptr().cast(), self.results.ptr, size_of_val(to)) }
+        unsafe { stream.download(self.copy.place(), self.results.place(0), 8 * n) }
     }
 
     /// Waits for `stream` and hands out the results that were fetched. Slices may be empty.
