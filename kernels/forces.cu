@@ -59,11 +59,13 @@ forces(u32 n_atoms, u32 n_centres, const u32* first, const u32* incoming_first, 
 KERNEL __launch_bounds__(THREADS)
 energy_sums(u32 n_centres, const double* energies, const u32* atom, double* site_energies, double* partial) {
   double e = 0;
+#pragma unroll
   for (u32 k = 0; k < 8; k++) {
     u32 i = (blockIdx.x * 8 + k) * THREADS + threadIdx.x;
     if (i < n_centres) {
-      e += energies[i];
-      if (atom) site_energies[atom[i]] = energies[i];
+      double own = energies[i];
+      e += own;
+      if (atom) site_energies[atom[i]] = own;
     }
   }
   e = sum_block(e);

@@ -1,4 +1,4 @@
-// LANES lanes share an atom where its edges are found or visited.
+// LANES lanes share an atom where its edges are found or visited; each keeps KEPT edges from counting to writing.
 //
 // The neighbour list: atoms sorted into the cells of a grid (slots), edges found from cell to cell, their reverses,
 // and the order in which centres are evaluated. Everything is in slot order; `atom` says which atom a slot holds.
@@ -170,14 +170,20 @@ DEVICE void for_near(const Cells& c, u32 key, const u32* start, const double3* x
   }
 }
 
-// Edges that each lane finds, (n, LANES), and that each atom has.
+// Edges that each lane finds, (n, LANES), and that each atom has. The first KEPT of each lane are kept, (n, LANES, KEPT).
 KERNEL __launch_bounds__(THREADS)
-count_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots slots, u32* by_lane, u32* degree, u32* status) {
+count_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots slots, uint2* kept, u32* by_lane, u32* degree,
+            u32* status) {
   u32 i = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES, lane = threadIdx.x % LANES;
   u32 edges = 0, same = 0;
   if (i < n) {
-    for_near(c, key[slots.atom[i]], start, slots.sorted, slots.sorted[i], rcut2, [&](u32, double square, u32) {
-      if (square > 1e-20) edges++; else same++;
+    for_near(c, key[slots.atom[i]], start, slots.sorted, slots.sorted[i], rcut2, [&](u32 j, double square, u32 code) {
+      if (square > 1e-20) {
+        if (edges < KEPT) kept[(i * LANES + lane) * KEPT + edges] = {j, code};
+        edges++;
+      } else {
+        same++;
+      }
     });
     by_lane[i * LANES + lane] = edges;
   }
@@ -189,10 +195,15 @@ count_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slot
   }
 }
 
+DEVICE double3 vector(const Cells& c, double3 p, double3 q, u32 code) {
+  double3 t = combine(c.vectors, int(code & 255) - 128, int(code >> 8 & 255) - 128, int(code >> 16) - 128);
+  return {q.x - p.x + t.x, q.y - p.y + t.y, q.z - p.z + t.z};
+}
+
 // Edges beyond `room` are left out.
 KERNEL __launch_bounds__(THREADS)
-fill_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots slots, const u32* by_lane, const u32* first,
-           u32 room, u32* neighbour, u32* image) {
+fill_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots slots, const uint2* kept, const u32* by_lane,
+           const u32* first, u32 room, u32* neighbour, u32* image, real3* r) {
   u32 i = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES, lane = threadIdx.x % LANES;
   u32 before = i < n ? by_lane[i * LANES + lane] : 0, own = before;
 #pragma unroll
@@ -202,18 +213,25 @@ fill_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots
   }
   if (i >= n) return;
   u32 e = first[i] + before - own;
-  for_near(c, key[slots.atom[i]], start, slots.sorted, slots.sorted[i], rcut2, [&](u32 j, double square, u32 code) {
-    if (square > 1e-20 && e < room) {
-      neighbour[e] = j;
-      image[e] = code;
-      e++;
+  double3 p = slots.sorted[i];
+  auto put = [&](u32 j, u32 code) {
+    if (e >= room) return;
+    neighbour[e] = j;
+    image[e] = code;
+    double3 v = vector(c, p, slots.sorted[j], code);
+    r[e] = {real(v.x), real(v.y), real(v.z)};
+    e++;
+  };
+  if (own <= KEPT) {
+    for (u32 k = 0; k < own; k++) {
+      uint2 edge = kept[(i * LANES + lane) * KEPT + k];
+      put(edge.x, edge.y);
     }
+    return;
+  }
+  for_near(c, key[slots.atom[i]], start, slots.sorted, p, rcut2, [&](u32 j, double square, u32 code) {
+    if (square > 1e-20) put(j, code);
   });
-}
-
-DEVICE double3 vector(const Cells& c, double3 p, double3 q, u32 code) {
-  double3 t = combine(c.vectors, int(code & 255) - 128, int(code >> 8 & 255) - 128, int(code >> 16) - 128);
-  return {q.x - p.x + t.x, q.y - p.y + t.y, q.z - p.z + t.z};
 }
 
 // The edge j → i that belongs to each edge i → j.

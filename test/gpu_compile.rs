@@ -11,20 +11,21 @@ use acerust::plan::Precision;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 const MODELS: [&str; 4] = ["sio_o2", "si_bench", "si_fit", "hea_bench"];
-/// Bytes that a thread may spill to local memory before we want to know.
-const MAX_SPILL: usize = 2048;
+/// Bytes that a thread may spill to local memory, by model and whether in double precision; other kernels spill nothing.
+/// `kernels/README.md` says why.
+const SPILLS: [(&str, bool, &str, usize); 0] = [];
 
 #[test]
 fn every_kernel_compiles() {
-    if let (None, Some(folder)) = (std::env::var_os("ACERUST_NVRTC"), private_nvrtc()) {
-        // SAFETY: the only thread of this test program that reads the environment is this one.
-        unsafe { std::env::set_var("ACERUST_NVRTC", folder) };
+    if !prepare() {
+        return;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let keep = std::env::var_os("ACERUST_KERNELS");
-    let mut seen = HashSet::new();
+    let (mut seen, mut failures) = (HashSet::new(), Vec::new());
     for name in MODELS {
         let model = Model::load(root.join(format!("benchmark/models/{name}.json"))).expect("a benchmark model");
         for precision in [Precision::F64, Precision::F32, Precision::Mixed] {
@@ -43,17 +44,70 @@ fn every_kernel_compiles() {
                         assert!(!report.is_empty(), "{title}: no kernel");
                         for (kernel, registers, spill) in report {
                             println!("{title} {kernel}: {registers} registers, {spill} bytes spilled");
-                            assert!(spill <= MAX_SPILL, "{title} {kernel} spills {spill} bytes");
+                            let most = most(name, precision == Precision::F64, kernel);
+                            if spill > most {
+                                failures.push(format!("{title} {kernel} spills {spill} bytes, more than {most}"));
+                            }
                         }
-                    }
-                    Err(e) if e.to_string().contains("not NVRTC") => {
-                        return eprintln!("SKIPPED: no kernel was compiled, since NVRTC is missing: {e}");
                     }
                     Err(e) => panic!("{title}: {e}"),
                 }
             }
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Whether there is an NVRTC to compile with.
+fn prepare() -> bool {
+    static READY: OnceLock<bool> = OnceLock::new();
+    *READY.get_or_init(|| {
+        if let (None, Some(folder)) = (std::env::var_os("ACERUST_NVRTC"), private_nvrtc()) {
+            // SAFETY: no other thread of this program reads the environment before this is done.
+            unsafe { std::env::set_var("ACERUST_NVRTC", folder) };
+        }
+        match compile::compile("nothing", "", 90, &[]) {
+            Err(e) if e.to_string().contains("install the CUDA toolkit's package") => {
+                eprintln!("SKIPPED: no kernel was compiled: {e}");
+                false
+            }
+            _ => true,
+        }
+    })
+}
+
+fn most(model: &str, double: bool, kernel: &str) -> usize {
+    let known = SPILLS.iter().find(|s| (s.0, s.1) == (model, double) && kernel.starts_with(s.2));
+    known.map_or(0, |s| s.3)
+}
+
+#[test]
+fn unknown_architectures_are_named() {
+    if !prepare() {
+        return;
+    }
+    let message = compile::compile("none", "", 35, &[]).unwrap_err().to_string();
+    assert!(message.starts_with("device: CUDA: this NVRTC compiles for sm_"), "{message}");
+    assert!(message.ends_with("not for sm_35: install another version of it"), "{message}");
+    let message = compile::compile("broken", "int f() { return }", 90, &[]).unwrap_err().to_string();
+    assert!(message.contains("broken.cu for sm_90") && message.contains("error: expected an expression"), "{message}");
+}
+
+#[test]
+fn a_missing_nvrtc_is_told_with_a_remedy() {
+    let mut alone = Command::new(std::env::current_exe().expect("this program"));
+    alone.args(["compile_without_nvrtc", "--exact", "--ignored"]).env("ACERUST_NVRTC", "/nonexistent");
+    let done = alone.output().expect("a process");
+    let text = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+#[ignore = "it needs an environment of its own; `a_missing_nvrtc_is_told_with_a_remedy` runs it"]
+fn compile_without_nvrtc() {
+    let message = compile::compile("none", "", 90, &[]).unwrap_err().to_string();
+    assert!(message.contains("is not in ACERUST_NVRTC=/nonexistent: install"), "{message}");
+    assert!(message.contains("pip install nvidia-cuda-nvrtc"), "{message}");
 }
 
 /// The folder of an NVRTC installed for these tests alone.

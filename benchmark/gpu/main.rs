@@ -250,7 +250,7 @@ impl Bench {
             for n in [[5, 5, 5], [10, 10, 13], [20, 25, 25], [50, 50, 50]] {
                 self.device("si_bench", &si, &crystal("si_bench", n), precision);
             }
-            self.host("si_bench, host, list reused", &si, &si1m, 0.5, precision);
+            self.host("si_bench, host, list reused", &si, &si1m, 0.1, precision);
             self.device("hea_bench", &hea, &hea100k, precision);
             if precision != Precision::Mixed {
                 self.processor("hea_bench", &hea, &hea100k, precision);

@@ -19,6 +19,8 @@ const SMALL: usize = 1024;
 const SMALL_CELLS: usize = 8 << 10;
 const SMALL_ATOMS: usize = 4 << 10;
 const CLEAR: u32 = u32::MAX;
+/// Edges of each lane that are kept from counting to writing, in small systems.
+pub const KEPT: usize = 8;
 
 /// What the kernels say about a list.
 #[repr(C)]
@@ -106,6 +108,7 @@ pub struct DeviceList {
     order: Buffer<u32>,
     sums: Buffer<u32>,
     by_lane: Buffer<u32>,
+    kept: Buffer<u32>,
     total: Buffer<u32>,
     pub(super) bounds: Buffer<f64>,
 }
@@ -143,7 +146,7 @@ impl DeviceList {
             pinned: Pinned::new(device),
             x: p(), sorted: p(), home: p(), built_x: p(), r: Buffer::new(device), species: b(), sorted_species: b(), key: b(), start: b(),
             count: b(), atom: b(), first: b(), neighbour: b(), image: b(), reverse: b(), order: b(), sums: b(), total: b(),
-            by_lane: b(), bounds: Buffer::new(device),
+            by_lane: b(), kept: b(), bounds: Buffer::new(device),
         };
         Ok(list)
     }
@@ -313,14 +316,13 @@ impl DeviceList {
         let degree = self.count.room(n)?;
         let first = self.first.room(n + 1)?;
         let (neighbour, image, r) = (self.neighbour.ptr, self.image.ptr, self.r.ptr);
-        let arguments = arguments![cells, n32, rcut2, key, start, slots, by_lane, degree, status];
+        let kept = self.kept.room(2 * KEPT * if self.small { n * self.lanes() } else { 0 })?;
+        let arguments = arguments![cells, n32, rcut2, key, start, slots, kept, by_lane, degree, status];
         self.launch("count_edges", self.per_lanes(n), arguments)?;
         self.scan(n, degree, first, status + 16, room)?;
-        let arguments = arguments![cells, n32, rcut2, key, start, slots, by_lane, first, room, neighbour, image];
+        let arguments =
+            arguments![cells, n32, rcut2, key, start, slots, kept, by_lane, first, room, neighbour, image, r];
         self.launch("fill_edges", self.per_lanes(n), arguments)?;
-        let sorted = slots.sorted;
-        let arguments = arguments![cells, n32, first, neighbour, image, sorted, r];
-        self.launch("vectors", self.per_lanes(n), arguments)?;
         self.reversed = false;
         self.built = Some(Built { numbers: frame.numbers.to_vec(), cell: frame.cell, pbc: frame.pbc });
         self.builds += 1;

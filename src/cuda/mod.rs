@@ -107,11 +107,12 @@ struct Targets {
 }
 
 fn list_source(precision: Precision, lanes: usize) -> Source {
-    source::plain("list", include_str!("../../kernels/list.cu"), precision, lanes)
+    let kept = if lanes == LIST_LANES[0] { list::KEPT } else { 0 };
+    source::plain("list", include_str!("../../kernels/list.cu"), precision, lanes, &format!("#define KEPT {kept}\n"))
 }
 
 fn forces(precision: Precision) -> Source {
-    source::plain("forces", include_str!("../../kernels/forces.cu"), precision, FORCE_LANES)
+    source::plain("forces", include_str!("../../kernels/forces.cu"), precision, FORCE_LANES, "")
 }
 
 /// Lanes that share a centre, for systems up to so many centres.
@@ -241,7 +242,8 @@ impl Cuda {
             true => graph.n_atoms.div_ceil(THREADS / FORCE_LANES),
             false => graph.n_centres.div_ceil(8 * THREADS),
         };
-        let partial = w.partial.room(n_partial * SUMS)?;
+        // A single block has the totals already.
+        let partial = if n_partial == 1 { to.totals } else { w.partial.room(n_partial * SUMS)? };
         let sums = Grid { blocks: n_partial, threads: THREADS, shared: 0 };
         if gradients {
             let g = w.gradients.room(3 * graph.n_edges * self.real())?;
@@ -274,6 +276,9 @@ impl Cuda {
                 let arguments = arguments![n_centres, energies, atom, to.energies, partial];
                 forces.launch("energy_sums", sums, stream, arguments)?;
             }
+        }
+        if n_partial == 1 {
+            return Ok(());
         }
         let n_partial = n_partial as u32;
         let grid = Grid { blocks: SUMS, threads: THREADS, shared: 0 };

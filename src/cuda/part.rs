@@ -11,6 +11,8 @@ use std::fmt::Write;
 const WRITTEN_OUT: usize = 3000;
 /// Radial rows of one species up to this many bytes are kept in shared memory.
 const SHARED_ROWS: usize = 48 << 10;
+/// Radial rows of a single species up to this many numbers are written into the code.
+const FIXED_ROWS: usize = 2000;
 /// Registers that `A` and its adjoint may take together; beyond, the adjoint is in shared memory.
 const REGISTERS: usize = 170;
 /// Shared memory for the adjoint at most; beyond, it is in local memory.
@@ -149,7 +151,13 @@ impl Part {
                 put(format!("constexpr bool SPHERICAL = {};\n", program.spherical));
                 put(format!("constexpr int STRIDE = {}, TILE = {};\n", self.adjoint(real).0, self.tile(real)));
                 let rows = program.n_species * self.pair_stride * real;
-                let rows_shared = !self.is_spline() && rows <= SHARED_ROWS;
+                let fixed = !self.is_spline() && program.n_species == 1 && self.matrix.len() <= FIXED_ROWS;
+                if fixed {
+                    let numbers: String = self.matrix.iter().map(|x| format!("{x:e}, ")).collect();
+                    put(format!("#define FIXED_ROWS {numbers}0\n"));
+                    names.push("FIXED_ROWS");
+                }
+                let rows_shared = !self.is_spline() && !fixed && rows <= SHARED_ROWS;
                 let at_rows = (n_c * real).next_multiple_of(16);
                 let at_pairs = at_rows + if rows_shared { rows.next_multiple_of(16) } else { 0 };
                 shared = at_pairs + program.n_species * PAIR_SIZE * 8;

@@ -70,11 +70,11 @@ impl Model<'_> {
 }
 
 /// Kernels that know the precision but not the model; `lanes` share an atom.
-pub fn plain(name: &'static str, kernels: &str, precision: Precision, lanes: usize) -> Source {
+pub fn plain(name: &'static str, kernels: &str, precision: Precision, lanes: usize, defines: &str) -> Source {
     let common = include_str!("../../kernels/common.cuh");
     // They know no transform.
     let reals = reals(if precision.is_single() { Precision::F32 } else { Precision::F64 });
-    let text = format!("{reals}#define THREADS {THREADS}\n#define LANES {lanes}\n{common}{kernels}");
+    let text = format!("{reals}#define THREADS {THREADS}\n#define LANES {lanes}\n{defines}{common}{kernels}");
     Source { name, text, shared: 0, shared_gradient: 0 }
 }
 

@@ -105,7 +105,7 @@ fn the_c_abi_takes_addresses_of_the_device() {
         assert_eq!(acerust_model_from_json(json.as_ptr().cast(), json.len(), &mut model), ACERUST_OK);
         let made = acerust_plan_new(model, ACERUST_CUDA, 0, ACERUST_F64, null(), &mut plan);
         assert_eq!(made, ACERUST_OK, "{}", last_error());
-        assert_eq!(acerust_list_new(plan, 0.3, &mut list), ACERUST_OK, "{}", last_error());
+        assert_eq!(acerust_list_new(plan, 0.0, &mut list), ACERUST_OK, "{}", last_error());
         let stream = arrays.stream.cu_stream().cast();
         let (mut energy, mut virial) = (f64::NAN, [f64::NAN; 9]);
         let mut call = |positions: u64, forces: u64| {
