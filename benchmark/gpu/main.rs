@@ -238,6 +238,29 @@ impl Bench {
         self.line(&case, "in one call", "wall", together);
     }
 
+    /// Many structures in one call, lists built, on one device and on all.
+    fn batch(&mut self, name: &str, model: &Model, s: &Structure, copies: usize, precision: Precision) {
+        if !self.wants(name) {
+            return;
+        }
+        let count = usize::try_from(CudaContext::device_count().expect("a number")).expect("a number");
+        let plan = |d| Plan::new(model, Device::Cuda(d), precision).expect("a plan");
+        let plans: Vec<_> = (0..count).map(plan).collect();
+        let n = s.n_atoms();
+        let structures: Vec<_> = (0..copies).map(|k| s.clone().rattle(0.01, k as u64)).collect();
+        let case = Case { name, precision, n: n * copies, flops: 0.0 };
+        for k in [1, count].into_iter().take(count) {
+            let [wall, _] = medians(|_| {
+                let start = |plan: &Plan| Ok((plan.neighbours(0.0)?, vec![0.0; n], vec![[0.0; 3]; n]));
+                let one = |plan: &Plan, (list, e, f): &mut (Neighbours, Vec<f64>, Vec<[f64; 3]>), s: &Structure| {
+                    plan.structure_energy_forces_virial(list, s, e, f).map(|r| r.0)
+                };
+                batch::spread(&plans[..k], structures.iter().collect(), start, one).expect("energies").len() as f64
+            });
+            self.line(&case, &format!("E+F+V, {copies} structures, devices: {k}"), "wall", wall);
+        }
+    }
+
     fn all(&mut self) {
         let (sio, si, hea) = (model("sio_o2"), model("si_bench"), model("hea_bench"));
         let [s800, si1m, hea100k] = [("sio_o2", [5, 5, 4]), ("si_bench", [50, 50, 50]), ("hea_bench", [30, 30, 28])]
@@ -252,6 +275,7 @@ impl Bench {
             }
             self.host("si_bench, host, list reused", &si, &si1m, 0.1, precision);
             self.device("hea_bench", &hea, &hea100k, precision);
+            self.batch("si_bench, batch", &si, &crystal("si_bench", [10, 10, 13]), 64, precision);
             if precision != Precision::Mixed {
                 self.processor("hea_bench", &hea, &hea100k, precision);
                 self.rows("si_bench ace, design rows", &many_body(&si), &ten, precision);
