@@ -200,7 +200,7 @@ DEVICE double3 vector(const Cells& c, double3 p, double3 q, u32 code) {
   return {q.x - p.x + t.x, q.y - p.y + t.y, q.z - p.z + t.z};
 }
 
-// Edges beyond `room` are left out.
+// Edges beyond `room` are left out. Where edges are kept, their vectors are written as well; else `vectors` does that faster.
 KERNEL __launch_bounds__(THREADS)
 fill_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots slots, const uint2* kept, const u32* by_lane,
            const u32* first, u32 room, u32* neighbour, u32* image, real3* r) {
@@ -218,8 +218,10 @@ fill_edges(Cells c, u32 n, double rcut2, const u32* key, const u32* start, Slots
     if (e >= room) return;
     neighbour[e] = j;
     image[e] = code;
-    double3 v = vector(c, p, slots.sorted[j], code);
-    r[e] = {real(v.x), real(v.y), real(v.z)};
+    if (KEPT > 0) {
+      double3 v = vector(c, p, slots.sorted[j], code);
+      r[e] = {real(v.x), real(v.y), real(v.z)};
+    }
     e++;
   };
   if (own <= KEPT) {

@@ -323,6 +323,11 @@ impl DeviceList {
         let arguments =
             arguments![cells, n32, rcut2, key, start, slots, kept, by_lane, first, room, neighbour, image, r];
         self.launch("fill_edges", self.per_lanes(n), arguments)?;
+        if !self.small {
+            let sorted = slots.sorted;
+            let arguments = arguments![cells, n32, first, neighbour, image, sorted, r];
+            self.launch("vectors", self.per_lanes(n), arguments)?;
+        }
         self.reversed = false;
         self.built = Some(Built { numbers: frame.numbers.to_vec(), cell: frame.cell, pbc: frame.pbc });
         self.builds += 1;

@@ -11,7 +11,8 @@ use std::fmt::Write;
 const WRITTEN_OUT: usize = 3000;
 /// Radial rows of one species up to this many bytes are kept in shared memory.
 const SHARED_ROWS: usize = 48 << 10;
-/// Radial rows of a single species up to this many numbers are written into the code.
+/// Radial rows of a single species up to this many numbers are written into the code, in single precision: instructions have no
+/// room for longer ones, and fetching these takes longer than loading rows.
 const FIXED_ROWS: usize = 2000;
 /// Registers that `A` and its adjoint may take together; beyond, the adjoint is in shared memory.
 const REGISTERS: usize = 170;
@@ -151,7 +152,8 @@ impl Part {
                 put(format!("constexpr bool SPHERICAL = {};\n", program.spherical));
                 put(format!("constexpr int STRIDE = {}, TILE = {};\n", self.adjoint(real).0, self.tile(real)));
                 let rows = program.n_species * self.pair_stride * real;
-                let fixed = !self.is_spline() && program.n_species == 1 && self.matrix.len() <= FIXED_ROWS;
+                let few = program.n_species == 1 && self.matrix.len() <= FIXED_ROWS;
+                let fixed = real == 4 && !self.is_spline() && few;
                 if fixed {
                     let numbers: String = self.matrix.iter().map(|x| format!("{x:e}, ")).collect();
                     put(format!("#define FIXED_ROWS {numbers}0\n"));
