@@ -24,7 +24,7 @@ const SPILLS: [(&str, bool, &str, usize); 10] = [
     ("si_bench", false, "site", 900),
     ("si_fit", true, "site", 1800),
     ("si_fit", true, "basis_ace", 700),
-    ("si_fit", false, "site", 500),
+    ("si_fit", false, "site", 1000),
     ("hea_bench", true, "site", 64),
     ("hea_bench", false, "site", 64),
 ];
