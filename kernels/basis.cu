@@ -171,17 +171,6 @@ force_rows(u32 n_centres, u32 edge0, u32 edge1, const u32* first, const u32* inc
   }
 }
 
-DEVICE double sum_block(double x) {
-  __shared__ double sums[THREADS / 32];
-  x = sum_lanes<32>(x);
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = x;
-  __syncthreads();
-  x = 0;
-  for (int k = 0; k < THREADS / 32; k++) x += sums[k];
-  return x;
-}
-
 // Energy row: entry column + z · n + b gains Σ_i B_b over the centres of species z in the chunk. Block (z, b).
 KERNEL __launch_bounds__(THREADS)
 energy_row(u32 centre0, u32 n_chunk, const u32* species, const double* basis, u32 n, double* row, u32 column) {

@@ -57,3 +57,15 @@ DEVICE double reciprocal_root(double x) {
   for (int k = 0; k < 2; k++) y = fma(fma(-0.5 * x * y, y, 0.5), y, y);
   return y;
 }
+
+// The sum over a block of THREADS, in a fixed order, valid in all of them.
+DEVICE double sum_block(double x) {
+  __shared__ double sums[THREADS / 32];
+  x = sum_lanes<32>(x);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = x;
+  __syncthreads();
+  x = 0;
+  for (int k = 0; k < THREADS / 32; k++) x += sums[k];
+  return x;
+}

@@ -4,20 +4,6 @@
 #define ATOMS (THREADS / LANES)
 #define SUMS 10
 
-// The sum over a block, valid in thread 0.
-DEVICE double sum_block(double x) {
-  __shared__ double sums[THREADS / 32];
-  x = sum_lanes<32>(x);
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = x;
-  __syncthreads();
-  x = 0;
-  if (threadIdx.x == 0) {
-    for (int k = 0; k < THREADS / 32; k++) x += sums[k];
-  }
-  return x;
-}
-
 // Results go to the places that `atom` names, if it is there.
 // F_i = Σ_(i→j) g − Σ_(j→i) g; per block the sums of energy and of −g ⊗ r.
 KERNEL __launch_bounds__(THREADS)

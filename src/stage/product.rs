@@ -8,20 +8,20 @@ use crate::simd::{Lanes, Real};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// The trie, for any correlation order. Node 0 is the empty product.
+/// The trie, for any correlation order. Node 0 is the empty product. Indices are trusted: only this module makes them.
 #[derive(Clone, Debug)]
 pub struct Trie {
     /// Products that are factors of longer ones, parents before children.
-    pub nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     /// The last factor of every other product, by parent.
-    pub leaves: Vec<u32>,
+    pub(crate) leaves: Vec<u32>,
     /// Consecutive nodes with equally many leaves.
     runs: Vec<Run>,
     /// Nodes from here on are no parents.
     n_inner: usize,
     n_a: usize,
     /// Where the coefficient of product `k` goes: a node, or `nodes.len()` plus a leaf.
-    pub slot: Vec<usize>,
+    pub(crate) slot: Vec<usize>,
 }
 
 /// The product `parent · A_v`, and the leaves `first .. last` below it.
