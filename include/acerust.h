@@ -419,7 +419,7 @@ int32_t acerust_plan_free(acerust_plan *plan);
  * Sets the number of threads for the calls that follow. Results do not depend on it.
  *
  * @param n_threads 0: all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says. Handles
- * of the same number share their threads: with 1, evaluations called from several threads take turns.
+ * of the same number share their threads. With 1 an evaluation runs on the thread that calls.
  */
 int32_t acerust_plan_set_threads(acerust_plan *plan, size_t n_threads);
 

@@ -84,6 +84,7 @@ pub mod graph;
 pub mod matrix;
 pub mod model;
 mod neighbours;
+mod parallel;
 pub mod plan;
 pub mod shared;
 pub mod simd;

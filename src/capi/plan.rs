@@ -157,7 +157,7 @@ pub extern "C" fn acerust_plan_free(plan: *mut acerust_plan) -> i32 {
 /// Sets the number of threads for the calls that follow. Results do not depend on it.
 ///
 /// @param n_threads 0: all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says. Handles
-/// of the same number share their threads: with 1, evaluations called from several threads take turns.
+/// of the same number share their threads. With 1 an evaluation runs on the thread that calls.
 #[unsafe(no_mangle)]
 pub extern "C" fn acerust_plan_set_threads(plan: *mut acerust_plan, n_threads: usize) -> i32 {
     guard(|| Ok(PLANS.get(plan)?.set_threads(n_threads)?))

@@ -8,10 +8,10 @@ use super::memory::Disjoint;
 use super::{Cpu, Worker};
 use crate::graph::Graph;
 use crate::matrix::MatrixMut;
+use crate::parallel;
 use crate::simd::{Lanes, Real, as_reals};
 use crate::site::room;
 use crate::stage::block::{Block, NONE, Sites};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Which rows to write; columns are the linear parameters.
@@ -103,9 +103,12 @@ impl<V: Lanes> Cpu<V> {
         let sites = Sites { graph, species_of, n_species: self.n_species };
         let targets = [&mut rows.energy, &mut rows.forces, &mut rows.virial].map(|m| m.as_mut().map(Target::new));
         let [energy, forces, virial] = targets;
-        self.tasks().into_par_iter().for_each_init(
+        let tasks = self.tasks();
+        parallel::for_each_init(
+            tasks.len(),
             || self.workers.take(),
             |worker, task| {
+                let task = &tasks[task];
                 let Worker { block, scratch, basis, slot, assembly, .. } = &mut **worker;
                 let part = &self.parts[task.part];
                 let n = task.functions.len();
@@ -184,7 +187,7 @@ impl<V: Lanes> Cpu<V> {
     }
 
     fn tasks(&self) -> Vec<Task> {
-        let threads = rayon::current_num_threads();
+        let threads = parallel::n_threads();
         let mut tasks = Vec::new();
         for (part, (p, offset)) in self.parts.iter().zip(&self.offsets).enumerate() {
             let n = p.n_basis();

@@ -2,9 +2,9 @@
 
 use super::memory::{Disjoint, prefetch};
 use crate::graph::Graph;
+use crate::parallel;
 use crate::simd::{Lanes, MAX_LANES, Real};
 use crate::stage::block::{Block, NONE};
-use rayon::prelude::*;
 
 /// Writes the gradients of a block to its edges, or adds them; adds `Σ g ⊗ r` to `virial`, and the gradients of each centre
 /// to its entry of `sums`.
@@ -42,10 +42,12 @@ pub fn scatter_slots<V: Lanes, const ADD: bool>(
 
 /// How many incoming edges ahead gradients are asked for.
 const AHEAD: usize = 64;
+/// How many atoms a thread takes at a time.
+const CHUNK: usize = 256;
 
 /// `F_i −= Σ_(j→i) g`, in double precision and an order that the graph fixes. Centres have the sum of their own edges already.
 pub fn subtract_incoming<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &mut [[f64; 3]]) {
-    forces.par_iter_mut().with_min_len(256).enumerate().for_each(|(i, force)| {
+    let subtract = |i: usize, force: &mut [f64; 3]| {
         let mut sum = if i < graph.n_centres() { *force } else { [0.0; 3] };
         let incoming = graph.incoming_first[i] as usize..graph.incoming_first[i + 1] as usize;
         // Edges that end here lie anywhere: ask for those of a later atom.
@@ -57,5 +59,8 @@ pub fn subtract_incoming<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &
             (0..3).for_each(|a| sum[a] -= gradients[e as usize][a].to_f64());
         }
         *force = sum;
+    };
+    parallel::for_chunks_mut(forces, CHUNK, |c, forces| {
+        forces.iter_mut().zip(c * CHUNK..).for_each(|(force, i)| subtract(i, force));
     });
 }

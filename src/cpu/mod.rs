@@ -19,7 +19,6 @@ use crate::stage::block::{Block, NONE, Sites};
 use crate::structure::Structure;
 use forces::{scatter_slots, subtract_incoming};
 use memory::{Disjoint, Pool, prefetch};
-use rayon::prelude::*;
 use schedule::{Entry, Schedule};
 use std::ops::Range;
 
@@ -251,7 +250,7 @@ impl<V: Lanes> Engine for Cpu<V> {
         let forces = Disjoint::new(out.gradients.as_mut().map_or(&mut [], |g| &mut *g.forces));
         let edge_gradients = Disjoint::new(gradients);
         let block_virials = Disjoint::new(virials);
-        schedule.tasks().for_each_init(
+        schedule.for_tasks(
             || self.workers.take(),
             |worker, task| {
                 let Worker { block, scratch, energy, gradient, .. } = &mut **worker;
@@ -407,7 +406,7 @@ impl<V: Lanes> Cpu<V> {
         let with_jacobian = jacobian.is_some();
         let basis = Disjoint::new(basis);
         let jacobian = Disjoint::new(jacobian.unwrap_or(&mut []));
-        schedule.tasks().for_each_init(
+        schedule.for_tasks(
             || self.workers.take(),
             |worker, task| {
                 let Worker { block, scratch, basis: values, slot, .. } = &mut **worker;

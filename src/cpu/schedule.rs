@@ -4,8 +4,9 @@
 //! so that few lanes are padded. The result depends on the graph alone, not on the number of threads;
 //! and what a centre computes does not depend on the block it is in.
 
+use super::memory::Disjoint;
 use crate::graph::Graph;
-use rayon::prelude::*;
+use crate::parallel;
 use std::ops::Range;
 
 /// Consecutive atoms among which blocks are formed.
@@ -35,7 +36,10 @@ impl Schedule {
         let n_windows = n.div_ceil(WINDOW);
         // Never shorter, so that every window keeps its memory.
         self.windows.resize_with(n_windows.max(self.windows.len()), Vec::new);
-        self.order.par_chunks_mut(WINDOW).zip(&mut self.windows).enumerate().for_each(|(w, (order, entries))| {
+        let order = Disjoint::new(&mut self.order);
+        parallel::for_each_mut(&mut self.windows[..n_windows], |w, entries| {
+            // SAFETY: windows do not overlap.
+            let order = unsafe { order.slice_mut(w * WINDOW, WINDOW.min(n - w * WINDOW)) };
             // Species (at most 255), number of edges, atom as one number, which sorts faster than what it stands for.
             let mut keys = [0u64; WINDOW];
             let keys = &mut keys[..order.len()];
@@ -65,11 +69,11 @@ impl Schedule {
         &self.order[entry.start as usize..][..entry.len as usize]
     }
 
-    /// Fixed groups of consecutive blocks: the grain of parallel work.
-    pub fn tasks(&self) -> impl IndexedParallelIterator<Item = Range<usize>> + '_ {
+    /// Runs `f` on fixed groups of consecutive blocks, the grain of parallel work, as [`parallel::for_each_init`].
+    pub fn for_tasks<S>(&self, init: impl Fn() -> S + Sync, f: impl Fn(&mut S, Range<usize>) + Sync) {
         let n = self.entries.len();
         // Small systems are spread thinly, large ones in pieces that make stealing cheap.
         let grain = (n / 1024).clamp(1, 8);
-        (0..n.div_ceil(grain)).into_par_iter().map(move |t| t * grain..((t + 1) * grain).min(n))
+        parallel::for_each_init(n.div_ceil(grain), init, |state, t| f(state, t * grain..((t + 1) * grain).min(n)));
     }
 }

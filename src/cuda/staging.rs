@@ -3,9 +3,8 @@
 
 use super::device::{Buffer, Device, Plain, failed};
 use super::stream::{Place, Stream, allocation};
-use crate::Result;
+use crate::{Result, parallel};
 use cudarc::driver::{result, sys};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Bytes of a piece, bytes that a thread copies at a time.
@@ -145,7 +144,7 @@ impl Staging {
             let piece = &mut pieces[k % 2];
             piece.wait()?;
             let pinned = piece.bytes(from.len())?;
-            pinned.par_chunks_mut(GRAIN).zip(from.par_chunks(GRAIN)).for_each(|(to, from)| to.copy_from_slice(from));
+            parallel::copy(pinned, from, GRAIN);
             // SAFETY: there is room; the piece is left alone until its event.
             let copied = unsafe { result::memcpy_htod_async(start + (k * PIECE) as u64, pinned, stream.raw) };
             copied.map_err(failed("copying to the device"))?;
@@ -190,7 +189,7 @@ impl Staging {
             let piece = &mut pieces[k % 2];
             piece.wait()?;
             let pinned = piece.bytes(to.len())?;
-            to.par_chunks_mut(GRAIN).zip(pinned.par_chunks(GRAIN)).for_each(|(to, from)| to.copy_from_slice(from));
+            parallel::copy(to, pinned, GRAIN);
             fetch(piece, k + 2)?;
         }
         Ok(())

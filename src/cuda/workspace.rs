@@ -8,8 +8,8 @@ use super::stream::Stream;
 use super::{SUMS, THREADS, Targets};
 use crate::Result;
 use crate::graph::Graph;
+use crate::parallel;
 use crate::plan::Precision;
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// A slot without a centre.
@@ -149,7 +149,7 @@ impl Workspace {
             (0, graph.n_centres())
         };
         let r = if precision.is_single() {
-            let single: Vec<f32> = graph.r.as_flattened().par_iter().map(|&x| x as f32).collect();
+            let single: Vec<f32> = parallel::map(graph.r.as_flattened(), |&x| x as f32);
             copy.upload(&mut self.r_single, &single, stream)?
         } else {
             copy.upload(&mut self.r, &graph.r, stream)?

@@ -2,9 +2,9 @@
 
 use super::lattice::{Lattice, combine};
 use super::{Shared, for_chunks, resize};
+use crate::parallel;
 use crate::structure::Structure;
 use crate::{Error, Result};
-use rayon::prelude::*;
 
 /// Atoms that a cell should hold on average: enough to share the search, few enough to stay narrow.
 const ATOMS_PER_CELL: f64 = 8.0;
@@ -155,7 +155,7 @@ impl Cells {
             self.place_by_table(&keys, n_cells as usize);
         } else {
             self.atom.iter_mut().zip(0..).for_each(|(a, i)| *a = i);
-            self.atom.par_sort_unstable_by_key(|&i| (keys[i as usize], i));
+            parallel::sort_by_key(&mut self.atom, |&i| (keys[i as usize], i));
             for (slot, &i) in self.atom.iter().enumerate() {
                 let key = keys[i as usize];
                 if self.keys.last() != Some(&key) {

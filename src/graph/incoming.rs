@@ -1,7 +1,7 @@
 //! The transposed graph: which edges end in an atom.
 
 use super::{Graph, Shared, resize};
-use rayon::prelude::*;
+use crate::parallel;
 
 /// Below this many edges a thread a single one is faster.
 const EDGES_PER_THREAD: usize = 1 << 15;
@@ -10,7 +10,7 @@ const EDGES_PER_THREAD: usize = 1 << 15;
 /// row of counters, so that the order is the same for any number of parts.
 pub(super) fn transpose(graph: &mut Graph, n_atoms: usize, counts: &mut Vec<u32>) {
     let n_edges = graph.neighbour.len();
-    let parts = rayon::current_num_threads().min(n_edges / EDGES_PER_THREAD).max(1);
+    let parts = parallel::n_threads().min(n_edges / EDGES_PER_THREAD).max(1);
     let range = |p: usize| p * n_edges / parts..(p + 1) * n_edges / parts;
     counts.clear();
     resize(counts, parts * n_atoms, 0);
@@ -43,9 +43,5 @@ pub(super) fn transpose(graph: &mut Graph, n_atoms: usize, counts: &mut Vec<u32>
 }
 
 fn over_parts(counts: &mut [u32], n_atoms: usize, f: impl Fn(usize, &mut [u32]) + Sync) {
-    if counts.len() <= n_atoms {
-        f(0, counts);
-    } else {
-        counts.par_chunks_mut(n_atoms).enumerate().for_each(|(p, counts)| f(p, counts));
-    }
+    parallel::for_chunks_mut(counts, n_atoms.max(1), f);
 }

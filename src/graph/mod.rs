@@ -15,10 +15,10 @@ mod tile;
 
 pub use list::NeighbourList;
 
+use crate::parallel;
 use crate::simd::Isa;
 use crate::structure::Structure;
 use crate::{Error, Result};
-use rayon::prelude::*;
 use search::Workspace;
 
 /// Atoms closer than this (Å) occupy the same place, which is an error.
@@ -102,20 +102,22 @@ impl Graph {
         let (first, neighbour, shift) = (&self.first, &self.neighbour, &self.shift);
         let rows = Shared::new(&mut self.r);
         for_chunks(n_centres, |centres| {
+            // Edges with the same shift follow one another.
+            let (mut s, mut t) = ([0; 3], [0.0; 3]);
             for i in centres {
                 let row = first[i] as usize..first[i + 1] as usize;
                 // SAFETY: rows of different centres do not overlap.
                 let r = unsafe { rows.slice(row.clone()) };
                 let shifts = shift.get(row.clone()).unwrap_or(&[]);
+                let a = x[i];
                 for (e, (r, &j)) in r.iter_mut().zip(&neighbour[row]).enumerate() {
-                    let (a, b) = (x[i], x[j as usize]);
-                    *r = [b[0] - a[0], b[1] - a[1], b[2] - a[2]];
-                    if let Some(&s) = shifts.get(e)
-                        && s != [0; 3]
+                    if let Some(&shift) = shifts.get(e)
+                        && shift != s
                     {
-                        let t = lattice::combine(s.map(f64::from), cell);
-                        *r = [r[0] + t[0], r[1] + t[1], r[2] + t[2]];
+                        (s, t) = (shift, lattice::combine(shift.map(f64::from), cell));
                     }
+                    let b = x[j as usize];
+                    *r = [b[0] - a[0] + t[0], b[1] - a[1] + t[1], b[2] - a[2] + t[2]];
                 }
             }
         });
@@ -123,13 +125,13 @@ impl Graph {
     }
 }
 
-/// Runs `f` over `0..n` in chunks on rayon's current pool; small ranges and single threads stay on this one.
+/// Runs `f` over `0..n` in chunks that threads share; small ranges stay on this one.
 fn for_chunks(n: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
     const CHUNK: usize = 512;
-    if n <= CHUNK || rayon::current_num_threads() == 1 {
+    if n <= CHUNK || parallel::n_threads() == 1 {
         return f(0..n);
     }
-    (0..n.div_ceil(CHUNK)).into_par_iter().for_each(|c| f(c * CHUNK..n.min((c + 1) * CHUNK)));
+    parallel::for_each_init(n.div_ceil(CHUNK), || (), |(), c| f(c * CHUNK..n.min((c + 1) * CHUNK)));
 }
 
 /// A slice that several threads write to, each to its own entries.

@@ -4,10 +4,10 @@ use super::cells::Cells;
 use super::select::Select;
 use super::tile::{TILE, Tile};
 use super::{COINCIDENT, Graph, Shared, resize};
+use crate::parallel;
 use crate::simd::{Isa, Portable};
 use crate::structure::Structure;
 use crate::{Error, Result};
-use rayon::prelude::*;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Occupied cells that a thread takes at a time.
@@ -52,7 +52,7 @@ pub(super) fn build(
     let Workspace { cells, scratch, degree, .. } = workspace;
     cells.sort(structure, rcut)?;
     let turns = cells.n_occupied().div_ceil(CELLS_PER_TURN);
-    scratch.resize_with(rayon::current_num_threads().min(turns).max(1), Scratch::default);
+    scratch.resize_with(parallel::n_threads().min(turns).max(1), Scratch::default);
     refuse_absurd(cells, n_atoms, rcut)?;
 
     match isa {
@@ -129,10 +129,7 @@ fn over_cells<V: Select>(cells: &Cells, scratch: &mut [Scratch], f: impl Fn(usiz
             },
         )
     };
-    match scratch {
-        [one] => work(one),
-        all => all.par_iter_mut().for_each(work),
-    }
+    parallel::for_each_mut(scratch, |_, scratch| work(scratch));
 }
 
 fn centre(cells: &Cells, slot: usize) -> [f64; 3] {

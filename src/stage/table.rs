@@ -6,9 +6,9 @@
 
 use super::block::{Block, NONE};
 use super::radial::{Functions, Radial, fold_rows};
+use crate::parallel;
 use crate::simd::{Lanes, MAX_LANES, Real};
 use crate::site::RadialMode;
-use rayon::prelude::*;
 
 const DEGREE: usize = 5;
 /// More intervals than this are not tried: the exact functions are used instead.
@@ -77,7 +77,7 @@ impl Table {
         };
         let length = n * (DEGREE + 1) * n_t;
         let mut matrix = std::mem::take(&mut table.matrix);
-        let fill = |(pair, rows): (usize, &mut [f64])| {
+        let fill = |pair: usize, rows: &mut [f64]| {
             let eval = |r: f64| {
                 let (mut f, mut df) = (vec![0.0; n_t], vec![0.0; n_t]);
                 exact.eval(pair, r, &mut f, &mut df);
@@ -97,8 +97,9 @@ impl Table {
             }
             table.measure(&eval, rows)
         };
-        let errors = matrix.par_chunks_mut(length).enumerate().map(fill);
-        let error = errors.reduce(|| 0.0, f64::max);
+        let mut pairs: Vec<_> = matrix.chunks_mut(length).map(|rows| (rows, 0.0)).collect();
+        parallel::for_each_mut(&mut pairs, |pair, (rows, error)| *error = fill(pair, rows));
+        let error = pairs.into_iter().fold(0.0, |largest, (_, error)| f64::max(largest, error));
         Table { matrix, error, ..table }
     }
 
