@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: demo demo-julia test test-gpu bench bench-stages bench-pace bench-gpu instructions valgrind lint release julia-test
+.PHONY: demo demo-julia docs-julia test test-gpu bench bench-stages bench-pace bench-gpu instructions valgrind lint release julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -18,6 +18,10 @@ demo: release
 # The same potential from Julia: errors, a fit with its uncertainty, molecular dynamics.
 demo-julia:
 	@JULIA=$(JULIA) julia/run.sh "the Julia demo" "ACEfit AtomsBase AtomsCalculators ExtXYZ StaticArrays Unitful" julia/examples/demo.jl
+
+# The documentation of the Julia package, its tutorials run, into julia/docs/build.
+docs-julia:
+	@JULIA=$(JULIA) julia/run.sh "the Julia documentation" "Documenter ACEfit ExtXYZ" julia/docs/make.jl
 
 release:
 	@$(CARGO) build --release --quiet

@@ -1,4 +1,4 @@
-# Builds the documentation into docs/build: julia/run.sh "the Julia documentation" "Documenter ACEfit ExtXYZ" julia/docs/make.jl
+# Builds the documentation into docs/build: `make docs-julia`, or this file in an environment with ACERust, ACEfit, Documenter and ExtXYZ.
 # Examples run, and docstrings' examples are compared with what they show.
 using ACERust, Documenter
 
