@@ -1,23 +1,34 @@
-# Design rows from other processes.
+# Design rows from other processes, over each binding, and over one here and another there.
 include("common.jl")
 using Distributed
 
 @testset "two workers" begin
     truth = StackedCalculator(sio_o2())
     data = ACERust.atoms_data(labelled(truth), truth)
-    own = [ACERust.AtomsData(d.system; energy = 1.0, reference = truth.calcs[1]) for d in data]
-    here = ACERust.assemble(data, truth), ACERust.assemble(own, truth; nthreads = 2)
+    referred(calc) = [ACERust.AtomsData(d.system; energy = 1.0, reference = calc.calcs[1]) for d in data]
+    here = ACERust.assemble(data, truth), ACERust.assemble(referred(truth), truth; nthreads = 2)
     processes = addprocs(2; exeflags = ["--project=$(Base.active_project())", "--startup-file=no", "-O1"])
+    present, names = ACERust.PRESENT[], sort!(collect(keys(ACERust.BINDINGS)))
     try
-        @everywhere processes using ACERust, AtomsBase, Unitful
-        there = ACERust.assemble(data, truth), ACERust.assemble(own, truth)
-        @test there == here
-        @test remotecall_fetch(calc -> AtomsCalculators.potential_energy(data[1].system, calc), processes[1], truth) ==
-            AtomsCalculators.potential_energy(data[1].system, truth)
-        set_linear_parameters!(truth, 2 * get_linear_parameters(truth))
-        @test remotecall_fetch(get_linear_parameters, processes[2], truth) == get_linear_parameters(truth)
-        @test_throws "atom 0 is H" ACERust.assemble([ACERust.AtomsData(isolated_system([:H => zeros(3)u"Å"]); energy = 0.0)], truth)
+        @everywhere processes begin
+            using ACERust, AtomsBase, Unitful
+            const FOUND = copy(ACERust.BINDINGS)
+            use_only(name) = (empty!(ACERust.BINDINGS)[name] = FOUND[name]; ACERust.PRESENT[] = name)
+        end
+        @testset "$one here, $other there" for one in names, other in names
+            ACERust.PRESENT[] = one
+            @everywhere processes use_only($(QuoteNode(other)))
+            calc = StackedCalculator(sio_o2())
+            there = ACERust.assemble(data, calc), ACERust.assemble(referred(calc), calc)
+            @test there == here
+            @test remotecall_fetch(calc -> AtomsCalculators.potential_energy(data[1].system, calc), processes[1], calc) ==
+                AtomsCalculators.potential_energy(data[1].system, calc)
+            set_linear_parameters!(calc, 2 * get_linear_parameters(calc))
+            @test remotecall_fetch(get_linear_parameters, processes[2], calc) == get_linear_parameters(calc)
+            @test_throws "atom 0 is H" ACERust.assemble([ACERust.AtomsData(isolated_system([:H => zeros(3)u"Å"]); energy = 0.0)], calc)
+        end
     finally
+        ACERust.PRESENT[] = present
         rmprocs(processes)
     end
 end
