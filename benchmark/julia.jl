@@ -70,7 +70,7 @@ end
 function overhead(io)
     program = get(ENV, "ACERUST_PROGRAM", joinpath(REPOSITORY, "target", "release", "acerust"))
     println(io, "\n## Beside the command line\n\nEnergy, forces and virial of 64 atoms, µs/atom. `acerust bench` measures them with the neighbour list at hand, and the ")
-    println(io, "list by itself; from Julia each call checks its list, with a skin of 0.5 Å, and hands over to a thread of the library.\n")
+    println(io, "list by itself; from Julia each call checks its list, with a skin of 0.5 Å.\n")
     isfile(program) || return println(io, "SKIPPED: there is no ", program)
     frames = joinpath(REPOSITORY, "benchmark", "data", "Si_test.extxyz")
     frame = ExtXYZ.load(frames)[25]
@@ -93,12 +93,45 @@ function overhead(io)
     end
 end
 
+const SESSION = raw"""
+    import AtomsBase, AtomsCalculators, StaticArrays, Unitful
+    list = ccall(:jl_debug_method_invalidation, Any, (Cint,), 1)
+    loaded = @elapsed import ACERust
+    ccall(:jl_debug_method_invalidation, Any, (Cint,), 0)
+    invalid = unique(filter(x -> x isa Union{Core.MethodInstance,Core.CodeInstance}, list))
+    owner(x) = x isa Core.CodeInstance ? owner(x.def) : x.def isa Method ? x.def.module : x.def
+    others = count(x -> owner(x) !== ACERust && !contains(repr(x), "ACERust"), invalid)   # methods for types of ours are ours too
+    using AtomsBase, Unitful
+    sys = periodic_system([:Si => [0.0, 0.0, 0.0]u"Å", :Si => [1.36, 1.36, 1.36]u"Å"],
+        ([0.0, 2.73, 2.73]u"Å", [2.73, 0.0, 2.73]u"Å", [2.73, 2.73, 0.0]u"Å"))
+    calculator = @elapsed calc = ACERust.WrappedSiteCalculator(ACERust.load_model(only(ARGS)); nthreads = 1)
+    first = @elapsed AtomsCalculators.energy_forces_virial(sys, calc)
+    print(join((loaded, calculator, first, length(invalid), others), ' '))
+    """
+
+"What a new session waits for, by binding; all is compiled ahead."
+function first_session(io)
+    println(io, "\n## A new session\n\nSeconds, shortest of 5 sessions with AtomsBase, AtomsCalculators, StaticArrays and Unitful loaded; and how many compiled ")
+    println(io, "methods loading ACERust makes invalid: all, and those of other packages.\n")
+    println(io, "| binding | `import ACERust` | a calculator | first energy, forces, virial | invalid | of others |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    for binding in sort!(collect(keys(ACERust.BINDINGS)))
+        mktempdir() do environment
+            write(joinpath(environment, "Project.toml"), "[extras]\nACERust = \"$(Base.PkgId(ACERust).uuid)\"\n[preferences.ACERust]\nbinding = \"$binding\"\n")
+            command = `$(Base.julia_cmd()) --startup-file=no --project=$(Base.active_project()) -e $SESSION $(joinpath(REPOSITORY, "benchmark", "models", "si_fit.json"))`
+            command = addenv(command, "JULIA_LOAD_PATH" => join([environment; LOAD_PATH], Sys.iswindows() ? ';' : ':'))
+            found = stack(parse.(Float64, split(readchomp(command))) for _ in 1:5)
+            @printf(io, "| %s | %.2f | %.3f | %.4f | %d | %d |\n", binding, minimum(found; dims = 2)...)
+        end
+    end
+end
+
 function main(sizes)
     io = IOBuffer()
     println(io, "# ACERust from Julia\n")
     println(io, "`benchmark/julia.jl`, ", today(), ": Julia ", VERSION, ", ACEpotentials ", pkgversion(ACEpotentials), "; ", Sys.cpu_info()[1].model,
             ", one thread; the machine had other work. Shortest of several calls.")
     overhead(io)
+    first_session(io)
     side_by_side(io, sizes)
     report = String(take!(io))
     print(report)

@@ -4,6 +4,7 @@ module ACERustJlrsCoreExt
 using ACERust: ACERust, JLRS_FILE, jlrs_library, offer
 using JlrsCore: JlrsCore
 using JlrsCore.Wrap: @initjlrs, @wrapmodule
+using PrecompileTools: @compile_workload
 import ACERust:
     assemble!, committee_energy_forces_virial!, energy_forces_virial!, graph_build, graph_edges!, graph_from_edges, graph_n_edges,
     graph_update, is_open, list_device_energy_forces_virial!, list_energy_forces_virial!, list_new, model_extract, model_from_json,
@@ -43,6 +44,13 @@ const COMPILED = let path = jlrs_library()
         beside(() -> @wrapmodule(JLRS_FILE, :acerust_jl_init), path)
     end
     wrapped
+end
+
+# With these methods beside those over ccall, what the package compiled ahead is of no use any more. Here the calls still go over ccall.
+COMPILED && try
+    @compile_workload ACERust.workload()
+catch error
+    @debug "nothing compiled ahead" error
 end
 
 function __init__()
