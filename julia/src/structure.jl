@@ -18,9 +18,7 @@ int32(numbers) = Vector{Int32}(numbers)
 
 function matrix(positions)
     X = Matrix{Float64}(undef, 3, length(positions))
-    for (i, x) in enumerate(positions)
-        X[:, i] = ångström(x)
-    end
+    columns(X) .= ångström.(positions)
     return X
 end
 
