@@ -122,7 +122,7 @@ impl<V: Lanes> Cpu<V> {
                 });
                 for &entry in schedule.entries.iter().filter(|e| e.species as usize == task.species) {
                     let centres = schedule.centres(entry);
-                    block.pack(sites, task.species, centres, part.rcut(), part.by_species());
+                    block.pack(sites, task.species, centres, (part.rcut(), part.by_species()), |_| {});
                     let values = room(basis, part.n_basis(), V::zero());
                     part.basis(block, scratch, force_rows.is_some() || virial.is_some(), values);
                     let lanes = block.centres.len();

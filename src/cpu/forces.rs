@@ -41,7 +41,7 @@ pub fn scatter_slots<V: Lanes, const ADD: bool>(
 }
 
 /// How many incoming edges ahead gradients are asked for.
-const AHEAD: usize = 64;
+const AHEAD: usize = 128;
 /// How many atoms a thread takes at a time.
 const CHUNK: usize = 256;
 

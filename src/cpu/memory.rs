@@ -90,10 +90,17 @@ pub fn prefetch<T>(slice: &[T], range: Range<usize>) {
 #[inline(always)]
 fn prefetch_lines<T>(start: *const T, n: usize) {
     #[cfg(target_arch = "x86_64")]
-    for offset in (0..n * size_of::<T>()).step_by(64) {
-        let line = start.cast::<i8>().wrapping_add(offset);
+    {
         // SAFETY: a prefetch reads nothing.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line) };
+        let ask = |offset: usize| unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                start.cast::<i8>().wrapping_add(offset),
+            )
+        };
+        let bytes = n * size_of::<T>();
+        (0..bytes).step_by(64).for_each(ask);
+        // Entries may cross from one line to the next.
+        ask(bytes.saturating_sub(1));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (start, n);

@@ -210,18 +210,24 @@ impl<V: Lanes> Cpu<V> {
         }
     }
 
-    /// Packs the block of `entry` for every group in turn.
+    /// Packs the block of `entry` for every group in turn; calls `ahead` with each lane the first time.
     fn for_groups(
         &self,
         sites: Sites,
         schedule: &Schedule,
         entry: Entry,
         block: &mut Block<V>,
+        ahead: impl Fn(usize),
         mut f: impl FnMut(&mut Block<V>, &Group),
     ) {
-        for group in &self.groups {
+        for (k, group) in self.groups.iter().enumerate() {
             let centres = schedule.centres(entry);
-            block.pack(sites, entry.species as usize, centres, group.rcut, group.by_species);
+            let each = |lane| {
+                if k == 0 {
+                    ahead(lane);
+                }
+            };
+            block.pack(sites, entry.species as usize, centres, (group.rcut, group.by_species), each);
             f(block, group);
         }
     }
@@ -256,13 +262,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                 let Worker { block, scratch, energy, gradient, .. } = &mut **worker;
                 for b in task {
                     let entry = schedule.entries[b];
-                    // The edges of the next block arrive while this one is computed.
-                    for &i in schedule.entries.get(b + 1).map_or(&[][..], |&next| schedule.centres(next)) {
-                        prefetch(&graph.r, graph.edges(i as usize));
-                        if self.n_species > 1 {
-                            prefetch(&graph.neighbour, graph.edges(i as usize));
-                        }
-                    }
+                    let next = schedule.entries.get(b + 1).map_or(&[][..], |&next| schedule.centres(next));
                     // SAFETY: a block belongs to one task.
                     let virial = match with_gradients {
                         true => unsafe { block_virials.slice_mut(b * n_readouts, n_readouts) },
@@ -277,9 +277,6 @@ impl<V: Lanes> Engine for Cpu<V> {
                                     self.e0[entry.species as usize];
                                 if with_gradients {
                                     forces.slice_mut(readout * n_atoms + i as usize, 1)[0] = [0.0; 3];
-                                    let edges = graph.edges(i as usize);
-                                    edge_gradients
-                                        .prefetch(readout * n_edges + edges.start..readout * n_edges + edges.end);
                                 }
                             }
                         }
@@ -300,7 +297,24 @@ impl<V: Lanes> Engine for Cpu<V> {
                     if with_gradients && self.groups.is_empty() {
                         clear();
                     }
-                    self.for_groups(sites, schedule, entry, block, |block, group| {
+                    // While a centre is packed, the edges of one in the next block are asked for, and the place of its gradients: a
+                    // few at a time, as a core waits for no more than that at once.
+                    let ahead = |lane: usize| {
+                        if let Some(&i) = next.get(lane) {
+                            let edges = graph.edges(i as usize);
+                            prefetch(&graph.r, edges.clone());
+                            if self.n_species > 1 {
+                                prefetch(&graph.neighbour, edges.clone());
+                            }
+                        }
+                        if with_gradients && let Some(&i) = schedule.centres(entry).get(lane) {
+                            let edges = graph.edges(i as usize);
+                            for k in 0..n_readouts {
+                                edge_gradients.prefetch(k * n_edges + edges.start..k * n_edges + edges.end);
+                            }
+                        }
+                    };
+                    self.for_groups(sites, schedule, entry, block, ahead, |block, group| {
                         energy.clear();
                         energy.resize(n_readouts, V::zero());
                         if with_gradients {
@@ -404,6 +418,7 @@ impl<V: Lanes> Cpu<V> {
         let sites = Sites { graph, species_of, n_species: self.n_species };
         let n_basis = self.n_basis;
         let with_jacobian = jacobian.is_some();
+        let nothing = |_| {};
         let basis = Disjoint::new(basis);
         let jacobian = Disjoint::new(jacobian.unwrap_or(&mut []));
         schedule.for_tasks(
@@ -420,7 +435,7 @@ impl<V: Lanes> Cpu<V> {
                                 .fill(0.0);
                         }
                     }
-                    self.for_groups(sites, schedule, entry, block, |block, group| {
+                    self.for_groups(sites, schedule, entry, block, nothing, |block, group| {
                         for p in group.parts.clone() {
                             let (part, offset) = (&self.parts[p], self.offsets[p].basis);
                             let n = part.n_basis();

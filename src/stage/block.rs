@@ -97,8 +97,17 @@ impl<V: Lanes> Default for Block<V> {
 impl<V: Lanes> Block<V> {
     /// Fills the block with the edges of `centres` (all of species `species`) that are shorter than `rcut`.
     ///
-    /// Where `by_species`, the neighbours in a slot are all of one species, at the price of some padding.
-    pub fn pack(&mut self, sites: Sites, species: usize, centres: &[u32], rcut: f64, by_species: bool) {
+    /// Where `by_species`, the neighbours in a slot are all of one species, at the price of some padding. Calls `each` before
+    /// every lane.
+    #[inline]
+    pub fn pack(
+        &mut self,
+        sites: Sites,
+        species: usize,
+        centres: &[u32],
+        (rcut, by_species): (f64, bool),
+        each: impl Fn(usize),
+    ) {
         let Sites { graph, species_of, n_species } = sites;
         debug_assert!(centres.len() <= V::N);
         self.species = species;
@@ -143,6 +152,7 @@ impl<V: Lanes> Block<V> {
         // Edges of each lane in each segment.
         let mut counts = [[0; MAX_LANES]; MAX_SPECIES_BY_SLOT];
         for (lane, &i) in centres.iter().enumerate() {
+            each(lane);
             if n_segments == 1 {
                 // An edge beyond the cutoff is put, and the next one takes its place: nothing to predict.
                 let mut count = 0;

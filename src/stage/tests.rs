@@ -120,7 +120,7 @@ fn by_rows(rows: &Rows<V>, lengths: &[f64]) -> Vec<([f64; N_T], [f64; N_T])> {
         let graph = Graph::from_edges(n, n, &first, &vec![0; n], &r).unwrap();
         let centres: Vec<u32> = (0..n as u32).collect();
         let sites = Sites { graph: &graph, species_of: &vec![0; n], n_species: 1 };
-        block.pack(sites, 0, &centres, RCUT, false);
+        block.pack(sites, 0, &centres, (RCUT, false), |_| {});
         rows.eval_slots::<true>(&block, 0..1, &mut scratch, &mut f, &mut df);
         for lane in 0..n {
             let of = |x: &[V]| std::array::from_fn(|t| x[t].to_array()[lane]);
