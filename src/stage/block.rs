@@ -2,6 +2,7 @@
 
 use crate::graph::Graph;
 use crate::simd::{Lanes, MAX_LANES, Real, as_reals_mut};
+use crate::site::room;
 
 /// An edge index that stands for "no edge in this lane".
 pub const NONE: u32 = u32::MAX;
@@ -35,11 +36,17 @@ struct Places<'a, T> {
 }
 
 impl<T: Real> Places<'_, T> {
+    /// # Safety
+    /// All slices are longer than `at`.
     #[inline(always)]
-    fn put(&mut self, at: usize, edge: u32, [x, y, z]: [f64; 3], species: u32) {
-        (self.x[at], self.y[at], self.z[at]) = (T::of(x), T::of(y), T::of(z));
-        self.edge[at] = edge;
-        self.species[at] = species;
+    unsafe fn put(&mut self, at: usize, edge: u32, [x, y, z]: [f64; 3]) {
+        // SAFETY: the caller's word.
+        unsafe {
+            *self.x.get_unchecked_mut(at) = T::of(x);
+            *self.y.get_unchecked_mut(at) = T::of(y);
+            *self.z.get_unchecked_mut(at) = T::of(z);
+            *self.edge.get_unchecked_mut(at) = edge;
+        }
     }
 }
 
@@ -116,7 +123,6 @@ impl<V: Lanes> Block<V> {
         let rcut2 = rcut * rcut;
         let inside = |[x, y, z]: [f64; 3]| x * x + y * y + z * z < rcut2;
         let species_of = |e: usize| species_of[graph.neighbour[e] as usize];
-        let edges_of = |i: u32| graph.edges(i as usize).map(|e| (e, graph.r[e]));
         // Slots that each segment may need.
         let n_segments = if by_species { n_species } else { 1 };
         let mut needed = [0; MAX_SPECIES_BY_SLOT];
@@ -124,7 +130,9 @@ impl<V: Lanes> Block<V> {
             let mut count = [0; MAX_SPECIES_BY_SLOT];
             match n_segments {
                 1 => count[0] = graph.edges(i as usize).len(),
-                _ => edges_of(i).for_each(|(e, r)| count[species_of(e) as usize] += usize::from(inside(r))),
+                _ => graph
+                    .edges(i as usize)
+                    .for_each(|e| count[species_of(e) as usize] += usize::from(inside(graph.r[e]))),
             }
             needed.iter_mut().zip(count).for_each(|(n, c)| *n = (*n).max(c));
         }
@@ -134,48 +142,63 @@ impl<V: Lanes> Block<V> {
             self.segments.push(Segment { species, slots: start..start + needed });
             start += needed;
         }
-        self.clear(start + 1, rcut);
+        // One slot more: for an edge beyond the cutoff, which the next one overwrites.
+        self.make_room(start + 1);
         let common = by_species || n_species == 1;
         for segment in &self.segments {
             let species = if common { segment.species as u32 } else { NONE };
             self.slot_species[segment.slots.clone()].fill(species);
         }
-        // Of one length, as far as the compiler can see.
-        let n = self.edge.len();
         let mut places = Places {
-            x: &mut as_reals_mut(&mut self.x)[..n],
-            y: &mut as_reals_mut(&mut self.y)[..n],
-            z: &mut as_reals_mut(&mut self.z)[..n],
-            edge: &mut self.edge[..n],
-            species: &mut self.neighbour_species[..n],
+            x: as_reals_mut(&mut self.x),
+            y: as_reals_mut(&mut self.y),
+            z: as_reals_mut(&mut self.z),
+            edge: &mut self.edge,
+            species: &mut self.neighbour_species,
         };
         // Edges of each lane in each segment.
         let mut counts = [[0; MAX_LANES]; MAX_SPECIES_BY_SLOT];
         for (lane, &i) in centres.iter().enumerate() {
             each(lane);
+            let edges = graph.edges(i as usize);
+            let edges = edges.clone().zip(&graph.r[edges]);
             if n_segments == 1 {
-                // An edge beyond the cutoff is put, and the next one takes its place: nothing to predict.
+                // Nothing to predict: every edge is put, and counts where it is inside.
                 let mut count = 0;
-                for (e, r) in edges_of(i) {
-                    places.put(count * V::N + lane, e as u32, r, if common { 0 } else { species_of(e) });
+                for (e, &r) in edges {
+                    let at = count * V::N + lane;
+                    // SAFETY: there is room for all edges of a centre.
+                    unsafe { places.put(at, e as u32, r) };
+                    if !common {
+                        places.species[at] = species_of(e);
+                    }
                     count += usize::from(inside(r));
                 }
-                places.put(count * V::N + lane, NONE, [rcut, 0.0, 0.0], 0);
                 counts[0][lane] = count;
                 continue;
             }
             let mut first = [0; MAX_SPECIES_BY_SLOT];
             self.segments.iter().for_each(|s| first[s.species] = s.slots.start);
-            for (e, r) in edges_of(i).filter(|(_, r)| inside(*r)) {
-                let z = species_of(e);
-                let count = &mut counts[z as usize][lane];
-                places.put((first[z as usize] + *count) * V::N + lane, e as u32, r, z);
+            for (e, &r) in edges.filter(|(_, r)| inside(**r)) {
+                let z = species_of(e) as usize;
+                let count = &mut counts[z][lane];
+                // SAFETY: there is room for all edges of a centre to a species.
+                unsafe { places.put((first[z] + *count) * V::N + lane, e as u32, r) };
                 *count += 1;
             }
         }
         // One segment has room for edges beyond the cutoff too.
         if let [segment] = &mut self.segments[..] {
             segment.slots.end = counts[segment.species].into_iter().max().unwrap_or(0);
+        }
+        for Segment { species, slots } in &self.segments {
+            for (lane, count) in counts[*species].iter().enumerate().take(V::N) {
+                for s in slots.start + count..slots.end {
+                    // SAFETY: within the slots there is room for.
+                    unsafe { places.put(s * V::N + lane, NONE, [rcut, 0.0, 0.0]) };
+                    places.species[s * V::N + lane] = 0;
+                }
+            }
         }
         self.n_edges = counts.as_flattened().iter().sum();
         self.n_slots = self.segments.last().map_or(0, |s| s.slots.end);
@@ -185,19 +208,14 @@ impl<V: Lanes> Block<V> {
         );
     }
 
-    /// Room for so many slots, all padding.
-    fn clear(&mut self, n_slots: usize, rcut: f64) {
-        for (v, padding) in [(&mut self.x, rcut), (&mut self.y, 0.0), (&mut self.z, 0.0)] {
-            v.clear();
-            v.resize(n_slots, V::splat(V::Real::of(padding)));
+    /// Room for so many slots, contents unspecified.
+    fn make_room(&mut self, n_slots: usize) {
+        for v in [&mut self.x, &mut self.y, &mut self.z, &mut self.r, &mut self.inv_r, &mut self.mask] {
+            room(v, n_slots, V::zero());
         }
-        for v in [&mut self.r, &mut self.inv_r, &mut self.mask] {
-            v.resize(n_slots, V::zero());
-        }
-        self.edge.clear();
-        self.edge.resize(n_slots * V::N, NONE);
-        self.slot_species.resize(n_slots, NONE);
-        self.neighbour_species.resize(n_slots * V::N, 0);
+        room(&mut self.edge, n_slots * V::N, NONE);
+        room(&mut self.slot_species, n_slots, NONE);
+        room(&mut self.neighbour_species, n_slots * V::N, 0);
     }
 
     /// Lengths and masks.

@@ -105,9 +105,14 @@ impl<T: Real> Distance<T> {
         })
     }
 
-    /// All lanes of slot `s`.
+    /// All lanes of slot `s`; derivatives only where `GRAD`.
     #[inline(always)]
-    pub fn eval<V: Lanes<Real = T>>(&self, exact: &Radial, block: &Block<V>, s: usize) -> Distances<V> {
+    pub fn eval<V: Lanes<Real = T>, const GRAD: bool>(
+        &self,
+        exact: &Radial,
+        block: &Block<V>,
+        s: usize,
+    ) -> Distances<V> {
         let Some(uniform) = &self.uniform else {
             return exact_lanes(exact, block, s, &block.pairs(s, self.n_species));
         };
@@ -122,7 +127,10 @@ impl<T: Real> Distance<T> {
         let (difference, y, dy) = uniform.transform(r, transform);
         let (e, de) = uniform.envelope(r, inv_r, difference, dy, envelope);
         let mask = block.mask[s];
-        Distances { y, dy, e: e * mask, de: de * mask }
+        match GRAD {
+            true => Distances { y, dy, e: e * mask, de: de * mask },
+            false => Distances { y, e: e * mask, ..Distances::default() },
+        }
     }
 }
 

@@ -12,21 +12,31 @@ pub fn polynomials<V: Lanes, const GRAD: bool, const S: usize>(
     w: &mut [V],
     dw: &mut [V],
 ) {
-    let n = (S - 1) * stride + abc[0].len();
-    let (w, dw) = (&mut w[..n], &mut dw[..n]);
+    let n = abc[0].len();
+    let (mut w, mut dw) = (slots::<V, S>(w, stride, n), slots::<V, S>(dw, stride, n));
     recursion(
         abc,
         at,
         #[inline(always)]
         |q, p, d| {
             for s in 0..S {
-                w[s * stride + q] = p[s];
+                w[s][q] = p[s];
                 if GRAD {
-                    dw[s * stride + q] = d[s];
+                    dw[s][q] = d[s];
                 }
             }
         },
     );
+}
+
+/// The first `n` entries of each of `S` slots.
+#[inline(always)]
+pub(super) fn slots<V, const S: usize>(mut w: &mut [V], stride: usize, n: usize) -> [&mut [V]; S] {
+    std::array::from_fn(|_| {
+        let (slot, rest) = std::mem::take(&mut w).split_at_mut(stride);
+        w = rest;
+        &mut slot[..n]
+    })
 }
 
 /// `Σ_q folded[q] e P_q(y)` and its derivative with respect to `r`, in `S` slots.
@@ -60,21 +70,44 @@ fn recursion<V: Lanes, const S: usize>(
     at: [Distances<V>; S],
     mut each: impl FnMut(usize, &[V; S], &[V; S]),
 ) {
-    let (b, c) = (&b[..a.len()], &c[..a.len()]);
-    let [mut p, mut p1, mut d, mut d1] = [[V::zero(); S]; 4];
-    for q in 0..a.len() {
-        let (aq, bq, cq) = (V::splat(a[q]), V::splat(b[q]), V::splat(c[q]));
-        for s in 0..S {
-            let Distances { y, dy, e, de } = at[s];
-            let g = aq.mul_add(y, bq);
-            let (next, d_next) = match q {
-                0 => (aq * e, aq * de),
-                // P_2 = A_2 y + B_2 stands alone.
-                1 => (g * e, g.mul_add(de, aq * dy * e)),
-                _ => (g.mul_add(p[s], cq * p1[s]), g.mul_add(d[s], (aq * dy).mul_add(p[s], cq * d1[s]))),
-            };
-            (p1[s], d1[s], p[s], d[s]) = (p[s], d[s], next, d_next);
+    let (n, b, c) = (a.len(), &b[..a.len()], &c[..a.len()]);
+    // Values and slopes of the last two, which take turns.
+    let [mut even, mut odd] = [[[V::zero(); S]; 2]; 2];
+    if n > 0 {
+        step::<V, S, 0>([a[0], b[0], c[0]], &at, &odd, &mut even);
+        each(0, &even[0], &even[1]);
+    }
+    if n > 1 {
+        step::<V, S, 1>([a[1], b[1], c[1]], &at, &even, &mut odd);
+        each(1, &odd[0], &odd[1]);
+    }
+    for q in (2..n).step_by(2) {
+        step::<V, S, 2>([a[q], b[q], c[q]], &at, &odd, &mut even);
+        each(q, &even[0], &even[1]);
+        if q + 1 < n {
+            step::<V, S, 2>([a[q + 1], b[q + 1], c[q + 1]], &at, &even, &mut odd);
+            each(q + 1, &odd[0], &odd[1]);
         }
-        each(q, &p, &d);
+    }
+}
+
+/// From the values and slopes before `last`, in `new`, to those after it; of the first (`Q` = 0), second (1), or a later polynomial.
+#[inline(always)]
+fn step<V: Lanes, const S: usize, const Q: usize>(
+    abc: [V::Real; 3],
+    at: &[Distances<V>; S],
+    last: &[[V; S]; 2],
+    new: &mut [[V; S]; 2],
+) {
+    let [a, b, c] = abc.map(V::splat);
+    for s in 0..S {
+        let Distances { y, dy, e, de } = at[s];
+        let (g, [p, d]) = (a.mul_add(y, b), [last[0][s], last[1][s]]);
+        (new[0][s], new[1][s]) = match Q {
+            0 => (a * e, a * de),
+            // P_2 = A_2 y + B_2 stands alone.
+            1 => (g * e, g.mul_add(de, a * dy * e)),
+            _ => (g.mul_add(p, c * new[0][s]), g.mul_add(d, (a * dy).mul_add(p, c * new[1][s]))),
+        };
     }
 }

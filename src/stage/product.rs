@@ -139,25 +139,27 @@ impl Trie {
         for (s, &c) in s.iter_mut().zip(c) {
             *s = V::splat(c);
         }
+        let mut root = V::zero();
         for run in self.runs.iter().rev() {
             let nodes = run.nodes.clone();
             // SAFETY: the lengths were checked above.
-            unsafe {
-                match run.n_leaves {
-                    0 => self.run::<V, GRAD, 0>(nodes, c, a, a_bar, p, s),
-                    1 => self.run::<V, GRAD, 1>(nodes, c, a, a_bar, p, s),
-                    2 => self.run::<V, GRAD, 2>(nodes, c, a, a_bar, p, s),
-                    3 => self.run::<V, GRAD, 3>(nodes, c, a, a_bar, p, s),
-                    4 => self.run::<V, GRAD, 4>(nodes, c, a, a_bar, p, s),
-                    5 => self.run::<V, GRAD, 5>(nodes, c, a, a_bar, p, s),
-                    _ => self.run::<V, GRAD, ANY>(nodes, c, a, a_bar, p, s),
-                }
-            }
+            root = root
+                + unsafe {
+                    match run.n_leaves {
+                        0 => self.run::<V, GRAD, 0>(nodes, c, a, a_bar, p, s),
+                        1 => self.run::<V, GRAD, 1>(nodes, c, a, a_bar, p, s),
+                        2 => self.run::<V, GRAD, 2>(nodes, c, a, a_bar, p, s),
+                        3 => self.run::<V, GRAD, 3>(nodes, c, a, a_bar, p, s),
+                        4 => self.run::<V, GRAD, 4>(nodes, c, a, a_bar, p, s),
+                        5 => self.run::<V, GRAD, 5>(nodes, c, a, a_bar, p, s),
+                        _ => self.run::<V, GRAD, ANY>(nodes, c, a, a_bar, p, s),
+                    }
+                };
         }
-        s[0]
+        root
     }
 
-    /// Nodes with `L` leaves each, or with [`ANY`] number, last to first.
+    /// Nodes with `L` leaves each, or with [`ANY`] number, last to first; returns what they add to the root.
     ///
     /// # Safety
     /// One of `c` for each coefficient, of `a` (and `a_bar`, where `GRAD`) for every factor that occurs, of `p` and `s` for
@@ -171,7 +173,8 @@ impl Trie {
         a_bar: &mut [V],
         p: &[V],
         s: &mut [V],
-    ) {
+    ) -> V {
+        let mut root = V::zero();
         // SAFETY: `new` made nodes, leaves and their indices; the caller vouches for the lengths.
         unsafe {
             for k in nodes.rev() {
@@ -204,16 +207,23 @@ impl Trie {
                 }
                 let sum = if n > 1 { sums[0] + sums[1] } else { sums[0] };
                 if k == 0 {
-                    s[0] = sum;
+                    root = root + sum;
                     continue;
                 }
-                let s = s.get_unchecked_mut(parent);
-                *s = sum.mul_add(*a.get_unchecked(v), *s);
+                let a = *a.get_unchecked(v);
+                if parent == 0 {
+                    // Most nodes have this parent: its sum stays in a register.
+                    root = sum.mul_add(a, root);
+                } else {
+                    let s = s.get_unchecked_mut(parent);
+                    *s = sum.mul_add(a, *s);
+                }
                 if GRAD {
                     let a_bar = a_bar.get_unchecked_mut(v);
                     *a_bar = sum.mul_add(*p.get_unchecked(parent), *a_bar);
                 }
             }
         }
+        root
     }
 }

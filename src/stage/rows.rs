@@ -137,7 +137,7 @@ impl<V: Lanes> Rows<V> {
         V::vectorize(
             #[inline(always)]
             || {
-                self.distances(block, slots.clone(), scratch);
+                self.distances::<GRAD>(block, slots.clone(), scratch);
                 for (k, s) in slots.enumerate() {
                     let (out, d_out) = (&mut out[k * self.stride..], &mut d_out[k * self.stride..]);
                     let at = (s, scratch.distances[k]);
@@ -149,12 +149,12 @@ impl<V: Lanes> Rows<V> {
 
     /// The distances of some slots, to full pairs; tables have no use for them.
     #[inline(always)]
-    fn distances(&self, block: &Block<V>, slots: Range<usize>, scratch: &mut RowsScratch<V>) {
+    fn distances<const GRAD: bool>(&self, block: &Block<V>, slots: Range<usize>, scratch: &mut RowsScratch<V>) {
         scratch.distances.clear();
         scratch.distances.resize(slots.len().next_multiple_of(PAIR), Distances::default());
         if !matches!(self.source, Source::Table(_)) {
             for (at, s) in scratch.distances.iter_mut().zip(slots) {
-                *at = self.distance.eval(&self.exact, block, s);
+                *at = self.distance.eval::<V, GRAD>(&self.exact, block, s);
             }
         }
     }
@@ -179,13 +179,22 @@ impl<V: Lanes> Rows<V> {
             #[inline(always)]
             || {
                 let n = n_q + columns.len();
-                self.distances(block, slots, scratch);
-                let pairs = scratch.distances.as_chunks().0.iter();
-                for ((&at, out), d_out) in
-                    pairs.zip(out.chunks_exact_mut(PAIR * n)).zip(d_out.chunks_exact_mut(PAIR * n))
-                {
-                    polynomials::<V, GRAD, PAIR>(abc, at, n, out, d_out);
-                    self.functions::<GRAD, PAIR>(first, columns.clone(), n_q, out, d_out);
+                self.distances::<GRAD>(block, slots, scratch);
+                let (mut at, mut out, mut d_out) = (&scratch.distances[..], out, d_out);
+                while !at.is_empty() {
+                    // Without derivatives there are registers for four slots in a recursion.
+                    let s = if !GRAD && at.len() >= 2 * PAIR { 2 * PAIR } else { PAIR };
+                    let (these, rest) = at.split_at(s);
+                    let (here, out_rest) = std::mem::take(&mut out).split_at_mut(s * n);
+                    let (d_here, d_rest) = std::mem::take(&mut d_out).split_at_mut(s * n);
+                    match these {
+                        &[a, b, c, d] => polynomials::<V, GRAD, { 2 * PAIR }>(abc, [a, b, c, d], n, here, d_here),
+                        _ => polynomials::<V, GRAD, PAIR>(abc, [these[0], these[1]], n, here, d_here),
+                    }
+                    for (here, d_here) in here.chunks_exact_mut(PAIR * n).zip(d_here.chunks_exact_mut(PAIR * n)) {
+                        self.functions::<GRAD, PAIR>(first, columns.clone(), n_q, here, d_here);
+                    }
+                    (at, out, d_out) = (rest, out_rest, d_rest);
                 }
             },
         );
@@ -231,8 +240,10 @@ impl<V: Lanes> Rows<V> {
         let mut t = 0;
         while t < columns.len() {
             let at = (first + columns.start + t, n_q, n_q + columns.len(), t);
-            t += match (columns.len() - t, V::REGISTERS / S) {
+            // Sums of functions, and of derivatives, that find registers.
+            t += match (columns.len() - t, V::REGISTERS / if GRAD { S } else { S.div_ceil(2) }) {
                 (8.., 32..) => self.tile_of_functions::<GRAD, S, 8>(at, out, d_out),
+                (7, 32..) => self.tile_of_functions::<GRAD, S, 7>(at, out, d_out),
                 (4.., 16..) => self.tile_of_functions::<GRAD, S, 4>(at, out, d_out),
                 (3, 16..) => self.tile_of_functions::<GRAD, S, 3>(at, out, d_out),
                 (2.., _) => self.tile_of_functions::<GRAD, S, 2>(at, out, d_out),
@@ -251,15 +262,16 @@ impl<V: Lanes> Rows<V> {
         let rows = &self.matrix[first..][..(n_q - 1) * self.stride + T];
         let (mut acc, mut d_acc) = ([[V::zero(); T]; S], [[V::zero(); T]; S]);
         {
-            let (w, dw) = (&out[..(S - 1) * n + n_q], &d_out[..(S - 1) * n + n_q]);
+            let w: [&[V]; S] = std::array::from_fn(|s| &out[s * n..][..n_q]);
+            let dw: [&[V]; S] = std::array::from_fn(|s| &d_out[s * n..][..n_q]);
             for q in 0..n_q {
                 let row = &rows[q * self.stride..][..T];
                 for i in 0..T {
                     let m = V::splat(row[i]);
                     for s in 0..S {
-                        acc[s][i] = m.mul_add(w[s * n + q], acc[s][i]);
+                        acc[s][i] = m.mul_add(w[s][q], acc[s][i]);
                         if GRAD {
-                            d_acc[s][i] = m.mul_add(dw[s * n + q], d_acc[s][i]);
+                            d_acc[s][i] = m.mul_add(dw[s][q], d_acc[s][i]);
                         }
                     }
                 }
@@ -365,7 +377,7 @@ impl<V: Lanes> Rows<V> {
     ) {
         for start in slots.clone().step_by(CHUNK) {
             let slots = start..(start + CHUNK).min(slots.end);
-            self.distances(block, slots.clone(), scratch);
+            self.distances::<GRAD>(block, slots.clone(), scratch);
             for s in slots.clone().step_by(PAIR) {
                 let (k, both) = (s - start, s + 1 < slots.end);
                 let pair = block.common_pair(s, self.exact.n_species);
