@@ -249,9 +249,10 @@ fn exact_lanes<V: Lanes>(exact: &Radial, block: &Block<V>, s: usize, pairs: &[us
 /// `x^n`.
 #[inline(always)]
 fn power<V: Lanes>(x: V, n: u32) -> V {
-    let mut result = V::splat(V::Real::of(1.0));
-    for _ in 0..n {
-        result = result * x;
+    match n {
+        0 => V::splat(V::Real::of(1.0)),
+        1 => x,
+        2 => x * x,
+        _ => (2..n).fold(x * x, |power, _| power * x),
     }
-    result
 }
