@@ -57,7 +57,7 @@ fn stages_of<V: Lanes<Real = f64>>(c: &mut Criterion, name: &str) {
     let sites = Sites { graph: &graph, species_of: &species, n_species: 1 };
     let centres: Vec<u32> = (0..V::N as u32).collect();
     let mut block = Block::<V>::default();
-    block.pack(sites, 0, &centres, ace.rcut, false);
+    block.pack(sites, 0, &centres, (ace.rcut, false), |_| {});
 
     let (n, n_r, n_y) = (block.n_slots, radial.stride(), n_harmonics(program.lmax));
     let zeros = |n: usize| vec![V::zero(); n];
@@ -67,7 +67,7 @@ fn stages_of<V: Lanes<Real = f64>>(c: &mut Criterion, name: &str) {
     let mut group = c.benchmark_group(format!("{name} stages"));
     group.sample_size(20).throughput(Throughput::Elements(block.n_edges as u64));
 
-    group.bench_function("pack", |b| b.iter(|| block.pack(black_box(sites), 0, &centres, ace.rcut, false)));
+    group.bench_function("pack", |b| b.iter(|| block.pack(black_box(sites), 0, &centres, (ace.rcut, false), |_| {})));
     group.bench_function("radial", |b| {
         b.iter(|| radial.eval_slots::<true>(black_box(&block), 0..n, &mut scratch, &mut r, &mut dr));
     });

@@ -11,7 +11,7 @@ use crate::stage::mix;
 use crate::stage::pool::{self, Shell, Slots};
 use crate::stage::product::Trie;
 use crate::stage::radial::Radial;
-use crate::stage::rows::{CHUNK, Rows};
+use crate::stage::rows::{CHUNK, ENERGY_CHUNK, Rows};
 use crate::stage::table::Table;
 
 /// A many-body model compiled for evaluation, free of device and precision.
@@ -138,17 +138,18 @@ impl<V: Lanes> Ace<V> {
         let p = &self.program;
         let (stride, n_y) = (self.stride(pooling), n_harmonics(p.lmax));
         // Radial functions come for pairs of slots.
-        let kept = if KEEP { block.n_slots + 1 } else { CHUNK };
+        let chunk = if KEEP { CHUNK } else { ENERGY_CHUNK };
+        let kept = if KEEP { block.n_slots + 1 } else { chunk };
         let r = room(&mut ws.r, stride * kept, V::zero());
         let dr = room(&mut ws.dr, stride * kept, V::zero());
         let y = room(&mut ws.y, n_y * kept, V::zero());
         let a = room(&mut ws.a, p.n_a + pooling.n_mixed, V::zero());
-        a.fill(V::zero());
+        a[..p.n_a].fill(V::zero());
         for segment in &block.segments {
             let pair = block.species * p.n_species + segment.species;
             a[p.n_a..].fill(V::zero());
-            for start in segment.slots.clone().step_by(CHUNK) {
-                let slots = start..(start + CHUNK).min(segment.slots.end);
+            for start in segment.slots.clone().step_by(chunk) {
+                let slots = start..(start + chunk).min(segment.slots.end);
                 let (at, n) = (if KEEP { start } else { 0 }, slots.len());
                 let (r, dr) = (&mut r[at * stride..], &mut dr[at * stride..]);
                 let y = &mut y[at * n_y..][..n * n_y];

@@ -16,6 +16,8 @@ use std::ops::Range;
 
 /// Slots that are evaluated together, in the first cache.
 pub const CHUNK: usize = 8;
+/// The same where only energies are wanted: without derivatives there is room for more.
+pub const ENERGY_CHUNK: usize = 12;
 
 /// Slots that share the coefficients of a recursion or of a sum.
 const PAIR: usize = 2;
@@ -57,7 +59,7 @@ pub struct RowsScratch<V: Lanes> {
 impl<V: Lanes> Default for RowsScratch<V> {
     fn default() -> Self {
         RowsScratch {
-            distances: vec![],
+            distances: Vec::with_capacity(ENERGY_CHUNK),
             w: vec![],
             dw: vec![],
             first: [0; MAX_LANES],
