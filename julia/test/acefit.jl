@@ -37,3 +37,27 @@ ACEfit.solve(::Doubling, A, y) = (θ = ACEfit.solve(ACEfit.QR(), A, y)["C"]; Dic
     ACERust.acefit!(data, fitted; solver)
     @test ACERust.n_members(fitted) == 0
 end
+
+"Whether ACEfit's solver works by itself; it does not with every version of Optim."
+solves(solver) =
+    try
+        haskey(ACEfit.solve(solver, [1.0 0; 0 2; 1 1; 3 1], [1.0, 2, 2.1, 4]), "C")
+    catch
+        false
+    end
+
+if solves(ACEfit.BLR(verbose = false))
+    @testset "Bayesian linear regression, and its committee" begin
+        truth = StackedCalculator(sio_o2())
+        systems = labelled(truth)
+        fitted = set_linear_parameters!(deepcopy(truth), zeros(length_basis(truth)))
+        options = (; weights = (E = 5, F = 1, V = 0.5))
+        @test ACERust.acefit!(systems, fitted; solver = ACEfit.BLR(verbose = false), options...)["all"].rmse.F < 1e-3
+        @test ACERust.n_members(fitted) == 0
+        solver = ACEfit.BLR(factorization = :svd, committee_size = 3, verbose = false)
+        @test ACERust.acefit!(systems, fitted; solver, options...)["all"].rmse.F < 1e-3
+        @test ACERust.n_members(fitted) == 3
+    end
+else
+    skipped("fits by Bayesian linear regression", "ACEfit.BLR itself fails with the Optim of this environment")
+end
