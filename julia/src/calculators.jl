@@ -97,19 +97,22 @@ end
 "The plan of a precision, with the present parameters and committee, for `nthreads` threads."
 function plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precision = calc.settings.precision, ignored...)
     return @lock calc.lock begin
-        handle, threads = get!(calc.plans, precision) do
-            isopen(calc.model) || throw(closed(:model))
-            made = make_plan(calc.model; nthreads, precision, calc.settings.radial, calc.settings.device)
-            calc.version == 0 || plan_set_linear_parameters(made, calc.linear)
-            calc.members === nothing || plan_set_committee(made, calc.members)
-            made, Ref(Int(nthreads))
-        end
+        found = get(calc.plans, precision, nothing)   # `get!` would have a closure made for each call
+        handle, threads = found === nothing ? add_plan!(calc, precision, nthreads) : found
         if threads[] != nthreads
             plan_set_threads(handle, Int(nthreads))
             threads[] = nthreads
         end
         handle
     end
+end
+
+function add_plan!(calc::WrappedSiteCalculator, precision, nthreads)
+    isopen(calc.model) || throw(closed(:model))
+    made = make_plan(calc.model; nthreads, precision, calc.settings.radial, calc.settings.device)
+    calc.version == 0 || plan_set_linear_parameters(made, calc.linear)
+    calc.members === nothing || plan_set_committee(made, calc.members)
+    return calc.plans[precision] = (made, Ref(Int(nthreads)))
 end
 
 "Calls `f` with a neighbour list of the structure, which nobody else uses meanwhile and which is kept for the next call."
