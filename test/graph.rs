@@ -328,6 +328,13 @@ fn a_skin_reuses_the_list_and_loses_no_edge() {
     }
     assert!((3..30).contains(&list.builds()), "{}", list.builds());
 
+    // Vectors are those of the atoms wherever these go, also when asked again.
+    let mut moved = s.clone();
+    moved.positions[0][0] += 0.01;
+    for s in [&moved, &moved, &s, &s, &moved] {
+        check_vectors(s, list.update(s).unwrap());
+    }
+
     let rebuilds = |list: &mut NeighbourList, s: &Structure| {
         let before = list.builds();
         assert_eq!(within(list.update(s).unwrap(), 4.5), naive(s, 4.5));

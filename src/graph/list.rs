@@ -18,6 +18,8 @@ pub struct NeighbourList {
     graph: Graph,
     /// The structure of the last build; `None` if there is none or it failed.
     built: Option<Structure>,
+    /// What the graph's vectors were computed from.
+    positions: Vec<[f64; 3]>,
     workspace: Workspace,
     builds: usize,
 }
@@ -34,8 +36,8 @@ impl NeighbourList {
         if !(skin >= 0.0 && skin.is_finite()) {
             return Err(Error::Graph(format!("skin {skin} Å is negative or not finite")));
         }
-        let (graph, workspace) = Default::default();
-        Ok(NeighbourList { rcut, skin, graph, built: None, workspace, builds: 0 })
+        let (graph, positions, workspace) = Default::default();
+        Ok(NeighbourList { rcut, skin, graph, built: None, positions, workspace, builds: 0 })
     }
 
     pub fn rcut(&self) -> f64 {
@@ -62,12 +64,17 @@ impl NeighbourList {
     /// As [`Graph::build`]; the next update then builds anew.
     pub fn update(&mut self, structure: &Structure) -> Result<&Graph> {
         if self.holds(structure) {
-            self.graph.update_vectors(structure)?;
+            // Nothing to do for atoms that are where they were, as for forces after an energy.
+            if self.positions != structure.positions {
+                self.graph.update_vectors(structure)?;
+                self.positions.clone_from(&structure.positions);
+            }
             return Ok(&self.graph);
         }
         let mut built = self.built.take().unwrap_or_default();
         self.graph.rebuild(structure, self.rcut + self.skin, &mut self.workspace)?;
         built.clone_from(structure);
+        self.positions.clone_from(&structure.positions);
         self.built = Some(built);
         self.builds += 1;
         Ok(&self.graph)
