@@ -1,6 +1,7 @@
 # What a call costs through each binding of the Julia package: julia --project=… benchmark/bindings.jl
+# Prints a table and writes it to benchmark/results/julia-bindings.md.
 # The environment has ACERust and, for both bindings, JlrsCore 0.7; the libraries are built as `julia/README.md` says.
-using ACERust, AtomsBase, AtomsCalculators, Printf, StaticArrays, Unitful
+using ACERust, AtomsBase, AtomsCalculators, Dates, Printf, StaticArrays, Unitful
 
 "A rattled silicon cell of 64 atoms."
 function silicon()
@@ -44,10 +45,17 @@ function calls()
     ]
 end
 
-@printf("%-36s %-6s %12s %10s\n", "call", "by", "µs", "bytes")
-for row in 1:5, name in sort!(collect(keys(ACERust.BINDINGS)))
-    ACERust.PRESENT[] = name
-    what, f = calls()[row]
-    seconds, bytes = cost(f)
-    @printf("%-36s %-6s %12.3f %10d\n", what, name, 1e6 * seconds, bytes)
+function main(io)
+    println(io, "# What a call from Julia costs\n\n`benchmark/bindings.jl`, ", today(), ": Julia ", VERSION, "; ", Sys.cpu_info()[1].model, ", one thread.\n")
+    @printf(io, "| %-33s | %-5s | %8s | %6s |\n| --- | --- | ---: | ---: |\n", "call", "by", "µs", "bytes")
+    for row in 1:5, name in sort!(collect(keys(ACERust.BINDINGS)))
+        ACERust.PRESENT[] = name
+        what, f = calls()[row]
+        seconds, bytes = cost(f)
+        @printf(io, "| %-33s | %-5s | %8.3f | %6d |\n", what, name, 1e6 * seconds, bytes)
+    end
 end
+
+const REPORT = sprint(main)
+print(REPORT)
+write(joinpath(@__DIR__, "results", "julia-bindings.md"), REPORT)

@@ -82,11 +82,14 @@ function overhead(io)
     for name in ("si_bench", "si_fit")
         path = joinpath(REPOSITORY, "benchmark", "models", name * ".json")
         calc = WrappedSiteCalculator(load_model(path); nthreads = 1)
-        command = `$program bench $path $frames --frame 24 --threads 1 --seconds 0.2 --json`
+        command = `$program bench $path $frames --frame 24 --threads 1 --seconds 0.5 --json`
         line, list, same, moving = Inf, Inf, Inf, Inf
         turn = Ref(1)
         still() = EFV(systems[1], calc)
-        move() = EFV(systems[turn[] = 3 - turn[]], calc)
+        function move()
+            turn[] = 3 - turn[]
+            return EFV(systems[turn[]], calc)
+        end
         per_atom(f) = 1000 * shortest(f; seconds = 0.5) / length(x)
         for _ in 1:8
             found = read(command, String)
@@ -118,7 +121,7 @@ const SESSION = raw"""
 "What a new session waits for, by binding; all is compiled ahead."
 function first_session(io)
     println(io, "\n## A new session\n\nSeconds, shortest of 5 sessions with AtomsBase, AtomsCalculators, StaticArrays and Unitful loaded; and how many compiled ")
-    println(io, "methods loading ACERust makes invalid: all, and those of other packages.\n")
+    println(io, "methods loading ACERust makes invalid: all, and those of other packages. Those of ACERust come back with the binding by jlrs, compiled ahead.\n")
     println(io, "| binding | `import ACERust` | a calculator | first energy, forces, virial | invalid | of others |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     for binding in sort!(collect(keys(ACERust.BINDINGS)))
         mktempdir() do environment
