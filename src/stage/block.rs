@@ -106,8 +106,15 @@ impl<V: Lanes> Block<V> {
     ///
     /// Where `by_species`, the neighbours in a slot are all of one species, at the price of some padding. Calls `each` before
     /// every lane.
-    #[inline]
-    pub fn pack(
+    pub fn pack(&mut self, sites: Sites, species: usize, centres: &[u32], cutoff: (f64, bool), each: impl Fn(usize)) {
+        V::vectorize(
+            #[inline(always)]
+            || self.pack_inner(sites, species, centres, cutoff, each),
+        );
+    }
+
+    #[inline(always)]
+    fn pack_inner(
         &mut self,
         sites: Sites,
         species: usize,
@@ -202,10 +209,7 @@ impl<V: Lanes> Block<V> {
         }
         self.n_edges = counts.as_flattened().iter().sum();
         self.n_slots = self.segments.last().map_or(0, |s| s.slots.end);
-        V::vectorize(
-            #[inline(always)]
-            || self.complete(&counts),
-        );
+        self.complete(&counts);
     }
 
     /// Room for so many slots, contents unspecified.
