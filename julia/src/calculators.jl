@@ -109,9 +109,9 @@ end
 
 function add_plan!(calc::WrappedSiteCalculator, precision, nthreads)
     isopen(calc.model) || throw(closed(:model))
-    made = make_plan(calc.model; nthreads, precision, calc.settings.radial, calc.settings.device)
+    made, members = make_plan(calc.model; nthreads, precision, calc.settings.radial, calc.settings.device), calc.members
     calc.version == 0 || plan_set_linear_parameters(made, calc.linear)
-    calc.members === nothing || plan_set_committee(made, calc.members)
+    members === nothing || plan_set_committee(made, members)
     return calc.plans[precision] = (made, Ref(Int(nthreads)))
 end
 
