@@ -48,6 +48,7 @@ julia-test:
 # On a machine with a CUDA device.
 test-gpu:
 	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu --test gpu_battery -- --nocapture --test-threads=1
+	@JULIA=$(JULIA) ACERUST_GPU=1 julia/run.sh "the Julia tests on a GPU" "AtomsBase AtomsCalculators StaticArrays Unitful" julia/test/gpu.jl
 
 bench-gpu:
 	$(CARGO) run --release --quiet --example gpu

@@ -1,8 +1,8 @@
 # Arrays in the memory of a CUDA device, without copies.
 module ACERustCUDAExt
 
-using ACERust: ACERust, Structure, WrappedSiteCalculator, list_device_energy_forces_virial!, plan, with_device_list
-using AtomsBase: AbstractSystem
+using ACERust: ACERust, WrappedSiteCalculator, box, int32, list_device_energy_forces_virial!, plan, with_device_list
+using AtomsBase: AbstractSystem, atomic_number
 using CUDA: CUDA, CuMatrix
 using StaticArrays: SMatrix
 using Unitful: @u_str
@@ -10,15 +10,15 @@ using Unitful: @u_str
 function ACERust.device_energy_forces_virial!(
     forces::CuMatrix{Float64}, positions::CuMatrix{Float64}, sys::AbstractSystem, calc::WrappedSiteCalculator; options...
 )
-    s = Structure(sys)
-    size(forces) == size(positions) == (3, length(s)) || throw(
-        DimensionMismatch("forces of $(size(forces)) and positions of $(size(positions)) for $(length(s)) atoms, not (3, $(length(s)))"),
+    numbers, (cell, pbc) = int32(atomic_number(sys, :)), box(sys)
+    size(forces) == size(positions) == (3, length(numbers)) || throw(
+        DimensionMismatch("forces of $(size(forces)) and positions of $(size(positions)) for $(length(numbers)) atoms, not (3, $(length(numbers)))"),
     )
     V, handle = zeros(3, 3), plan(calc; options...)
     address(x) = reinterpret(UInt, pointer(x))
     E = GC.@preserve forces positions with_device_list(calc, handle; options...) do list
         stream = reinterpret(UInt, CUDA.stream().handle)
-        list_device_energy_forces_virial!(list, handle, s.numbers, s.cell, s.pbc, address(positions), address(forces), stream, V)
+        list_device_energy_forces_virial!(list, handle, numbers, cell, pbc, address(positions), address(forces), stream, V)
     end
     return (energy = E * u"eV", virial = SMatrix{3,3,Float64,9}(V)' * u"eV")   # row by row in memory
 end

@@ -6,7 +6,7 @@ abstract type Calculator end
 "How a calculator evaluates; see [`WrappedSiteCalculator`](@ref)."
 struct Settings
     nthreads::Int
-    precision::DataType
+    precision::Precision
     radial::Union{Symbol,Float64}
     skin::Float64
     device::Union{Symbol,Int}
@@ -27,7 +27,8 @@ The AtomsCalculators calculator of an [`ACERustModel`](@ref), for any AtomsBase 
 `(linear = θ,)`; `st` plays no part; `rcut`, in Å or with a unit, may not be less than the model's cutoff.
 
 - `nthreads`: 0 for all of the machine. Results do not depend on it.
-- `precision`: `Float64` or `Float32`. Results are `Float64` all the same.
+- `precision`: `Float64`; `Float32`, single but for the transform of distances; or `:mixed`, single for that as well on CUDA devices, on the
+  processor the same as `Float32`. Positions are subtracted, and atoms summed, in double precision whatever it is; results are `Float64`.
 - `radial`: `:default`, which the library chooses so that nothing is lost to the precision, `:exact`, or the tolerance of tables.
 - `device`: `:cpu`, `:cuda` or the index of a CUDA device, counted from 0. The first call says where it is missing.
 - `skin`: Å; neighbour lists are reused while no atom has moved by more than half of it.
@@ -39,9 +40,9 @@ mutable struct WrappedSiteCalculator{M<:ACERustModel} <: Calculator
     const rcut::Float64
     const settings::Settings
     const lock::ReentrantLock
-    const plans::Dict{DataType,Tuple{PlanHandle,Base.RefValue{Int}}}   # by precision, with the present number of threads
+    const plans::Dict{Precision,Tuple{PlanHandle,Base.RefValue{Int}}}   # by precision, with the present number of threads
     const lists::Vector{GraphHandle}                                # neighbour lists that nobody uses just now
-    const device_lists::Dict{DataType,Vector{ListHandle}}           # the same on a device, by precision
+    const device_lists::Dict{Precision,Vector{ListHandle}}           # the same on a device, by precision
     linear::Vector{Float64}
     members::Union{Nothing,Matrix{Float64}}                              # (n_params, n_members)
     version::Int                                                        # of `linear` and `members`
@@ -67,6 +68,7 @@ function WrappedSiteCalculator{M}(model::M, ps = nothing, st = nothing, cutoff =
 end
 
 cutoff_radius(calc::Calculator) = calc.rcut * u"Å"
+n_basis(calc::WrappedSiteCalculator) = n_basis(calc.model)
 
 "A calculator's model with its present linear parameters."
 present_model(calc::WrappedSiteCalculator) = calc.version == 0 ? calc.model : with_parameters(calc.model, calc.linear)
@@ -94,6 +96,9 @@ function Base.close(calc::WrappedSiteCalculator)
     return nothing
 end
 
+new_plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precision = calc.settings.precision) =
+    make_plan(calc.model; nthreads, precision, calc.settings.radial, calc.settings.device)
+
 "The plan of a precision, with the present parameters and committee, for `nthreads` threads."
 function plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precision = calc.settings.precision, ignored...)
     return @lock calc.lock begin
@@ -109,7 +114,7 @@ end
 
 function add_plan!(calc::WrappedSiteCalculator, precision, nthreads)
     isopen(calc.model) || throw(closed(:model))
-    made, members = make_plan(calc.model; nthreads, precision, calc.settings.radial, calc.settings.device), calc.members
+    made, members = new_plan(calc; nthreads, precision), calc.members
     calc.version == 0 || plan_set_linear_parameters(made, calc.linear)
     members === nothing || plan_set_committee(made, members)
     return calc.plans[precision] = (made, Ref(Int(nthreads)))
@@ -166,8 +171,9 @@ end
 """
     device_energy_forces_virial!(forces, positions, sys, calc; precision) -> (; energy, virial)
 
-Energy and virial of a system at other positions, Å; forces, eV/Å, are left in `forces`. Both are (3, n_atoms) of `Float64` on the CUDA device
-of the calculator, which is `WrappedSiteCalculator(model; device = :cuda)`; nothing of their size is copied. Needs CUDA.
+Energy and virial of a system at other positions, Å; forces, eV/Å, are left in `forces`. Both are `CuMatrix{Float64}` (3, n_atoms) on the CUDA
+device of the calculator, which is `WrappedSiteCalculator(model; device = :cuda)`; nothing of their size is copied. The work waits for what
+CUDA.jl's stream of the task has yet to do; forces are there when the call returns. Needs CUDA.
 """
 function device_energy_forces_virial! end
 

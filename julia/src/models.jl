@@ -171,9 +171,11 @@ radial_option(radial::Symbol) =
 radial_option(tolerance::Real) =
     tolerance > 0 ? Float64(tolerance) : throw(ArgumentError("the tolerance of radial tables is above 0, not $tolerance"))
 
-precision_option(::Type{Float64}) = 64
-precision_option(::Type{Float32}) = 32
-precision_option(T) = throw(ArgumentError("precision is Float64 or Float32, not $T"))
+const Precision = Union{DataType,Symbol}
+precision_option(precision) =
+    precision === Float64 ? 0 :
+    precision === Float32 ? 1 :
+    precision === :mixed ? 2 : throw(ArgumentError("precision is Float64, Float32 or :mixed, not $(repr(precision))"))
 
 # −1 for the processor, the index of a CUDA device else.
 device_option(index::Integer) =

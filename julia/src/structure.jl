@@ -22,14 +22,18 @@ function matrix(positions)
     return X
 end
 
-function Structure(sys::AbstractSystem{D}) where {D}
-    D == 3 || throw(ArgumentError("ACERust needs a system of 3 dimensions, this one has $D"))
+function Structure(sys::AbstractSystem)
     # Whole columns: atom by atom, systems of mixed properties are slow. Functions of their own know the columns' types.
-    numbers = int32(atomic_number(sys, :))
-    positions = matrix(position(sys, :))
+    cell, pbc = box(sys)
+    return Structure(int32(atomic_number(sys, :)), matrix(position(sys, :)), cell, pbc)
+end
+
+"Cell and periodicity of a system, as a `Structure` has them."
+function box(sys::AbstractSystem{D}) where {D}
+    D == 3 || throw(ArgumentError("ACERust needs a system of 3 dimensions, this one has $D"))
     pbc = SVector{3,Bool}(periodicity(sys))
     # Vectors of directions without periodicity may be infinite; they are of no account.
     vectors = any(pbc) ? cell_vectors(sys) : ntuple(_ -> zero(SVector{3,Float64}) * u"Å", 3)
-    cell = hcat((pbc[k] ? ångström(vectors[k]) : zero(SVector{3,Float64}) for k in 1:3)...)
-    return Structure(numbers, positions, cell, pbc)
+    cell = Matrix(hcat((pbc[k] ? ångström(vectors[k]) : zero(SVector{3,Float64}) for k in 1:3)...))
+    return cell, Vector{Int32}(pbc)
 end

@@ -50,7 +50,13 @@ end
         single = results(sys, calc; precision = Float32)
         @test same(single, expected; tol = 1e-4) && single.energy != expected.energy
         @test same(results(sys, WrappedSiteCalculator(model; radial = 1e-12)), expected; tol = 1e-9)
-        @test_throws ArgumentError WrappedSiteCalculator(model; precision = Float16)
+        # Mixed precision is for CUDA devices.
+        for mixed in (results(sys, calc; precision = :mixed), results(sys, StackedCalculator(model; precision = :mixed)))
+            @test same(mixed, single; tol = 1e-15)
+        end
+        @test_throws "Float64, Float32 or :mixed" WrappedSiteCalculator(model; precision = Float16)
+        @test_throws "not :double" WrappedSiteCalculator(model; precision = :double)
+        @test_throws "not :double" results(sys, calc; precision = :double)
         @test_throws ArgumentError WrappedSiteCalculator(model; radial = :fast)
     end
 
@@ -133,6 +139,14 @@ end
         @test site_energies(model, G, (linear = θ,)) == E
         B, J = site_basis_jacobian(model, G)
         @test B == site_basis(model, G) && size(J) == (length(G.ii), size(B, 2))
+        # A calculator in place of its model, with its own parameters and precision.
+        scaled = set_linear_parameters!(WrappedSiteCalculator(model), 2θ)
+        @test site_energies(scaled, G) ≈ site_energies(model, G, (linear = 2θ,)) && site_energies(scaled, G, (linear = θ,)) ≈ E
+        @test site_grads(scaled, G) ≈ 2 * site_grads(model, G)
+        @test site_basis(scaled, G) ≈ B && all(site_basis_jacobian(scaled, G) .≈ (B, J))
+        E32 = site_energies(WrappedSiteCalculator(model; precision = Float32), G)
+        @test E32 ≈ E rtol = 1e-4
+        @test E32 != E
         again = ACERust.graph_from_edges(G.numbers, G.first, G.jj, G.r)
         @test site_energies(model, again) ≈ E
         g, F = site_grads(model, G), zeros(SVector{3,Float64}, 4)

@@ -1,5 +1,8 @@
 using ACERust, AtomsBase, AtomsCalculators, LinearAlgebra, StaticArrays, Test, Unitful
 
+loadable(name) = Base.find_package(name) !== nothing
+skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :yellow); nothing)
+
 const GOLDEN = normpath(@__DIR__, "..", "..", "test", "golden")
 
 "The largest difference relative to the largest entry."

@@ -1,9 +1,5 @@
 # julia --project=… test/runtests.jl: with the packages of the environment at hand. What cannot be loaded is skipped, and said aloud.
-using Test
-import ACERust
-
-loadable(name) = Base.find_package(name) !== nothing
-skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :yellow); nothing)
+include("common.jl")
 
 @testset verbose = true "ACERust" begin
     haskey(ACERust.BINDINGS, :jlrs) || skipped("the binding by jlrs", "it needs JlrsCore 0.7 and libacerust_jl beside libacerust")
@@ -19,6 +15,12 @@ skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :y
     ACERust.PRESENT[] = present
     include("choice.jl")
     include("distributed.jl")
+
+    if get(ENV, "ACERUST_GPU", "") == "1"
+        include("gpu.jl")
+    else
+        skipped("calculators on a CUDA device", "ACERUST_GPU=1 says that there is one")
+    end
 
     if loadable("ACEfit")
         include("acefit.jl")

@@ -103,7 +103,7 @@ julia_module! {
     in Model fn plan(
         &self,
         device: isize,
-        bits: isize,
+        precision: isize,
         tolerance: f64,
         n_threads: isize
     ) -> Outcome<Plan> as plan_new;

@@ -20,18 +20,19 @@ use std::sync::Arc;
 pub struct Plan(Held<SharedPlan>);
 
 impl Model {
-    /// `device` −1 is the processor, else the index of a CUDA device; `bits` of the precision, 32 or 64; `tolerance` of
-    /// radial tables, 0 for none, NaN for what the library prefers.
-    pub fn plan(&self, device: isize, bits: isize, tolerance: f64, n_threads: isize) -> Outcome<Plan> {
+    /// `device` −1 is the processor, else the index of a CUDA device; `precision` 0, 1, 2 for double, single, mixed; `tolerance`
+    /// of radial tables, 0 for none, NaN for what the library prefers.
+    pub fn plan(&self, device: isize, precision: isize, tolerance: f64, n_threads: isize) -> Outcome<Plan> {
         attempt(|| {
             let device = match device {
                 -1 => Device::Cpu,
                 index => Device::Cuda(count("device", index)?),
             };
-            let precision = match bits {
-                32 => Precision::F32,
-                64 => Precision::F64,
-                other => return Err(Failure::argument(format!("no precision of {other} bits"))),
+            let precision = match precision {
+                0 => Precision::F64,
+                1 => Precision::F32,
+                2 => Precision::Mixed,
+                other => return Err(Failure::argument(format!("no precision {other}"))),
             };
             let radial = match tolerance {
                 t if t.is_nan() => None,

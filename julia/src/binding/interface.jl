@@ -11,8 +11,8 @@
 #     model_extract(model, part)                         model_n_basis(model)        model_name(model), model_summary(model)
 #     model_save(model, path)                            model_n_parts(model)        model_part_kind(model, part)
 #
-#     plan_new(model, device, bits, tolerance, nthreads)            device: -1 is the processor, else the index of a CUDA device
-#     plan_set_linear_parameters(plan, θ)                           bits: 32 or 64, of the working precision
+#     plan_new(model, device, precision, tolerance, nthreads)       device: -1 is the processor, else the index of a CUDA device
+#     plan_set_linear_parameters(plan, θ)                           precision: 0, 1, 2 for double, single, mixed
 #     plan_set_committee(plan, θs), a member a column               tolerance: of radial tables; 0 for none, NaN for the library's choice
 #     plan_set_threads(plan, nthreads)                              nthreads: 0 is all of the machine
 #     plan_model(plan)
