@@ -29,6 +29,7 @@ include("common.jl")
         pauses = Float64[]
         while !istaskdone(task)
             push!(pauses, @elapsed GC.gc())
+            Libc.systemsleep(1e-3)   # else the other thread, back from the call, may wait for one collection after the other
         end
         wait(task)
         # A collection that had to wait for the call would take about as long.
