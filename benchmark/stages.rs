@@ -76,7 +76,7 @@ fn stages_of<V: Lanes<Real = f64>>(c: &mut Criterion, name: &str) {
     group.bench_function("pool", |b| {
         b.iter(|| {
             a.fill(V::zero());
-            pool::pool(&program.shells, black_box(slots), n, &mut a);
+            pool::pool(&program.shells, black_box(slots), n, 0, &mut a);
         });
     });
 

@@ -7,7 +7,7 @@ use crate::simd::Lanes;
 use crate::stage::angular::{Angular, n_harmonics};
 use crate::stage::block::Block;
 use crate::stage::couple::Coupling;
-use crate::stage::mix;
+use crate::stage::mix::{self, Mixed};
 use crate::stage::pool::{self, Shell, Slots};
 use crate::stage::product::Trie;
 use crate::stage::radial::Radial;
@@ -144,10 +144,16 @@ impl<V: Lanes> Ace<V> {
         let dr = room(&mut ws.dr, stride * kept, V::zero());
         let y = room(&mut ws.y, n_y * kept, V::zero());
         let a = room(&mut ws.a, p.n_a + pooling.n_mixed, V::zero());
-        a[..p.n_a].fill(V::zero());
+        if block.n_slots == 0 {
+            a.fill(V::zero());
+        }
+        for Mixed { to, .. } in &pooling.mixed {
+            a[to.a0..][..to.n * to.width()].fill(V::zero());
+        }
+        // The first slots overwrite what is there; the first of another species only what is to be mixed, which it has to itself.
+        let mut fresh = 0;
         for segment in &block.segments {
             let pair = block.species * p.n_species + segment.species;
-            a[p.n_a..].fill(V::zero());
             for start in segment.slots.clone().step_by(chunk) {
                 let slots = start..(start + chunk).min(segment.slots.end);
                 let (at, n) = (if KEEP { start } else { 0 }, slots.len());
@@ -160,8 +166,10 @@ impl<V: Lanes> Ace<V> {
                     self.rows.eval_slots::<KEEP>(block, slots.clone(), &mut ws.rows, r, dr);
                 }
                 self.angular.eval_slots(block, slots, y);
-                pool::pool(&pooling.shells, Slots { r, dr, y, n_r: stride, n_y }, n, a);
+                pool::pool(&pooling.shells, Slots { r, dr, y, n_r: stride, n_y }, n, fresh, a);
+                fresh = usize::MAX;
             }
+            fresh = p.n_a;
             if pooling.n_mixed > 0 {
                 let (a, pooled) = a.split_at_mut(p.n_a);
                 mix::mix(&pooling.mixed, self.rows.weights_of(pair), pooled, a);

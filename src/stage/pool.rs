@@ -49,20 +49,20 @@ macro_rules! by_width {
 
 pub(super) use by_width;
 
-/// `a += Σ_s R_s ⊗ Y_s` over the slots `0..n_slots`.
+/// `a += Σ_s R_s ⊗ Y_s` over the slots `0..n_slots`; shells that start at `fresh` or later in `a` are overwritten.
 #[inline(never)]
-pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, a: &mut [V]) {
+pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, fresh: usize, a: &mut [V]) {
     #[inline(always)]
-    fn narrow<V: Lanes, const M: usize>(shell: Shell, slots: Slots<V>, n_slots: usize, a: &mut [V]) {
+    fn narrow<V: Lanes, const M: usize>(shell: Shell, slots: Slots<V>, n_slots: usize, fresh: usize, a: &mut [V]) {
         let mut n = 0;
         while n < shell.n {
             // At most about 24 accumulators.
             let left = shell.n - n;
             n += match M {
-                1 if left >= 8 => tile::<V, M, 8>(shell, n, slots, n_slots, a),
-                1 | 3 | 5 if left >= 4 => tile::<V, M, 4>(shell, n, slots, n_slots, a),
-                1 | 3 | 5 | 7 | 9 | 11 if left >= 2 => tile::<V, M, 2>(shell, n, slots, n_slots, a),
-                _ => tile::<V, M, 1>(shell, n, slots, n_slots, a),
+                1 if left >= 8 => tile::<V, M, 8>(shell, n, slots, n_slots, fresh, a),
+                1 | 3 | 5 if left >= 4 => tile::<V, M, 4>(shell, n, slots, n_slots, fresh, a),
+                1 | 3 | 5 | 7 | 9 | 11 if left >= 2 => tile::<V, M, 2>(shell, n, slots, n_slots, fresh, a),
+                _ => tile::<V, M, 1>(shell, n, slots, n_slots, fresh, a),
             };
         }
     }
@@ -74,13 +74,16 @@ pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, a: &mut
         n: usize,
         slots: Slots<V>,
         n_slots: usize,
+        fresh: usize,
         a: &mut [V],
     ) -> usize {
         let a: &mut [V] = &mut a[shell.a0 + n * M..][..T * M];
         let mut acc = [[V::zero(); M]; T];
-        for t in 0..T {
-            for m in 0..M {
-                acc[t][m] = a[t * M + m];
+        if shell.a0 < fresh {
+            for t in 0..T {
+                for m in 0..M {
+                    acc[t][m] = a[t * M + m];
+                }
             }
         }
         for s in 0..n_slots {
@@ -101,8 +104,11 @@ pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, a: &mut
     }
 
     #[inline(always)]
-    fn wide<V: Lanes>(shell: Shell, slots: Slots<V>, n_slots: usize, a: &mut [V]) {
+    fn wide<V: Lanes>(shell: Shell, slots: Slots<V>, n_slots: usize, fresh: usize, a: &mut [V]) {
         let width = shell.width();
+        if shell.a0 >= fresh {
+            a[shell.a0..][..shell.n * width].fill(V::zero());
+        }
         for s in 0..n_slots {
             let y = &slots.y[s * slots.n_y + shell.l * shell.l..][..width];
             for n in 0..shell.n {
@@ -118,7 +124,7 @@ pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, a: &mut
         #[inline(always)]
         || {
             for &shell in shells {
-                by_width!(shell.l, narrow(shell, slots, n_slots, a));
+                by_width!(shell.l, narrow(shell, slots, n_slots, fresh, a));
             }
         },
     );

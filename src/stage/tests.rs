@@ -221,14 +221,21 @@ fn pooling_and_its_adjoint() {
     let n_slots = 3;
     let (r, dr, y) = (vectors(1, n_t * n_slots), vectors(2, n_t * n_slots), vectors(3, N_Y * n_slots));
     let slots = Slots { r: &r, dr: &dr, y: &y, n_r: n_t, n_y: N_Y };
-    let mut a = vec![V::zero(); n_a];
-    pool::pool(&shells, slots, n_slots, &mut a);
+    // Two shells add to what is there, two overwrite it.
+    let (old, fresh) = (vectors(5, n_a), shells[2].a0);
+    let mut a = old.clone();
+    pool::pool(&shells, slots, n_slots, fresh, &mut a);
     for shell in shells {
         for n in 0..shell.n {
             for m in 0..2 * shell.l + 1 {
                 let r: Vec<V> = (0..n_slots).map(|s| r[s * n_t + shell.t0 + n]).collect();
                 let y: Vec<V> = (0..n_slots).map(|s| y[s * N_Y + shell.l * shell.l + m]).collect();
-                assert_near(inner(&a[shell.a0 + n * (2 * shell.l + 1) + m..][..1], &[V::splat(1.0)]), inner(&r, &y));
+                let at = shell.a0 + n * (2 * shell.l + 1) + m;
+                let kept = if at < fresh { inner(&old[at..][..1], &[V::splat(1.0)]) } else { inner(&[], &[]) };
+                assert_near(
+                    inner(&a[at..][..1], &[V::splat(1.0)]),
+                    std::array::from_fn(|k| kept[k] + inner(&r, &y)[k]),
+                );
             }
         }
     }
@@ -237,7 +244,7 @@ fn pooling_and_its_adjoint() {
     let one_slot = |r: &[V]| {
         let mut a = vec![V::zero(); n_a];
         let slots = Slots { r: &r[s * n_t..], y: &y[s * N_Y..], ..slots };
-        pool::pool(&shells, slots, 1, &mut a);
+        pool::pool(&shells, slots, 1, usize::MAX, &mut a);
         inner(&a, &a_bar)
     };
     let mut y_bar = vec![V::zero(); N_Y];
@@ -266,7 +273,7 @@ fn mixing_and_its_adjoint() {
         let slots = Slots { r: &p, dr: &dp, y: &y, n_r: n_q, n_y: N_Y };
         let a_from = |p: &[V], slots: Slots<V>, n: usize| {
             let (mut pooled, mut a) = (vec![V::zero(); n_pooled], vec![V::zero(); n_a]);
-            pool::pool(&raw, Slots { r: p, ..slots }, n, &mut pooled);
+            pool::pool(&raw, Slots { r: p, ..slots }, n, usize::MAX, &mut pooled);
             mix::mix(&mixed, weights, &pooled, &mut a);
             a
         };
@@ -274,7 +281,7 @@ fn mixing_and_its_adjoint() {
             .map(|k| (0..n_q).fold(V::zero(), |r, q| r + V::splat(w[q * stride + k % n_t]) * p[k / n_t * n_q + q]))
             .collect();
         let mut expected = vec![V::zero(); n_a];
-        pool::pool(&shells, Slots { r: &r, dr: &r, y: &y, n_r: n_t, n_y: N_Y }, n_slots, &mut expected);
+        pool::pool(&shells, Slots { r: &r, dr: &r, y: &y, n_r: n_t, n_y: N_Y }, n_slots, usize::MAX, &mut expected);
         for (a, expected) in a_from(&p, slots, n_slots).iter().zip(&expected) {
             assert_near(inner(&[*a], &[V::splat(1.0)]), inner(&[*expected], &[V::splat(1.0)]));
         }
