@@ -105,16 +105,18 @@ impl<T: Real> Distance<T> {
         })
     }
 
-    /// All lanes of slot `s`; derivatives only where `GRAD`.
+    /// All lanes of slot `s` into `at`; derivatives only where `GRAD`.
     #[inline(always)]
     pub fn eval<V: Lanes<Real = T>, const GRAD: bool>(
         &self,
         exact: &Radial,
         block: &Block<V>,
         s: usize,
-    ) -> Distances<V> {
+        at: &mut Distances<V>,
+    ) {
         let Some(uniform) = &self.uniform else {
-            return exact_lanes(exact, block, s, &block.pairs(s, self.n_species));
+            *at = exact_lanes(exact, block, s, &block.pairs(s, self.n_species));
+            return;
         };
         let (transform, envelope) = match block.common_pair(s, self.n_species) {
             Some(pair) => (splats(&uniform.transforms[pair]), splats(&uniform.envelopes[pair])),
@@ -127,9 +129,9 @@ impl<T: Real> Distance<T> {
         let (difference, y, dy) = uniform.transform(r, transform);
         let (e, de) = uniform.envelope(r, inv_r, difference, dy, envelope);
         let mask = block.mask[s];
-        match GRAD {
-            true => Distances { y, dy, e: e * mask, de: de * mask },
-            false => Distances { y, e: e * mask, ..Distances::default() },
+        (at.y, at.e) = (y, e * mask);
+        if GRAD {
+            (at.dy, at.de) = (dy, de * mask);
         }
     }
 }

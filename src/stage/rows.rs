@@ -152,11 +152,10 @@ impl<V: Lanes> Rows<V> {
     /// The distances of some slots, to full pairs; tables have no use for them.
     #[inline(always)]
     fn distances<const GRAD: bool>(&self, block: &Block<V>, slots: Range<usize>, scratch: &mut RowsScratch<V>) {
-        scratch.distances.clear();
         scratch.distances.resize(slots.len().next_multiple_of(PAIR), Distances::default());
         if !matches!(self.source, Source::Table(_)) {
             for (at, s) in scratch.distances.iter_mut().zip(slots) {
-                *at = self.distance.eval::<V, GRAD>(&self.exact, block, s);
+                self.distance.eval::<V, GRAD>(&self.exact, block, s, at);
             }
         }
     }
