@@ -86,6 +86,7 @@ fn run(seconds: f64) -> Vec<Row> {
     for threads in powers.chain([cores]) {
         add("threads", "si_bench", crystal("si_bench", 100_000), threads, &[Forces], 2.0 * seconds);
     }
+    add("copies", "si_bench", crystal("si_bench", 100_000), cores, &[Forces], seconds);
     rows
 }
 

@@ -14,6 +14,8 @@ use acerust::structure::Structure;
 use cpu_time::ThreadTime;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeSet;
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -39,9 +41,13 @@ pub fn measure(series: &str, name: &str, s: &Structure, threads: usize, quantiti
     let model = Model::load(model_file(name)).expect("a benchmark model");
     let plans = [Precision::F64, Precision::F32].map(|p| Plan::new(&model, Device::Cpu, p).expect("a plan"));
     let graph = plans[0].graph(s).expect("a graph");
-    let tasks = quantities.iter().map(|&q| task(q, &plans, &graph, s)).collect();
-    let clock = if series == "threads" { Clock::Wall } else { Clock::Processor };
-    let times = pool(threads).install(|| shortest(tasks, clock, seconds));
+    let task = |q| task(q, &plans, &graph, s);
+    let tasks = || quantities.iter().map(|&q| task(q)).collect();
+    let times = match series {
+        "copies" => vec![copies(threads, || task(quantities[0]))],
+        "threads" => pool(threads).install(|| shortest(tasks(), Clock::Wall, seconds)),
+        _ => pool(threads).install(|| shortest(tasks(), Clock::Processor, seconds)),
+    };
     let n = s.n_atoms() as f64;
     let time = |q| quantities.iter().position(|&x| x == q).map(|k| short(times[k] * 1e6 / n));
     let ace = model.spec().parts.iter().find_map(|p| if let PartSpec::Ace(ace) = p { Some(ace) } else { None });
@@ -141,6 +147,29 @@ fn shortest(mut tasks: Vec<Task>, clock: Clock, seconds: f64) -> Vec<f64> {
         turns += 1;
     }
     best
+}
+
+/// Seconds an evaluation where `n` threads do one each at the same time and share nothing: what the cores of the machine do
+/// beside each other. The shortest of some rounds.
+fn copies<'a>(n: usize, task: impl Fn() -> Task<'a> + Sync) -> f64 {
+    const ROUNDS: usize = 10;
+    let meet = Barrier::new(n);
+    let copy = || {
+        let mut task = task();
+        let round = |_| {
+            meet.wait();
+            let start = Instant::now();
+            task();
+            meet.wait();
+            start.elapsed().as_secs_f64()
+        };
+        pool(1).install(|| (0..ROUNDS).map(round).fold(f64::INFINITY, f64::min))
+    };
+    let round = thread::scope(|scope| {
+        let copies: Vec<_> = (0..n).map(|_| scope.spawn(copy)).collect();
+        copies.into_iter().map(|copy| copy.join().expect("a copy")).fold(0.0, f64::max)
+    });
+    round / n as f64
 }
 
 /// µs an atom of the naive reference, on one conventional cell; its energy has to be the same.

@@ -12,7 +12,7 @@ pub fn print(machine: &str, rows: &[Row], last: &[Row]) {
         highest(|r| r.peak_f32)
     );
     println!(
-        "one thread and its processor time, but for the series `threads`; E+F: energy, forces and virial with the list at hand; µs an atom"
+        "one thread and its processor time, but for the series `threads` and `copies`; E+F: energy, forces and virial with the list at hand; µs an atom"
     );
     println!(
         "operations of GF/s and peak: * from the literature, else counted; last: against the committed result, > 1 is faster\n"

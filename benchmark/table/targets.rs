@@ -44,6 +44,11 @@ pub fn print(rows: &[Row]) -> usize {
         };
         println!("{:<64} {:>8.3} {:>10} {stretch:>10}  {verdict}", t.what, t.value, format!("{sign} {}", t.target));
     }
+    let of = |series: &str| rows.iter().filter(|r| r.series == series).collect::<Vec<_>>();
+    for copies in of("copies") {
+        let ratio = of("threads")[0].forces / copies.forces;
+        println!("{} copies at once that share nothing : one thread, 100 000 atoms {ratio:.3}", copies.threads);
+    }
     targets.iter().filter(|t| t.reaches(t.target)).count()
 }
 
