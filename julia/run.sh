@@ -20,14 +20,13 @@ if [ -z "$found" ]; then
 elif [ "$found" != "$here/src/ACERust.jl" ]; then
     echo "note: the environment has the ACERust of $found"
 fi
-missing=$("$julia" --startup-file=no -e 'print(join(filter(name -> Base.find_package(name) === nothing, ARGS), ", "))' $packages)
-if [ -z "$missing" ]; then
-    "$julia" --startup-file=no -e 'using ACERust' >/dev/null 2>&1 || missing="what ACERust depends on (julia/Project.toml)"
-fi
-if [ -n "$missing" ]; then
-    echo "SKIPPED: $what, which needs packages that this environment does not have: $missing"
-    exit 0
-fi
+lacks() {
+    if [ -n "$1" ]; then
+        echo "SKIPPED: $what, which needs packages that this environment does not have: $1"
+        exit 0
+    fi
+}
+lacks "$("$julia" --startup-file=no -e 'print(join(filter(name -> Base.find_package(name) === nothing, ARGS), ", "))' $packages)"
 if [ -z "$ACERUST_LIBRARY" ]; then
     # With the binding by jlrs, where there are the headers of Julia and JlrsCore.
     JLRS_JULIA_DIR=$("$julia" --startup-file=no -e '
@@ -45,4 +44,6 @@ if [ -z "$ACERUST_LIBRARY" ]; then
     done
     cd "$OLDPWD" || exit 1
 fi
+# Loaded with the library at hand: what it precompiles runs it.
+"$julia" --startup-file=no -e 'using ACERust' >/dev/null 2>&1 || lacks "what ACERust depends on (julia/Project.toml)"
 exec "$julia" --startup-file=no --threads=2 $JULIA_FLAGS "$@"
