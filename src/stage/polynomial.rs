@@ -31,7 +31,7 @@ pub fn polynomials<V: Lanes, const GRAD: bool, const S: usize>(
 
 /// The first `n` entries of each of `S` slots.
 #[inline(always)]
-pub(super) fn slots<V, const S: usize>(mut w: &mut [V], stride: usize, n: usize) -> [&mut [V]; S] {
+fn slots<V, const S: usize>(mut w: &mut [V], stride: usize, n: usize) -> [&mut [V]; S] {
     std::array::from_fn(|_| {
         let (slot, rest) = std::mem::take(&mut w).split_at_mut(stride);
         w = rest;
