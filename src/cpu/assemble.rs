@@ -4,11 +4,10 @@
 //! centres of that species alone, and no two tasks write to one place. Every column is summed in the
 //! order of the blocks, whatever the number of threads.
 
-use super::memory::Disjoint;
 use super::{Cpu, Worker};
 use crate::graph::Graph;
 use crate::matrix::MatrixMut;
-use crate::parallel;
+use crate::parallel::{self, Disjoint};
 use crate::simd::{Lanes, Real, as_reals};
 use crate::site::room;
 use crate::stage::block::{Block, NONE, Sites};
@@ -73,7 +72,7 @@ impl<'a> Target<'a> {
     #[inline(always)]
     fn add(&self, row: usize, column: usize, x: f64) {
         // SAFETY: the column belongs to the task that calls.
-        unsafe { self.data.slice_mut(row * self.strides[0] + column * self.strides[1], 1)[0] += x }
+        unsafe { *self.data.entry(row * self.strides[0] + column * self.strides[1]) += x }
     }
 }
 
@@ -91,7 +90,7 @@ impl ForceRows<'_> {
     #[inline(always)]
     fn entries(&self, row: usize, b: usize, n: usize) -> &mut [f64] {
         // SAFETY: the columns belong to the task that calls, and it holds one such slice at a time.
-        unsafe { self.data.slice_mut(self.start + row * self.ld + b, n) }
+        unsafe { self.data.slice(self.start + row * self.ld + b, n) }
     }
 }
 
@@ -285,7 +284,7 @@ fn transpose(to: Target, from: ForceRows, n: usize, column: usize) {
         for k in 0..n {
             let rows = r0..(r0 + TILE).min(to.n_rows);
             // SAFETY: the column belongs to this task.
-            let out = unsafe { to.data.slice_mut((column + k) * to.strides[1] + rows.start, rows.len()) };
+            let out = unsafe { to.data.slice((column + k) * to.strides[1] + rows.start, rows.len()) };
             for (x, r) in out.iter_mut().zip(rows) {
                 *x = from.entries(r, k, 1)[0];
             }

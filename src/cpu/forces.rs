@@ -1,8 +1,8 @@
 //! From edge gradients to forces and virial.
 
-use super::memory::{Disjoint, prefetch};
+use super::memory::prefetch;
 use crate::graph::Graph;
-use crate::parallel;
+use crate::parallel::{self, Disjoint};
 use crate::simd::{Lanes, MAX_LANES, Real};
 use crate::stage::block::{Block, NONE};
 
@@ -28,7 +28,7 @@ pub fn scatter_slots<V: Lanes, const ADD: bool>(
         for (lane, &e) in block.edges(s).iter().enumerate() {
             if e != NONE {
                 // SAFETY: an edge belongs to one block.
-                let g = unsafe { &mut edges.slice_mut(at + e as usize, 1)[0] };
+                let g = unsafe { edges.entry(at + e as usize) };
                 let new = [x[lane], y[lane], z[lane]];
                 (0..3).for_each(|a| sums[lane][a] += new[a].to_f64());
                 *g = if ADD { [g[0] + new[0], g[1] + new[1], g[2] + new[2]] } else { new };

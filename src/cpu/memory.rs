@@ -1,5 +1,6 @@
-//! Scratch memory that outlives a call, and outputs that several threads write to.
+//! Scratch memory that outlives a call, and memory that is asked for ahead.
 
+use crate::parallel::Disjoint;
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -44,46 +45,18 @@ impl<T> Drop for Lease<'_, T> {
     }
 }
 
-/// A slice that threads write to at places no two of them share.
-#[derive(Clone, Copy)]
-pub struct Disjoint<'a, T> {
-    start: *mut T,
-    len: usize,
-    slice: std::marker::PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: access goes through `slice_mut`, whose callers keep the ranges of different threads apart.
-unsafe impl<T: Send> Send for Disjoint<'_, T> {}
-unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
-
-impl<'a, T> Disjoint<'a, T> {
-    pub fn new(slice: &'a mut [T]) -> Self {
-        Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
-    }
-
-    /// Asks for the cache lines of `range` before they are needed.
-    #[inline(always)]
-    pub fn prefetch(&self, range: Range<usize>) {
-        prefetch_lines(self.start.wrapping_add(range.start), range.len());
-    }
-
-    /// # Safety
-    /// While the result lives, nothing else reads or writes `at .. at + n`.
-    #[allow(clippy::mut_from_ref)]
-    #[inline(always)]
-    pub unsafe fn slice_mut(&self, at: usize, n: usize) -> &mut [T] {
-        assert!(at + n <= self.len);
-        // SAFETY: in bounds; exclusive by the caller's word.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), n) }
-    }
-}
-
 /// Asks for the cache lines of `slice[range]` before they are needed.
 #[inline(always)]
 pub fn prefetch<T>(slice: &[T], range: Range<usize>) {
     if let Some(part) = slice.get(range) {
         prefetch_lines(part.as_ptr(), part.len());
     }
+}
+
+/// As [`prefetch`], for memory that is written to.
+#[inline(always)]
+pub fn prefetch_disjoint<T>(slice: &Disjoint<T>, range: Range<usize>) {
+    prefetch_lines(slice.address(range.start), range.len());
 }
 
 /// As many lines as `n` entries from `start` on take. Reads nothing, so any address will do.

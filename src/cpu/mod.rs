@@ -10,6 +10,7 @@ use crate::Error;
 use crate::Result;
 use crate::graph::{Graph, NeighbourList};
 use crate::model::{Model, PartSpec};
+use crate::parallel::Disjoint;
 use crate::plan::Neighbours;
 use crate::simd::{Isa, Lanes, MAX_LANES, Portable, Real, as_reals};
 use crate::site::ace::Ace;
@@ -18,7 +19,7 @@ use crate::site::{Part, RadialMode, Scratch, room};
 use crate::stage::block::{Block, NONE, Sites};
 use crate::structure::Structure;
 use forces::{scatter_slots, subtract_incoming};
-use memory::{Disjoint, Pool, prefetch};
+use memory::{Pool, prefetch, prefetch_disjoint};
 use schedule::{Entry, Schedule};
 use std::ops::Range;
 
@@ -129,7 +130,7 @@ struct Call<V: Lanes> {
     schedule: Schedule,
     /// Edge gradients, (n_readouts, n_edges).
     gradients: Vec<[V::Real; 3]>,
-    /// Virial of each block, (n_blocks, n_readouts).
+    /// Virial of each task, (n_tasks, n_readouts).
     virials: Vec<[f64; 9]>,
 }
 
@@ -250,33 +251,32 @@ impl<V: Lanes> Engine for Cpu<V> {
         let with_gradients = out.gradients.is_some();
         if with_gradients {
             room(gradients, n_readouts * n_edges, [V::Real::default(); 3]);
-            room(virials, n_readouts * schedule.entries.len(), [0.0; 9]);
+            room(virials, n_readouts * schedule.n_tasks(), [0.0; 9]);
         }
         let energies = Disjoint::new(out.site_energies);
         let forces = Disjoint::new(out.gradients.as_mut().map_or(&mut [], |g| &mut *g.forces));
         let edge_gradients = Disjoint::new(gradients);
-        let block_virials = Disjoint::new(virials);
+        let task_virials = Disjoint::new(virials);
         schedule.for_tasks(
             || self.workers.take(),
-            |worker, task| {
+            |worker, t, blocks| {
                 let Worker { block, scratch, energy, gradient, .. } = &mut **worker;
-                for b in task {
+                let virial = match with_gradients {
+                    // SAFETY: a task runs once.
+                    true => unsafe { task_virials.slice(t * n_readouts, n_readouts) },
+                    false => &mut [],
+                };
+                virial.fill([0.0; 9]);
+                for b in blocks {
                     let entry = schedule.entries[b];
                     let next = schedule.entries.get(b + 1).map_or(&[][..], |&next| schedule.centres(next));
-                    // SAFETY: a block belongs to one task.
-                    let virial = match with_gradients {
-                        true => unsafe { block_virials.slice_mut(b * n_readouts, n_readouts) },
-                        false => &mut [],
-                    };
-                    virial.fill([0.0; 9]);
                     for &i in schedule.centres(entry) {
                         for readout in 0..n_readouts {
                             // SAFETY: a centre, and so its energy, edges and force, belongs to one block.
                             unsafe {
-                                energies.slice_mut(readout * n_centres + i as usize, 1)[0] =
-                                    self.e0[entry.species as usize];
+                                *energies.entry(readout * n_centres + i as usize) = self.e0[entry.species as usize];
                                 if with_gradients {
-                                    forces.slice_mut(readout * n_atoms + i as usize, 1)[0] = [0.0; 3];
+                                    *forces.entry(readout * n_atoms + i as usize) = [0.0; 3];
                                 }
                             }
                         }
@@ -289,7 +289,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                             let edges = graph.edges(i as usize);
                             for k in 0..n_readouts {
                                 // SAFETY: as above.
-                                unsafe { edge_gradients.slice_mut(k * n_edges + edges.start, edges.len()) }
+                                unsafe { edge_gradients.slice(k * n_edges + edges.start, edges.len()) }
                                     .fill([V::Real::default(); 3]);
                             }
                         }
@@ -310,7 +310,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                         if with_gradients && let Some(&i) = schedule.centres(entry).get(lane) {
                             let edges = graph.edges(i as usize);
                             for k in 0..n_readouts {
-                                edge_gradients.prefetch(k * n_edges + edges.start..k * n_edges + edges.end);
+                                prefetch_disjoint(&edge_gradients, k * n_edges + edges.start..k * n_edges + edges.end);
                             }
                         }
                     };
@@ -350,7 +350,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                                 );
                                 for (&i, sum) in block.centres.iter().zip(sums) {
                                     // SAFETY: as above.
-                                    let force = unsafe { &mut forces.slice_mut(k * n_atoms + i as usize, 1)[0] };
+                                    let force = unsafe { forces.entry(k * n_atoms + i as usize) };
                                     (0..3).for_each(|a| force[a] += sum[a]);
                                 }
                             }
@@ -363,7 +363,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                         for (k, e) in energy.iter().enumerate() {
                             for (&i, e) in block.centres.iter().zip(e.to_array()) {
                                 // SAFETY: as above.
-                                unsafe { energies.slice_mut(k * n_centres + i as usize, 1)[0] += e.to_f64() };
+                                unsafe { *energies.entry(k * n_centres + i as usize) += e.to_f64() };
                             }
                         }
                     });
@@ -375,7 +375,7 @@ impl<V: Lanes> Engine for Cpu<V> {
             let gradients = &call.gradients[k * n_edges..][..n_edges];
             subtract_incoming(graph, gradients, &mut out.forces[k * n_atoms..][..n_atoms]);
             out.virial[k] = [[0.0; 3]; 3];
-            for virial in call.virials.iter().skip(k).step_by(n_readouts).take(call.schedule.entries.len()) {
+            for virial in call.virials.iter().skip(k).step_by(n_readouts).take(call.schedule.n_tasks()) {
                 for (v, x) in out.virial[k].as_flattened_mut().iter_mut().zip(virial) {
                     *v -= x;
                 }
@@ -423,16 +423,15 @@ impl<V: Lanes> Cpu<V> {
         let jacobian = Disjoint::new(jacobian.unwrap_or(&mut []));
         schedule.for_tasks(
             || self.workers.take(),
-            |worker, task| {
+            |worker, _, blocks| {
                 let Worker { block, scratch, basis: values, slot, .. } = &mut **worker;
-                for b in task {
+                for b in blocks {
                     let entry = schedule.entries[b];
                     if with_jacobian {
                         for &i in schedule.centres(entry) {
                             let edges = graph.edges(i as usize);
                             // SAFETY: a centre and its edges belong to one block.
-                            unsafe { jacobian.slice_mut(edges.start * n_basis * 3, edges.len() * n_basis * 3) }
-                                .fill(0.0);
+                            unsafe { jacobian.slice(edges.start * n_basis * 3, edges.len() * n_basis * 3) }.fill(0.0);
                         }
                     }
                     self.for_groups(sites, schedule, entry, block, nothing, |block, group| {
@@ -443,7 +442,7 @@ impl<V: Lanes> Cpu<V> {
                             part.basis(block, scratch, with_jacobian, values);
                             for (lane, &i) in block.centres.iter().enumerate() {
                                 // SAFETY: as above.
-                                let row = unsafe { basis.slice_mut(i as usize * n_basis + offset, n) };
+                                let row = unsafe { basis.slice(i as usize * n_basis + offset, n) };
                                 for (b, x) in row.iter_mut().zip(as_reals(values)[lane..].iter().step_by(V::N)) {
                                     *b = x.to_f64();
                                 }
@@ -458,7 +457,7 @@ impl<V: Lanes> Cpu<V> {
                                 let numbers = as_reals(slot.as_flattened());
                                 for (lane, &e) in block.edges(s).iter().enumerate().filter(|(_, e)| **e != NONE) {
                                     // SAFETY: as above.
-                                    let row = unsafe { jacobian.slice_mut((e as usize * n_basis + offset) * 3, n * 3) };
+                                    let row = unsafe { jacobian.slice((e as usize * n_basis + offset) * 3, n * 3) };
                                     for (j, x) in row.iter_mut().zip(numbers[lane..].iter().step_by(V::N)) {
                                         *j = x.to_f64();
                                     }

@@ -4,9 +4,9 @@
 //! so that few lanes are padded. The result depends on the graph alone, not on the number of threads;
 //! and what a centre computes does not depend on the block it is in.
 
-use super::memory::Disjoint;
 use crate::graph::Graph;
-use crate::parallel;
+use crate::parallel::{self, Disjoint};
+use crate::site::room;
 use std::ops::Range;
 
 /// Consecutive atoms among which blocks are formed.
@@ -31,21 +31,21 @@ impl Schedule {
     /// Blocks of up to `lanes` centres for all centres of the graph.
     pub fn fill(&mut self, graph: &Graph, species_of: &[u32], lanes: usize) {
         let n = graph.n_centres();
-        self.order.clear();
-        self.order.extend(0..n as u32);
+        room(&mut self.order, n, 0);
         let n_windows = n.div_ceil(WINDOW);
         // Never shorter, so that every window keeps its memory.
         self.windows.resize_with(n_windows.max(self.windows.len()), Vec::new);
         let order = Disjoint::new(&mut self.order);
         parallel::for_each_mut(&mut self.windows[..n_windows], |w, entries| {
+            let atoms = w * WINDOW..n.min((w + 1) * WINDOW);
             // SAFETY: windows do not overlap.
-            let order = unsafe { order.slice_mut(w * WINDOW, WINDOW.min(n - w * WINDOW)) };
+            let order = unsafe { order.slice(atoms.start, atoms.len()) };
             // Species (at most 255), number of edges, atom as one number, which sorts faster than what it stands for.
             let mut keys = [0u64; WINDOW];
             let keys = &mut keys[..order.len()];
-            for (key, &i) in keys.iter_mut().zip(&*order) {
-                let n = graph.edges(i as usize).len().min(0xff_ffff) as u64;
-                *key = u64::from(species_of[i as usize]) << 56 | n << 32 | u64::from(i);
+            for (key, i) in keys.iter_mut().zip(atoms) {
+                let n = graph.edges(i).len().min(0xff_ffff) as u64;
+                *key = u64::from(species_of[i]) << 56 | n << 32 | i as u64;
             }
             keys.sort_unstable();
             order.iter_mut().zip(keys).for_each(|(i, key)| *i = *key as u32);
@@ -69,11 +69,19 @@ impl Schedule {
         &self.order[entry.start as usize..][..entry.len as usize]
     }
 
-    /// Runs `f` on fixed groups of consecutive blocks, the grain of parallel work, as [`parallel::for_each_init`].
-    pub fn for_tasks<S>(&self, init: impl Fn() -> S + Sync, f: impl Fn(&mut S, Range<usize>) + Sync) {
-        let n = self.entries.len();
-        // Small systems are spread thinly, large ones in pieces that make stealing cheap.
-        let grain = (n / 1024).clamp(1, 8);
-        parallel::for_each_init(n.div_ceil(grain), init, |state, t| f(state, t * grain..((t + 1) * grain).min(n)));
+    /// How many blocks a task has, the grain of parallel work. Small systems are spread thinly, large ones in pieces that keep
+    /// the cost of sharing low.
+    fn grain(&self) -> usize {
+        (self.entries.len() / 1024).clamp(1, 8)
+    }
+
+    pub fn n_tasks(&self) -> usize {
+        self.entries.len().div_ceil(self.grain())
+    }
+
+    /// Runs `f` on every task with its blocks, as [`parallel::for_each_init`]. The graph alone fixes which blocks share a task.
+    pub fn for_tasks<S>(&self, init: impl Fn() -> S + Sync, f: impl Fn(&mut S, usize, Range<usize>) + Sync) {
+        let (n, grain) = (self.entries.len(), self.grain());
+        parallel::for_each_init(self.n_tasks(), init, |state, t| f(state, t, t * grain..n.min((t + 1) * grain)));
     }
 }

@@ -1,8 +1,8 @@
 //! The grid that atoms are sorted into.
 
 use super::lattice::{Lattice, combine};
-use super::{Shared, for_chunks, resize};
-use crate::parallel;
+use super::{for_chunks, resize};
+use crate::parallel::{self, Disjoint};
 use crate::structure::Structure;
 use crate::{Error, Result};
 
@@ -141,10 +141,10 @@ impl Cells {
         let mut keys = std::mem::take(&mut self.atom_keys);
         resize(&mut keys, n_atoms, 0);
         resize(&mut self.atom, n_atoms, 0);
-        let (positions, shared) = (&structure.positions, Shared::new(&mut keys));
+        let (positions, shared) = (&structure.positions, Disjoint::new(&mut keys));
         for_chunks(n_atoms, |atoms| {
             // SAFETY: chunks do not overlap.
-            let keys = unsafe { shared.slice(atoms.clone()) };
+            let keys = unsafe { shared.slice(atoms.start, atoms.len()) };
             keys.iter_mut().zip(&positions[atoms]).for_each(|(key, &x)| *key = self.key(x));
         });
         self.keys.clear();
@@ -217,12 +217,11 @@ impl Cells {
         // Shifts are differences of two such moves plus an image.
         let limit = (i64::from(i16::MAX) - self.farthest_image()).div_euclid(2);
         let [x, y, z] = &mut self.x;
-        let (x, y, z, wrap) = (Shared::new(x), Shared::new(y), Shared::new(z), Shared::new(&mut self.wrap));
+        let (x, y, z, wrap) = (Disjoint::new(x), Disjoint::new(y), Disjoint::new(z), Disjoint::new(&mut self.wrap));
         for_chunks(n_atoms, |slots| {
+            let (at, n) = (slots.start, slots.len());
             // SAFETY: chunks do not overlap.
-            let (x, y, z, wrap) = unsafe {
-                (x.slice(slots.clone()), y.slice(slots.clone()), z.slice(slots.clone()), wrap.slice(slots.clone()))
-            };
+            let (x, y, z, wrap) = unsafe { (x.slice(at, n), y.slice(at, n), z.slice(at, n), wrap.slice(at, n)) };
             for (k, &i) in self.atom[slots].iter().enumerate() {
                 let w = wraps(i as usize);
                 let (p, t) = (structure.positions[i as usize], combine(w, &lattice.vectors));

@@ -15,7 +15,7 @@ mod tile;
 
 pub use list::NeighbourList;
 
-use crate::parallel;
+use crate::parallel::{self, Disjoint};
 use crate::simd::Isa;
 use crate::structure::Structure;
 use crate::{Error, Result};
@@ -100,14 +100,14 @@ impl Graph {
         }
         let (x, cell) = (&structure.positions, &structure.cell);
         let (first, neighbour, shift) = (&self.first, &self.neighbour, &self.shift);
-        let rows = Shared::new(&mut self.r);
+        let rows = Disjoint::new(&mut self.r);
         for_chunks(n_centres, |centres| {
             // Edges with the same shift follow one another.
             let (mut s, mut t) = ([0; 3], [0.0; 3]);
             for i in centres {
                 let row = first[i] as usize..first[i + 1] as usize;
                 // SAFETY: rows of different centres do not overlap.
-                let r = unsafe { rows.slice(row.clone()) };
+                let r = unsafe { rows.slice(row.start, row.len()) };
                 let shifts = shift.get(row.clone()).unwrap_or(&[]);
                 let a = x[i];
                 for (e, (r, &j)) in r.iter_mut().zip(&neighbour[row]).enumerate() {
@@ -127,37 +127,17 @@ impl Graph {
 
 /// Runs `f` over `0..n` in chunks that threads share; small ranges stay on this one.
 fn for_chunks(n: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
-    const CHUNK: usize = 512;
     if n <= CHUNK || parallel::n_threads() == 1 {
         return f(0..n);
     }
-    parallel::for_each_init(n.div_ceil(CHUNK), || (), |(), c| f(c * CHUNK..n.min((c + 1) * CHUNK)));
+    parallel::for_each_init(n.div_ceil(CHUNK), || (), |(), c| f(chunk(c, n)));
 }
 
-/// A slice that several threads write to, each to its own entries.
-struct Shared<'a, T> {
-    start: *mut T,
-    len: usize,
-    slice: std::marker::PhantomData<&'a mut [T]>,
-}
+const CHUNK: usize = 512;
 
-// SAFETY: access goes through `slice` alone, whose callers promise disjoint ranges.
-unsafe impl<T: Send> Sync for Shared<'_, T> {}
-
-impl<'a, T> Shared<'a, T> {
-    fn new(slice: &'a mut [T]) -> Self {
-        Shared { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
-    }
-
-    /// # Safety
-    /// No two live slices may overlap.
-    #[allow(clippy::mut_from_ref)]
-    #[inline(always)]
-    unsafe fn slice(&self, range: std::ops::Range<usize>) -> &mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: within the slice, and disjoint by the promise of the caller.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
-    }
+/// Chunk `c` of `0..n`.
+fn chunk(c: usize, n: usize) -> std::ops::Range<usize> {
+    c * CHUNK..n.min((c + 1) * CHUNK)
 }
 
 /// Sets the length, keeping memory where it suffices. The contents are left over or `zero`.

@@ -3,8 +3,8 @@
 use super::cells::Cells;
 use super::select::Select;
 use super::tile::{TILE, Tile};
-use super::{COINCIDENT, Graph, Shared, resize};
-use crate::parallel;
+use super::{COINCIDENT, Graph, resize};
+use crate::parallel::{self, Disjoint};
 use crate::simd::{Isa, Portable};
 use crate::structure::Structure;
 use crate::{Error, Result};
@@ -145,7 +145,7 @@ fn count<V: Select>(cells: &Cells, scratch: &mut [Scratch], degree: &mut [u32], 
     let (low, high) = range(rcut);
     let total = AtomicU64::new(0);
     let clash = AtomicU32::new(u32::MAX);
-    let degree = Shared::new(degree);
+    let degree = Disjoint::new(degree);
     over_cells::<V>(
         cells,
         scratch,
@@ -179,15 +179,17 @@ fn count<V: Select>(cells: &Cells, scratch: &mut [Scratch], degree: &mut [u32], 
                 },
             );
             // SAFETY: each cell is handled once.
-            let degree = unsafe { degree.slice(slots.clone()) };
+            let degree = unsafe { degree.slice(slots.start, slots.len()) };
+            let mut all = 0;
             for (k, slot) in slots.enumerate() {
                 let edges = within[k].saturating_sub(coincident[k]);
                 degree[k] = edges as u32;
-                total.fetch_add(edges, Relaxed);
+                all += edges;
                 if coincident[k] > 1 {
                     clash.fetch_min(cells.atom[slot], Relaxed);
                 }
             }
+            total.fetch_add(all, Relaxed);
         },
     );
     if clash.load(Relaxed) != u32::MAX {
@@ -215,7 +217,7 @@ fn name_clash<V: Select>(cells: &Cells, tile: &mut Tile, i: u32, rcut: f64) -> E
 fn fill<V: Select>(graph: &mut Graph, cells: &Cells, scratch: &mut [Scratch], rcut: f64) {
     let (low, high) = range(rcut);
     let first = &graph.first;
-    let rows = (Shared::new(&mut graph.neighbour), Shared::new(&mut graph.r), Shared::new(&mut graph.shift));
+    let rows = (Disjoint::new(&mut graph.neighbour), Disjoint::new(&mut graph.r), Disjoint::new(&mut graph.shift));
     over_cells::<V>(
         cells,
         scratch,
@@ -235,11 +237,11 @@ fn fill<V: Select>(graph: &mut Graph, cells: &Cells, scratch: &mut [Scratch], rc
                         let (x, w) = (centre(cells, slot), cells.wrap[slot]);
                         let n = tile.measure(x);
                         let found = V::select(&tile.squares[..n], low, high, &mut tile.list[..]);
-                        let row = next[k] as usize..next[k] as usize + found;
+                        let at = next[k] as usize;
                         next[k] += found as u64;
                         // SAFETY: rows of different centres do not overlap, and this thread alone has this one.
                         let (neighbour, r, shift) =
-                            unsafe { (rows.0.slice(row.clone()), rows.1.slice(row.clone()), rows.2.slice(row)) };
+                            unsafe { (rows.0.slice(at, found), rows.1.slice(at, found), rows.2.slice(at, found)) };
                         let written = neighbour.iter_mut().zip(r).zip(shift);
                         for (&k, ((neighbour, r), shift)) in tile.list.iter().zip(written) {
                             let k = k as usize % TILE;
