@@ -84,9 +84,11 @@ fn run(seconds: f64) -> Vec<Row> {
     }
     let powers = (0..).map(|k| 1 << k).take_while(|&n| n < cores);
     for threads in powers.chain([cores]) {
-        add("threads", "si_bench", crystal("si_bench", 100_000), threads, &[Forces], 2.0 * seconds);
+        add("threads", "si_bench", crystal("si_bench", 100_000), threads, &[Forces, List, Whole], 2.0 * seconds);
     }
-    add("copies", "si_bench", crystal("si_bench", 100_000), cores, &[Forces], seconds);
+    for threads in [1, cores] {
+        add("copies", "si_bench", crystal("si_bench", 512), threads, &[Forces], seconds);
+    }
     rows
 }
 

@@ -14,7 +14,7 @@ use acerust::structure::Structure;
 use cpu_time::ThreadTime;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeSet;
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ pub fn measure(series: &str, name: &str, s: &Structure, threads: usize, quantiti
     let task = |q| task(q, &plans, &graph, s);
     let tasks = || quantities.iter().map(|&q| task(q)).collect();
     let times = match series {
-        "copies" => vec![copies(threads, || task(quantities[0]))],
+        "copies" => vec![copies(threads, || task(quantities[0]), seconds)],
         "threads" => pool(threads).install(|| shortest(tasks(), Clock::Wall, seconds)),
         _ => pool(threads).install(|| shortest(tasks(), Clock::Processor, seconds)),
     };
@@ -130,10 +130,11 @@ impl Clock {
     }
 }
 
+const TURN: Duration = Duration::from_millis(15);
+
 /// The shortest time of each task. They take turns, so that a disturbance meets all; a turn is long enough for the
 /// task to find its caches again.
 fn shortest(mut tasks: Vec<Task>, clock: Clock, seconds: f64) -> Vec<f64> {
-    const TURN: Duration = Duration::from_millis(15);
     let mut best = vec![f64::INFINITY; tasks.len()];
     tasks.iter_mut().for_each(|task| task());
     let (start, mut turns) = (Instant::now(), 0);
@@ -149,27 +150,27 @@ fn shortest(mut tasks: Vec<Task>, clock: Clock, seconds: f64) -> Vec<f64> {
     best
 }
 
-/// Seconds an evaluation where `n` threads do one each at the same time and share nothing: what the cores of the machine do
-/// beside each other. The shortest of some rounds.
-fn copies<'a>(n: usize, task: impl Fn() -> Task<'a> + Sync) -> f64 {
-    const ROUNDS: usize = 10;
+/// Seconds an evaluation where `n` threads do one after another at the same time and share nothing: what the cores of the
+/// machine do beside each other. That of the best turn.
+fn copies<'a>(n: usize, task: impl Fn() -> Task<'a> + Sync, seconds: f64) -> f64 {
+    let turns = (seconds / TURN.as_secs_f64()).ceil() as usize;
+    let rates: Vec<_> = (0..turns.max(3)).map(|_| Mutex::new(0.0)).collect();
     let meet = Barrier::new(n);
     let copy = || {
         let mut task = task();
-        let round = |_| {
+        let mut turn = |rate: &Mutex<f64>| {
             meet.wait();
-            let start = Instant::now();
-            task();
-            meet.wait();
-            start.elapsed().as_secs_f64()
+            let (start, mut evaluations) = (Instant::now(), 0);
+            while start.elapsed() < TURN {
+                task();
+                evaluations += 1;
+            }
+            *rate.lock().expect("a rate") += f64::from(evaluations) / start.elapsed().as_secs_f64();
         };
-        pool(1).install(|| (0..ROUNDS).map(round).fold(f64::INFINITY, f64::min))
+        pool(1).install(|| rates.iter().for_each(&mut turn));
     };
-    let round = thread::scope(|scope| {
-        let copies: Vec<_> = (0..n).map(|_| scope.spawn(copy)).collect();
-        copies.into_iter().map(|copy| copy.join().expect("a copy")).fold(0.0, f64::max)
-    });
-    round / n as f64
+    thread::scope(|scope| (0..n).for_each(|_| drop(scope.spawn(copy))));
+    1.0 / rates.into_iter().map(|rate| rate.into_inner().expect("a rate")).fold(0.0, f64::max)
 }
 
 /// µs an atom of the naive reference, on one conventional cell; its energy has to be the same.

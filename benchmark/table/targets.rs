@@ -44,12 +44,20 @@ pub fn print(rows: &[Row]) -> usize {
         };
         println!("{:<64} {:>8.3} {:>10} {stretch:>10}  {verdict}", t.what, t.value, format!("{sign} {}", t.target));
     }
-    let of = |series: &str| rows.iter().filter(|r| r.series == series).collect::<Vec<_>>();
-    for copies in of("copies") {
-        let ratio = of("threads")[0].forces / copies.forces;
-        println!("{} copies at once that share nothing : one thread, 100 000 atoms {ratio:.3}", copies.threads);
-    }
+    // What the cores do beside each other bounds what threads can reach.
+    let (one, all) = ends(rows, "copies");
+    println!("{} evaluations at once that share nothing : one, 512 atoms {:.3}", all.threads, one.forces / all.forces);
+    let (one, all) = ends(rows, "threads");
+    let list = |row: &Row| row.list.unwrap_or(f64::NAN);
+    println!("list, {} threads : 1 thread, 100 000 atoms {:.3}", all.threads, list(one) / list(all));
     targets.iter().filter(|t| t.reaches(t.target)).count()
+}
+
+/// The rows of a series with one thread and with all.
+fn ends<'a>(rows: &'a [Row], series: &str) -> (&'a Row, &'a Row) {
+    let mut series = rows.iter().filter(|r| r.series == series);
+    let one = series.next().expect("a measured row");
+    (one, series.next_back().unwrap_or(one))
 }
 
 fn targets(rows: &[Row]) -> Vec<Target> {
@@ -60,8 +68,7 @@ fn targets(rows: &[Row]) -> Vec<Target> {
     let si = model("si_bench");
     // Both rates from operations counted alike.
     let rate = |name| model(name).kflop / model(name).forces;
-    let threads: Vec<&Row> = rows.iter().filter(|r| r.series == "threads").collect();
-    let (one, all) = (threads[0], threads[threads.len() - 1]);
+    let (one, all) = ends(rows, "threads");
     let (small, large) = (find("atoms", "si_bench", 64), find("atoms", "si_bench", 4096));
     let n = all.threads as f64;
     let share = |name| model(name).share();
