@@ -36,6 +36,9 @@ function workload()
     return nothing
 end
 
+# A library that Pkg.build makes later changes this folder, as setting its path changes a preference: the package is then compiled anew.
+include_dependency("../deps")
+
 @setup_workload try
     library()
     @compile_workload workload()
