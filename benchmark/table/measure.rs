@@ -13,6 +13,7 @@ use acerust::simd::Isa;
 use acerust::structure::Structure;
 use cpu_time::ThreadTime;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::arch::asm;
 use std::collections::BTreeSet;
 use std::sync::{Barrier, Mutex};
 use std::thread;
@@ -171,6 +172,24 @@ fn copies<'a>(n: usize, task: impl Fn() -> Task<'a> + Sync, seconds: f64) -> f64
     };
     thread::scope(|scope| (0..n).for_each(|_| drop(scope.spawn(copy))));
     1.0 / rates.into_iter().map(|rate| rate.into_inner().expect("a rate")).fold(0.0, f64::max)
+}
+
+/// How many times as many additions of integers in registers `n` threads do as one. Nothing but the cores bounds them.
+pub fn additions(n: usize, seconds: f64) -> f64 {
+    let task = || -> Task {
+        Box::new(|| {
+            // As many chains as a core adds at once. The comment is an instruction to the compiler, which has to do each sum before it.
+            let mut sums = [0_u64; 6];
+            for _ in 0..10_000 {
+                for sum in &mut sums {
+                    *sum += 1;
+                    // SAFETY: a comment.
+                    unsafe { asm!("/* {0} */", inout(reg) * sum, options(nomem, nostack, preserves_flags)) }
+                }
+            }
+        })
+    };
+    copies(1, task, seconds) / copies(n, task, seconds)
 }
 
 /// µs an atom of the naive reference, on one conventional cell; its energy has to be the same.

@@ -45,9 +45,18 @@ pub fn print(rows: &[Row]) -> usize {
         println!("{:<64} {:>8.3} {:>10} {stretch:>10}  {verdict}", t.what, t.value, format!("{sign} {}", t.target));
     }
     // What the cores do beside each other bounds what threads can reach.
-    let (one, all) = ends(rows, "copies");
-    println!("{} evaluations at once that share nothing : one, 512 atoms {:.3}", all.threads, one.forces / all.forces);
+    let (one, copies) = ends(rows, "copies");
+    println!(
+        "{} evaluations at once that share nothing : one, 512 atoms {:.3}",
+        copies.threads,
+        one.forces / copies.forces
+    );
     let (one, all) = ends(rows, "threads");
+    println!(
+        "{} threads, 100 000 atoms : as many evaluations that share nothing {:.3}",
+        all.threads,
+        copies.forces / all.forces
+    );
     let list = |row: &Row| row.list.unwrap_or(f64::NAN);
     println!("list, {} threads : 1 thread, 100 000 atoms {:.3}", all.threads, list(one) / list(all));
     targets.iter().filter(|t| t.reaches(t.target)).count()
