@@ -1,5 +1,6 @@
 //! Times of one model on one structure.
 
+use crate::machine;
 use crate::row::Row;
 use crate::structures::crystal;
 use crate::{model_file, naive};
@@ -151,26 +152,31 @@ fn shortest(mut tasks: Vec<Task>, clock: Clock, seconds: f64) -> Vec<f64> {
     best
 }
 
-/// Seconds an evaluation where `n` threads do one after another at the same time and share nothing: what the cores of the
-/// machine do beside each other. That of the best turn.
-fn copies<'a>(n: usize, task: impl Fn() -> Task<'a> + Sync, seconds: f64) -> f64 {
+/// Seconds a task where `working` of the machine's processors do one after another at the same time and share nothing: what
+/// they do beside each other. Others take their place turn by turn, since another machine's work may hold one up; the best turn.
+fn copies<'a>(working: usize, task: impl Fn() -> Task<'a> + Sync, seconds: f64) -> f64 {
+    let n = machine::cores();
     let turns = (seconds / TURN.as_secs_f64()).ceil() as usize;
-    let rates: Vec<_> = (0..turns.max(3)).map(|_| Mutex::new(0.0)).collect();
+    let rates: Vec<_> = (0..turns.max(n)).map(|_| Mutex::new(0.0)).collect();
     let meet = Barrier::new(n);
-    let copy = || {
+    let copy = |k: usize| {
         let mut task = task();
-        let mut turn = |rate: &Mutex<f64>| {
+        task();
+        let mut turn = |(t, rate): (usize, &Mutex<f64>)| {
             meet.wait();
-            let (start, mut evaluations) = (Instant::now(), 0);
+            if (t + k) % n >= working {
+                return;
+            }
+            let (start, mut tasks) = (Instant::now(), 0);
             while start.elapsed() < TURN {
                 task();
-                evaluations += 1;
+                tasks += 1;
             }
-            *rate.lock().expect("a rate") += f64::from(evaluations) / start.elapsed().as_secs_f64();
+            *rate.lock().expect("a rate") += f64::from(tasks) / start.elapsed().as_secs_f64();
         };
-        pool(1).install(|| rates.iter().for_each(&mut turn));
+        pool(1).install(|| rates.iter().enumerate().for_each(&mut turn));
     };
-    thread::scope(|scope| (0..n).for_each(|_| drop(scope.spawn(copy))));
+    thread::scope(|scope| (0..n).for_each(|k| drop(scope.spawn(move || copy(k)))));
     1.0 / rates.into_iter().map(|rate| rate.into_inner().expect("a rate")).fold(0.0, f64::max)
 }
 
