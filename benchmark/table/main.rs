@@ -64,34 +64,33 @@ fn run(seconds: f64) -> Vec<Row> {
     let peaks = || [Precision::F64, Precision::F32].map(|p| one.install(|| fma_peak(p, Isa::detect())));
     let mut before = peaks();
     let mut rows: Vec<Row> = Vec::new();
-    let mut add = |series: &str, model: &str, s, threads, quantities: &[Quantity], seconds| {
-        eprintln!("{series}: {model}, {threads} thread(s)");
-        let mut row = measure::measure(series, model, &s, threads, quantities, seconds);
+    let mut add = |series: &str, model: &str, s, threads: &[usize], quantities: &[Quantity], seconds| {
+        eprintln!("{series}: {model}, threads: {threads:?}");
+        let new = measure::measure(series, model, &s, threads, quantities, seconds);
         let after = peaks();
-        [row.peak, row.peak_f32] = std::array::from_fn(|k| measure::short(before[k].max(after[k])));
+        for mut row in new {
+            [row.peak, row.peak_f32] = std::array::from_fn(|k| measure::short(before[k].max(after[k])));
+            rows.push(row);
+        }
         before = after;
-        rows.push(row);
     };
     for model in MODELS {
         let atoms = if matches!(model, "hea_bench" | "cu_4_14") { 500 } else { 512 };
-        add("models", model, crystal(model, atoms), 1, ALL, seconds);
+        add("models", model, crystal(model, atoms), &[1], ALL, seconds);
     }
     for atoms in [8, 64, 512, 4096, 32_768] {
-        add("atoms", "si_bench", crystal("si_bench", atoms), 1, &[Forces, Rows, List, Whole], seconds / 2.0);
+        add("atoms", "si_bench", crystal("si_bench", atoms), &[1], &[Forces, Rows, List, Whole], seconds / 2.0);
     }
     for species in 1..=5 {
-        add("species", "hea_bench", structures::alloy(species, 500), 1, &[Forces], seconds / 4.0);
+        add("species", "hea_bench", structures::alloy(species, 500), &[1], &[Forces], seconds / 4.0);
     }
     for neighbours in [16, 28, 34, 70, 140] {
-        add("neighbours", "si_bench", silicon(512, neighbours as f64), 1, &[Forces], seconds / 4.0);
+        add("neighbours", "si_bench", silicon(512, neighbours as f64), &[1], &[Forces], seconds / 4.0);
     }
     let powers = (0..).map(|k| 1 << k).take_while(|&n| n < cores);
-    for threads in powers.chain([cores]) {
-        add("threads", "si_bench", crystal("si_bench", 100_000), threads, &[Forces, List, Whole], 2.0 * seconds);
-    }
-    for threads in [1, cores] {
-        add("copies", "si_bench", crystal("si_bench", 512), threads, &[Forces], seconds);
-    }
+    let threads: Vec<usize> = powers.chain([cores]).collect();
+    add("threads", "si_bench", crystal("si_bench", 100_000), &threads, &[Forces, List], 4.0 * seconds);
+    add("copies", "si_bench", crystal("si_bench", 512), &[1, cores], &[Forces], seconds);
     rows
 }
 

@@ -39,43 +39,58 @@ pub fn pool(threads: usize) -> ThreadPool {
 
 type Task<'a> = Box<dyn FnMut() + Send + 'a>;
 
-pub fn measure(series: &str, name: &str, s: &Structure, threads: usize, quantities: &[Quantity], seconds: f64) -> Row {
+/// A row for each number of threads, which take `seconds` each.
+pub fn measure(
+    series: &str,
+    name: &str,
+    s: &Structure,
+    threads: &[usize],
+    quantities: &[Quantity],
+    seconds: f64,
+) -> Vec<Row> {
     let model = Model::load(model_file(name)).expect("a benchmark model");
     let plans = [Precision::F64, Precision::F32].map(|p| Plan::new(&model, Device::Cpu, p).expect("a plan"));
     let graph = plans[0].graph(s).expect("a graph");
     let task = |q| task(q, &plans, &graph, s);
-    let tasks = || quantities.iter().map(|&q| task(q)).collect();
-    let times = match series {
-        "copies" => vec![copies(threads, || task(quantities[0]), seconds)],
-        "threads" => pool(threads).install(|| shortest(tasks(), Clock::Wall, seconds)),
-        _ => pool(threads).install(|| shortest(tasks(), Clock::Processor, seconds)),
+    let times: Vec<f64> = match series {
+        "copies" => threads.iter().map(|&n| copies(n, || task(quantities[0]), seconds)).collect(),
+        _ => {
+            let pools: Vec<ThreadPool> = threads.iter().map(|&n| pool(n)).collect();
+            let tasks = pools.iter().flat_map(|pool| quantities.iter().map(move |&q| (pool, task(q))));
+            let clock = if series == "threads" { Clock::Wall } else { Clock::Processor };
+            shortest(tasks.collect(), clock, seconds * threads.len() as f64)
+        }
     };
     let n = s.n_atoms() as f64;
-    let time = |q| quantities.iter().position(|&x| x == q).map(|k| short(times[k] * 1e6 / n));
+    let naive = quantities.contains(&Quantity::Energy).then(|| reference(&model, &plans[0]));
     let ace = model.spec().parts.iter().find_map(|p| if let PartSpec::Ace(ace) = p { Some(ace) } else { None });
     let ace = ace.expect("a many-body part");
-    Row {
-        series: series.into(),
-        model: name.into(),
-        order: ace.order(),
-        degree: degree(ace),
-        species: s.numbers.iter().collect::<BTreeSet<_>>().len(),
-        atoms: s.n_atoms(),
-        neighbours: short(graph.n_edges() as f64 / n),
-        threads,
-        isa: format!("{:?}", Isa::detect()),
-        energy: time(Quantity::Energy),
-        forces: time(Quantity::Forces).expect("forces are always measured"),
-        forces_f32: time(Quantity::Single),
-        rows: time(Quantity::Rows),
-        list: time(Quantity::List),
-        whole: time(Quantity::Whole),
-        naive: quantities.contains(&Quantity::Energy).then(|| reference(&model, &plans[0])),
-        kflop: short(nominal_flops(&model, &graph) / n * 1e-3),
-        kflop_peers: PEERS.iter().find(|p| p.0 == name && series != "neighbours").map(|p| p.1),
-        peak: 0.0,
-        peak_f32: 0.0,
-    }
+    let row = |(&threads, times): (&usize, &[f64])| {
+        let time = |q| quantities.iter().position(|&x| x == q).map(|k| short(times[k] * 1e6 / n));
+        Row {
+            series: series.into(),
+            model: name.into(),
+            order: ace.order(),
+            degree: degree(ace),
+            species: s.numbers.iter().collect::<BTreeSet<_>>().len(),
+            atoms: s.n_atoms(),
+            neighbours: short(graph.n_edges() as f64 / n),
+            threads,
+            isa: format!("{:?}", Isa::detect()),
+            energy: time(Quantity::Energy),
+            forces: time(Quantity::Forces).expect("forces are always measured"),
+            forces_f32: time(Quantity::Single),
+            rows: time(Quantity::Rows),
+            list: time(Quantity::List),
+            whole: time(Quantity::Whole),
+            naive,
+            kflop: short(nominal_flops(&model, &graph) / n * 1e-3),
+            kflop_peers: PEERS.iter().find(|p| p.0 == name && series != "neighbours").map(|p| p.1),
+            peak: 0.0,
+            peak_f32: 0.0,
+        }
+    };
+    threads.iter().zip(times.chunks(quantities.len())).map(row).collect()
 }
 
 /// One evaluation of a quantity, with its results.
@@ -120,6 +135,14 @@ enum Clock {
 }
 
 impl Clock {
+    /// How long a turn of one task is: a few calls, after which it has its caches.
+    fn turn(self) -> Duration {
+        match self {
+            Clock::Processor => TURN,
+            Clock::Wall => 4 * TURN,
+        }
+    }
+
     /// Seconds that `task` takes.
     fn time(self, task: &mut Task) -> f64 {
         let (processor, wall) = (ThreadTime::now(), Instant::now());
@@ -136,16 +159,18 @@ const TURN: Duration = Duration::from_millis(15);
 
 /// The shortest time of each task. They take turns, so that a disturbance meets all; a turn is long enough for the
 /// task to find its caches again.
-fn shortest(mut tasks: Vec<Task>, clock: Clock, seconds: f64) -> Vec<f64> {
+fn shortest(mut tasks: Vec<(&ThreadPool, Task)>, clock: Clock, seconds: f64) -> Vec<f64> {
     let mut best = vec![f64::INFINITY; tasks.len()];
-    tasks.iter_mut().for_each(|task| task());
+    tasks.iter_mut().for_each(|(pool, task)| pool.install(task));
     let (start, mut turns) = (Instant::now(), 0);
     while turns < 3 || start.elapsed().as_secs_f64() < seconds {
-        for (task, best) in tasks.iter_mut().zip(&mut best) {
+        for ((pool, task), best) in tasks.iter_mut().zip(&mut best) {
             let turn = Instant::now();
-            while turn.elapsed() < TURN {
-                *best = clock.time(task).min(*best);
-            }
+            pool.install(|| {
+                while turn.elapsed() < clock.turn() {
+                    *best = clock.time(task).min(*best);
+                }
+            });
         }
         turns += 1;
     }

@@ -119,7 +119,10 @@ mod tests {
             let done: Vec<AtomicUsize> = (0..n).map(|_| 0.into()).collect();
             let states = AtomicUsize::new(0);
             let init = || states.fetch_add(1, Relaxed);
-            pool(threads).install(|| for_each_init(n, init, |_, k| drop(done[k].fetch_add(1, Relaxed))));
+            let count = |k: usize| {
+                done[k].fetch_add(1, Relaxed);
+            };
+            pool(threads).install(|| for_each_init(n, init, |_, k| count(k)));
             assert!(done.iter().all(|d| d.load(Relaxed) == 1), "{threads} threads, {n} items");
             assert!(states.into_inner() <= threads);
         }
@@ -149,7 +152,10 @@ mod tests {
     fn work_may_share_work() {
         let done = AtomicUsize::new(0);
         pool(3).install(|| {
-            for_each_init(10, || (), |(), _| for_each_init(10, || (), |(), _| drop(done.fetch_add(1, Relaxed))));
+            let inner = |(): &mut (), _| {
+                done.fetch_add(1, Relaxed);
+            };
+            for_each_init(10, || (), |(), _| for_each_init(10, || (), inner));
         });
         assert_eq!(done.into_inner(), 100);
     }
