@@ -108,6 +108,8 @@ pub fn sort_by_key<T: Send, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K + Syn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
+    use std::time::Instant;
 
     fn pool(n: usize) -> rayon::ThreadPool {
         rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("a pool")
@@ -131,21 +133,34 @@ mod tests {
     #[test]
     fn who_is_done_helps() {
         let n = 100;
-        let done = AtomicUsize::new(0);
-        pool(2).install(|| {
-            for_each_init(
-                n,
-                || (),
-                |(), k| {
-                    // The first thread is held up until the other one has done the rest of both shares.
-                    while k == 0 && done.load(Relaxed) < n - 1 {
-                        std::thread::yield_now();
-                    }
-                    done.fetch_add(1, Relaxed);
-                },
-            );
-        });
+        let (done, start) = (AtomicUsize::new(0), Instant::now());
+        let f = |(): &mut (), k| {
+            // One thread is held up until the other one has done the rest of both shares.
+            while k == 0 && done.load(Relaxed) < n - 1 {
+                assert!(start.elapsed().as_secs() < 60, "{done:?} of {n} are done: nobody helps");
+                std::thread::yield_now();
+            }
+            done.fetch_add(1, Relaxed);
+        };
+        pool(2).install(|| for_each_init(n, || (), f));
         assert_eq!(done.into_inner(), n);
+    }
+
+    #[test]
+    fn a_thread_keeps_its_share() {
+        let n = 4;
+        let pool = pool(n);
+        for _ in 0..20 {
+            // All are at work at once, so that nobody helps.
+            let meet = Barrier::new(n);
+            let own: Vec<AtomicUsize> = (0..n).map(|_| usize::MAX.into()).collect();
+            let f = |(): &mut (), k: usize| {
+                meet.wait();
+                own[k].store(rayon::current_thread_index().unwrap_or(n), Relaxed);
+            };
+            pool.install(|| for_each_init(n, || (), f));
+            assert!(own.iter().enumerate().all(|(k, own)| own.load(Relaxed) == k), "{own:?}");
+        }
     }
 
     #[test]
