@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: demo demo-julia docs-julia test test-gpu bench bench-stages bench-pace bench-gpu instructions valgrind lint release julia-test
+.PHONY: demo demo-julia docs-julia test test-gpu bench bench-stages bench-pace bench-gpu instructions miri valgrind lint release julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -44,6 +44,13 @@ lint:
 
 julia-test:
 	@JULIA=$(JULIA) ACERUST_PROFILE=dev julia/test/run.sh
+
+# Looks for undefined behaviour in unsafe code, with portable registers. Takes a nightly Rust with Miri.
+MIRI_TESTS = parallel:: simd:: block
+miri:
+	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo "SKIPPED: Miri: there is no nightly Rust with it"; exit 0; } && \
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-ignore-leaks" CARGO_TARGET_DIR=$(TARGET)/miri \
+	$(CARGO) +nightly miri test --quiet --lib --no-default-features -- $(MIRI_TESTS)
 
 # On a machine with a CUDA device.
 test-gpu:

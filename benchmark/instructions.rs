@@ -6,8 +6,8 @@
 use acerust::graph::NeighbourList;
 use acerust::matrix::MatrixMut;
 use acerust::model::Model;
+use acerust::plan::Isa;
 use acerust::plan::{Device, Options, Plan, Precision, Rows};
-use acerust::simd::Isa;
 use acerust::structure::Structure;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

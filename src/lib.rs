@@ -18,12 +18,12 @@
 //! | --- | --- |
 //! | structure | [`structure`], [`extxyz`] |
 //! | graph | [`graph`] |
-//! | radial, angular, pool, product, basis and Jacobian | [`stage`] |
-//! | one-body, pair, ACE: compositions of stages | [`site`] |
+//! | radial, angular, pool, product, basis and Jacobian | `stage` |
+//! | one-body, pair, ACE: compositions of stages | `site` |
 //! | model file, validation | [`model`] |
 //! | model × device × precision: the front door | [`plan`] |
 //! | what bindings hand out: plans and graphs shared by threads | [`shared`] |
-//! | many structures, several devices | [`batch`] |
+//! | threads; many structures, several devices | [`parallel`], [`batch`] |
 //! | the C ABI | [`capi`] |
 //!
 //! Stages work on a block of centres whose intermediates stay in cache: the lanes of a vector register are centres of one
@@ -84,12 +84,12 @@ pub mod graph;
 pub mod matrix;
 pub mod model;
 mod neighbours;
-mod parallel;
+pub mod parallel;
 pub mod plan;
 pub mod shared;
-pub mod simd;
-pub mod site;
-pub mod stage;
+mod simd;
+mod site;
+mod stage;
 pub mod structure;
 
 pub use error::{Error, Result};

@@ -8,7 +8,7 @@ use crate::model::Model;
 pub use crate::neighbours::Neighbours;
 #[cfg(feature = "cuda")]
 pub use crate::neighbours::OnDevice;
-use crate::simd::Isa;
+pub use crate::simd::Isa;
 pub use crate::site::RadialMode;
 use crate::structure::Structure;
 use crate::{Error, Result};
@@ -98,7 +98,7 @@ impl Plan {
         let engine = match device {
             Device::Cpu => {
                 let isa = options.isa.unwrap_or_else(Isa::detect);
-                if !Isa::available().contains(&isa) {
+                if !isa.is_available() {
                     return Err(Error::Device(format!("this processor has no {isa:?}")));
                 }
                 cpu::engine(model, precision.is_single(), mode, isa)

@@ -2,8 +2,8 @@
 
 mod common;
 
+use acerust::plan::Isa;
 use acerust::plan::{Device, Options, Plan, Precision, RadialMode};
-use acerust::simd::Isa;
 use common::compare::compare;
 use common::{NAMES, golden, only};
 

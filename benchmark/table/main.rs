@@ -15,8 +15,8 @@ mod structures;
 mod targets;
 
 use acerust::bench::fma_peak;
+use acerust::plan::Isa;
 use acerust::plan::Precision;
-use acerust::simd::Isa;
 use measure::Quantity::{self, *};
 use row::Row;
 use std::path::{Path, PathBuf};

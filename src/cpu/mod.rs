@@ -12,7 +12,7 @@ use crate::graph::{Graph, NeighbourList};
 use crate::model::{Model, PartSpec};
 use crate::parallel::Disjoint;
 use crate::plan::Neighbours;
-use crate::simd::{Isa, Lanes, MAX_LANES, Portable, Real, as_reals};
+use crate::simd::{Isa, Lanes, MAX_LANES, Real, as_reals, with_lanes};
 use crate::site::ace::Ace;
 use crate::site::pair::Pair;
 use crate::site::{Part, RadialMode, Scratch, room};
@@ -80,21 +80,11 @@ pub(crate) trait Engine: Send + Sync {
     }
 }
 
-/// The engine for a model in working precision `f32` or `f64`.
+/// The engine for a model in working precision `f32` or `f64`, with an instruction set that is there.
 pub(crate) fn engine(model: &Model, single: bool, mode: RadialMode, isa: Isa) -> Box<dyn Engine> {
-    match (isa, single) {
-        (Isa::Portable, false) => Box::new(Cpu::<Portable<f64, 2>>::new(model, mode)),
-        (Isa::Portable, true) => Box::new(Cpu::<Portable<f32, 4>>::new(model, mode)),
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx2, false) => Box::new(Cpu::<crate::simd::F64x4>::new(model, mode)),
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx2, true) => Box::new(Cpu::<crate::simd::F32x8>::new(model, mode)),
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, false) => Box::new(Cpu::<crate::simd::F64x8>::new(model, mode)),
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, true) => Box::new(Cpu::<crate::simd::F32x16>::new(model, mode)),
-        #[cfg(not(target_arch = "x86_64"))]
-        (_, single) => engine(model, single, mode, Isa::Portable),
+    match single {
+        false => with_lanes!(isa, f64, V => Box::new(Cpu::<V>::new(model, mode))),
+        true => with_lanes!(isa, f32, V => Box::new(Cpu::<V>::new(model, mode))),
     }
 }
 

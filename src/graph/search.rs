@@ -5,7 +5,7 @@ use super::select::Select;
 use super::tile::{TILE, Tile};
 use super::{COINCIDENT, Graph, resize};
 use crate::parallel::{self, Disjoint};
-use crate::simd::{Isa, Portable};
+use crate::simd::{Isa, with_lanes};
 use crate::structure::Structure;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -55,15 +55,7 @@ pub(super) fn build(
     scratch.resize_with(parallel::n_threads().min(turns).max(1), Scratch::default);
     refuse_absurd(cells, n_atoms, rcut)?;
 
-    match isa {
-        Isa::Portable => passes::<Portable<f64, 2>>(graph, cells, scratch, degree, rcut),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => passes::<crate::simd::F64x4>(graph, cells, scratch, degree, rcut),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => passes::<crate::simd::F64x8>(graph, cells, scratch, degree, rcut),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("instruction sets of another architecture"),
-    }
+    with_lanes!(isa, f64, V => passes::<V>(graph, cells, scratch, degree, rcut))
 }
 
 /// Refuses what can be seen to exceed 32 bits before it is counted.

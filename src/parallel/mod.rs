@@ -1,8 +1,12 @@
 //! Work that threads share: those of rayon's current pool, or the calling thread alone, which then waits for no other.
 
 mod disjoint;
+mod fork;
+mod pool;
 
-pub use disjoint::Disjoint;
+pub(crate) use disjoint::Disjoint;
+pub(crate) use pool::Pool;
+pub use pool::start;
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,7 +16,7 @@ thread_local! {
 }
 
 /// Runs `f` on the calling thread, with all that it would share.
-pub fn alone<T>(f: impl FnOnce() -> T) -> T {
+pub(crate) fn alone<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -24,9 +28,9 @@ pub fn alone<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// How many threads share the work.
-pub fn n_threads() -> usize {
+pub(crate) fn n_threads() -> usize {
     // Asked first: rayon would start its pool to answer.
-    match ALONE.get() {
+    match ALONE.get() || !pool::is_alive() {
         true => 1,
         false => rayon::current_num_threads(),
     }
@@ -49,7 +53,7 @@ impl Share {
 /// Runs `f` for `0..n`, with a state that a thread makes once.
 ///
 /// A thread has the same share in every call with as many threads, whose data may be in its cache still; then it helps the others.
-pub fn for_each_init<S>(n: usize, init: impl Fn() -> S + Sync, f: impl Fn(&mut S, usize) + Sync) {
+pub(crate) fn for_each_init<S>(n: usize, init: impl Fn() -> S + Sync, f: impl Fn(&mut S, usize) + Sync) {
     let threads = n_threads().min(n);
     if threads <= 1 {
         let mut state = init();
@@ -69,12 +73,12 @@ pub fn for_each_init<S>(n: usize, init: impl Fn() -> S + Sync, f: impl Fn(&mut S
 }
 
 /// Runs `f` for the entries of a slice, numbered.
-pub fn for_each_mut<T: Send>(slice: &mut [T], f: impl Fn(usize, &mut T) + Sync) {
+pub(crate) fn for_each_mut<T: Send>(slice: &mut [T], f: impl Fn(usize, &mut T) + Sync) {
     for_chunks_mut(slice, 1, |k, entry| f(k, &mut entry[0]));
 }
 
 /// Runs `f` for the chunks of a slice, numbered.
-pub fn for_chunks_mut<T: Send>(slice: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+pub(crate) fn for_chunks_mut<T: Send>(slice: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let n = slice.len();
     let slice = Disjoint::new(slice);
     // SAFETY: chunks do not overlap.
@@ -82,9 +86,17 @@ pub fn for_chunks_mut<T: Send>(slice: &mut [T], size: usize, f: impl Fn(usize, &
     for_each_init(n.div_ceil(size), || (), |(), k| f(k, chunk(k)));
 }
 
+/// The values of `f` on every thread, all at once.
+pub(crate) fn on_each<T: Send>(f: impl Fn() -> T + Sync) -> Vec<T> {
+    match n_threads() {
+        1 => vec![f()],
+        _ => rayon::broadcast(|_| f()),
+    }
+}
+
 /// The values of `f` for the entries of a slice.
 #[cfg(feature = "cuda")]
-pub fn map<T: Sync, U: Send>(slice: &[T], f: impl Fn(&T) -> U + Sync + Send) -> Vec<U> {
+pub(crate) fn map<T: Sync, U: Send>(slice: &[T], f: impl Fn(&T) -> U + Sync + Send) -> Vec<U> {
     match n_threads() {
         1 => slice.iter().map(f).collect(),
         _ => slice.par_iter().map(f).collect(),
@@ -93,12 +105,12 @@ pub fn map<T: Sync, U: Send>(slice: &[T], f: impl Fn(&T) -> U + Sync + Send) -> 
 
 /// Copies a slice, a chunk at a time.
 #[cfg(feature = "cuda")]
-pub fn copy<T: Copy + Send + Sync>(to: &mut [T], from: &[T], size: usize) {
+pub(crate) fn copy<T: Copy + Send + Sync>(to: &mut [T], from: &[T], size: usize) {
     for_chunks_mut(to, size, |k, chunk| chunk.copy_from_slice(&from[k * size..][..chunk.len()]));
 }
 
 /// Sorts by a key that no two entries share.
-pub fn sort_by_key<T: Send, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K + Sync) {
+pub(crate) fn sort_by_key<T: Send, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K + Sync) {
     match n_threads() {
         1 => slice.sort_unstable_by_key(key),
         _ => slice.par_sort_unstable_by_key(key),
@@ -117,7 +129,8 @@ mod tests {
 
     #[test]
     fn all_is_done_once() {
-        for (threads, n) in [(1, 5), (4, 0), (4, 1), (4, 3), (4, 1000), (3, 1000)] {
+        let many = if cfg!(miri) { 30 } else { 1000 };
+        for (threads, n) in [(1, 5), (4, 0), (4, 1), (4, 3), (4, many), (3, many)] {
             let done: Vec<AtomicUsize> = (0..n).map(|_| 0.into()).collect();
             let states = AtomicUsize::new(0);
             let init = || states.fetch_add(1, Relaxed);

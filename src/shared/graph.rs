@@ -63,7 +63,7 @@ impl SharedGraph {
         SharedGraph(RwLock::new(Neighbours {
             source: Source::Edges(graph),
             structure,
-            threads: Threads::All,
+            threads: Threads::Calling,
             ready: true,
         }))
     }

@@ -1,53 +1,37 @@
 //! The threads that a plan or graph runs on.
 
-use crate::{Error, Result, parallel};
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use crate::parallel::{self, Pool};
+use crate::{Error, Result};
+use std::sync::Arc;
 
-/// A number of threads: those of the process, the one that calls, or a pool that plans and graphs of the same number share.
+/// A number of threads: the one that calls, or a pool that plans and graphs of the same number share.
 #[derive(Clone)]
 pub enum Threads {
-    All,
     Calling,
-    Some(Arc<ThreadPool>),
+    Some(Arc<Pool>),
 }
 
 impl Threads {
-    /// `n` threads, 1 the one that calls, or for 0 rayon's global pool: all of the machine, or as many as
-    /// `RAYON_NUM_THREADS` says.
+    /// `n` threads, 1 the one that calls, or for 0 all of the machine, or as many as `RAYON_NUM_THREADS` says. No more than
+    /// there are processors: they would help nobody.
     ///
     /// # Errors
-    /// [`Error::Argument`] for more threads than there can be.
+    /// [`Error::Argument`] for more threads than any machine has, and where they cannot be started.
     pub fn new(n: usize) -> Result<Threads> {
-        static POOLS: Mutex<BTreeMap<usize, Weak<ThreadPool>>> = Mutex::new(BTreeMap::new());
         /// More threads than any machine has are a mistake.
         const MOST: usize = 4096;
         match n {
-            0 => return Ok(Threads::All),
-            1 => return Ok(Threads::Calling),
-            _ => {}
+            1 => Ok(Threads::Calling),
+            n if n > MOST => Err(Error::Argument(format!("n_threads: {n} is more than {MOST}"))),
+            n => Ok(Threads::Some(Pool::shared(n)?)),
         }
-        if n > MOST {
-            return Err(Error::Argument(format!("n_threads: {n} is more than {MOST}")));
-        }
-        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&n).and_then(Weak::upgrade) {
-            return Ok(Threads::Some(pool));
-        }
-        let built = ThreadPoolBuilder::new().num_threads(n).thread_name(|i| format!("acerust-{i}")).build();
-        let pool = Arc::new(built.map_err(|e| Error::Argument(format!("n_threads: {n}: {e}")))?);
-        pools.insert(n, Arc::downgrade(&pool));
-        Ok(Threads::Some(pool))
     }
 
-    /// Runs `f` on these threads.
+    /// Runs `f` on these threads, also in a child of the process that started them.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         match self {
-            // Handed over once, not with each of its loops.
-            Threads::All => rayon::scope(|_| f()),
             Threads::Calling => parallel::alone(f),
-            Threads::Some(pool) => pool.install(f),
+            Threads::Some(pool) => pool.run(f),
         }
     }
 }
@@ -56,7 +40,7 @@ impl Threads {
 mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Barrier;
+    use std::sync::{Barrier, Mutex};
     use std::thread;
 
     #[test]
@@ -74,7 +58,10 @@ mod tests {
         // What is started elsewhere is shared again, also after a panic.
         let panicked = catch_unwind(AssertUnwindSafe(|| one.run(|| panic!("on purpose"))));
         assert!(panicked.is_err());
-        assert_eq!(Threads::new(3).unwrap().run(parallel::n_threads), 3);
+        let processors = thread::available_parallelism().unwrap().get();
+        for n in [2, 3, 4000] {
+            assert_eq!(Threads::new(n).unwrap().run(parallel::n_threads), n.min(processors));
+        }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Vector registers: one trait, one implementation per instruction set.
 //!
-//! A kernel is written once, generic over [`Lanes`], and entered through
-//! [`Lanes::vectorize`], which switches the instruction set on; everything
-//! below the entry is `#[inline(always)]` so that it is compiled with it.
+//! A kernel is written once, generic over [`Lanes`]. [`with_lanes`] picks the type for an instruction set of this processor;
+//! [`Lanes::vectorize`] switches the set on, and everything below is `#[inline(always)]` so that it is compiled with it.
+//! Nothing of this is public, as instructions that a processor lacks are undefined behaviour:
+//!
+//! ```compile_fail,E0603
+//! use acerust::simd::Lanes;
+//! ```
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -60,9 +64,11 @@ pub const MAX_LANES: usize = 16;
 
 /// `N` numbers that are computed with at once.
 ///
-/// Implementations for an instruction set that the processor lacks must never be
-/// reached: [`Isa::detect`] is the only door to them.
-pub trait Lanes:
+/// # Safety
+/// A value is `N` packed numbers of its `Real`, without padding: [`as_reals`] relies on it. Values of an implementation for
+/// an instruction set exist, and [`Lanes::vectorize`] is called, only on processors that have it: [`with_lanes`] is the
+/// only door to them.
+pub unsafe trait Lanes:
     Copy + Send + Sync + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Neg<Output = Self> + 'static
 {
     type Real: Real;
@@ -124,6 +130,7 @@ pub fn as_reals_mut<V: Lanes>(x: &mut [V]) -> &mut [V::Real] {
 
 /// An instruction set the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Isa {
     /// Whatever the target has in its baseline (NEON on 64-bit Arm).
     Portable,
@@ -132,30 +139,69 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// By what they can do.
+    const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+
+    /// Has this processor the instruction set?
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => false,
+        }
+    }
+
     /// The instruction sets of this processor, best last.
     pub fn available() -> Vec<Isa> {
-        #[allow(unused_mut)]
-        let mut isas = vec![Isa::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                isas.push(Isa::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-            {
-                isas.push(Isa::Avx512);
-            }
-        }
-        isas
+        Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
     /// The best instruction set of this processor.
     pub fn detect() -> Isa {
-        Isa::available().pop().unwrap_or(Isa::Portable)
+        Isa::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap_or(Isa::Portable)
     }
 }
+
+/// `with_lanes!(isa, f64, V => …)`: the expression with `V` the registers of an instruction set that hold `f64` (or `f32`).
+///
+/// Panics where this processor lacks the instruction set.
+macro_rules! with_lanes {
+    ($isa:expr, f64, $V:ident => $run:expr) => {
+        $crate::simd::with_lanes!($isa, [Portable<f64, 2>, F64x4, F64x8], $V => $run)
+    };
+    ($isa:expr, f32, $V:ident => $run:expr) => {
+        $crate::simd::with_lanes!($isa, [Portable<f32, 4>, F32x8, F32x16], $V => $run)
+    };
+    ($isa:expr, [$Portable:ident<$T:ty, $n:literal>, $Avx2:ident, $Avx512:ident], $V:ident => $run:expr) => {{
+        let isa: $crate::simd::Isa = $isa;
+        assert!(isa.is_available(), "this processor has no {isa:?}");
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            $crate::simd::Isa::Avx512 => {
+                type $V = $crate::simd::$Avx512;
+                $run
+            }
+            #[cfg(target_arch = "x86_64")]
+            $crate::simd::Isa::Avx2 => {
+                type $V = $crate::simd::$Avx2;
+                $run
+            }
+            _ => {
+                type $V = $crate::simd::$Portable<$T, $n>;
+                $run
+            }
+        }
+    }};
+}
+pub(crate) use with_lanes;
 
 #[cfg(test)]
 mod tests {
@@ -186,21 +232,18 @@ mod tests {
 
     #[test]
     fn every_instruction_set_computes_alike() {
-        battery::<Portable<f64, 2>>();
-        battery::<Portable<f32, 4>>();
-        #[cfg(target_arch = "x86_64")]
         for isa in Isa::available() {
-            match isa {
-                Isa::Portable => {}
-                Isa::Avx2 => {
-                    battery::<F64x4>();
-                    battery::<F32x8>();
-                }
-                Isa::Avx512 => {
-                    battery::<F64x8>();
-                    battery::<F32x16>();
-                }
-            }
+            with_lanes!(isa, f64, V => battery::<V>());
+            with_lanes!(isa, f32, V => battery::<V>());
+        }
+    }
+
+    #[test]
+    fn what_the_processor_lacks_is_out_of_reach() {
+        assert!(Isa::detect().is_available());
+        for isa in Isa::ALL {
+            let reached = std::panic::catch_unwind(|| with_lanes!(isa, f64, V => V::N));
+            assert_eq!(reached.is_ok(), isa.is_available(), "{isa:?}");
         }
     }
 }

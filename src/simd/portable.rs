@@ -48,7 +48,8 @@ impl<T: Real, const N: usize> Neg for Portable<T, N> {
 
 macro_rules! portable {
     ($T:ty, $N:literal) => {
-        impl Lanes for Portable<$T, $N> {
+        // SAFETY: an array of `N` numbers, whose alignment of 16 bytes its size is a multiple of; no instruction set needed.
+        unsafe impl Lanes for Portable<$T, $N> {
             type Real = $T;
             const N: usize = $N;
             const REGISTERS: usize = 16;

@@ -12,8 +12,8 @@ macro_rules! register {
         #[repr(transparent)]
         pub struct $Name($Reg);
 
-        // SAFETY (of every intrinsic here): values of this type are made only after `Isa::available`
-        // has listed the instruction set.
+        // SAFETY (of every intrinsic here): the type is reached through `with_lanes` alone, which has asked the processor for the
+        // instruction set.
         impl Add for $Name {
             type Output = Self;
             #[inline(always)]
@@ -43,7 +43,8 @@ macro_rules! register {
                 unsafe { $Name($xor($splat(-0.0), self.0)) }
             }
         }
-        impl Lanes for $Name {
+        // SAFETY: transparent over a register of `N` numbers.
+        unsafe impl Lanes for $Name {
             type Real = $T;
             const N: usize = $N;
             const REGISTERS: usize = $registers;

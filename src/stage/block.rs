@@ -106,6 +106,9 @@ impl<V: Lanes> Block<V> {
     ///
     /// Where `by_species`, the neighbours in a slot are all of one species, at the price of some padding. Calls `each` before
     /// every lane.
+    ///
+    /// # Panics
+    /// For more centres than lanes, a centre that is not in the graph, or slots by more species than [`MAX_SPECIES_BY_SLOT`].
     pub fn pack(&mut self, sites: Sites, species: usize, centres: &[u32], cutoff: (f64, bool), each: impl Fn(usize)) {
         V::vectorize(
             #[inline(always)]
@@ -123,7 +126,9 @@ impl<V: Lanes> Block<V> {
         each: impl Fn(usize),
     ) {
         let Sites { graph, species_of, n_species } = sites;
-        debug_assert!(centres.len() <= V::N);
+        // Edges are put without a check for each: this one and the count below are what keeps them inside.
+        assert!(centres.len() <= V::N, "{} centres for {} lanes", centres.len(), V::N);
+        assert!(!by_species || n_species <= MAX_SPECIES_BY_SLOT, "slots by {n_species} species");
         self.species = species;
         self.centres.clear();
         self.centres.extend_from_slice(centres);

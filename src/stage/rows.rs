@@ -121,11 +121,6 @@ impl<V: Lanes> Rows<V> {
         std::mem::size_of_val(&self.matrix[..])
     }
 
-    /// The number of terms `q` in the sum.
-    pub fn n_terms(&self) -> usize {
-        self.n_terms
-    }
-
     /// `R_t` and, where `GRAD`, `∂R_t/∂r` of some slots, [`Rows::stride`] apart.
     #[inline(never)]
     pub fn eval_slots<const GRAD: bool>(

@@ -361,3 +361,11 @@ fn couplings_and_their_derivatives() {
         }
     }
 }
+
+#[test]
+#[should_panic(expected = "3 centres for 2 lanes")]
+fn a_block_has_no_more_centres_than_lanes() {
+    let graph = Graph::isolated(3);
+    let sites = Sites { graph: &graph, species_of: &[0; 3], n_species: 1 };
+    Block::<V>::default().pack(sites, 0, &[0, 1, 2], (RCUT, false), |_| {});
+}

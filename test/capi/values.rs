@@ -382,7 +382,7 @@ fn options_reach_the_plan() {
     let mut all = Vec::new();
     for (radial, mode) in modes {
         for (precision, ours) in [(ACERUST_F64, Precision::F64), (ACERUST_F32, Precision::F32)] {
-            for (instruction_set, isa) in (1..).zip(acerust::simd::Isa::available()) {
+            for (instruction_set, isa) in (1..).zip(acerust::plan::Isa::available()) {
                 let told = Options { radial: mode, isa: Some(isa) };
                 let own = Plan::with_options(&whole, Device::Cpu, ours, told).unwrap();
                 let expected = expected(&own, &own.graph(&structure).unwrap(), &structure.numbers);
@@ -394,7 +394,7 @@ fn options_reach_the_plan() {
         }
     }
     // Mode and precision do make a difference; instruction sets of the same width need not.
-    let all: Vec<_> = all.into_iter().step_by(acerust::simd::Isa::available().len()).collect();
+    let all: Vec<_> = all.into_iter().step_by(acerust::plan::Isa::available().len()).collect();
     assert!((1..all.len()).all(|k| !all[..k].contains(&all[k])));
     // Null for the defaults.
     let mut out = null_mut();

@@ -1,8 +1,8 @@
 //! A way to compute: device, precision, options; and the error that is allowed.
 
 use acerust::model::Model;
+use acerust::plan::Isa;
 use acerust::plan::{Device, Options, Plan, Precision, RadialMode};
-use acerust::simd::Isa;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Case {

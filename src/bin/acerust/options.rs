@@ -1,13 +1,14 @@
 //! The options of every subcommand.
 
 use acerust::model::Model;
+use acerust::parallel;
 use acerust::plan::{self, Device, Plan, Precision, RadialMode};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::num::NonZeroUsize;
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Threads to use [default: all processors]
+    /// Threads to use, at most one a processor [default: all processors]
     #[arg(long, global = true, value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// Working precision: f64, f32, or mixed (f32 without exception, on CUDA devices)
@@ -29,7 +30,7 @@ impl Options {
     /// Sizes the pool that all work runs on.
     pub fn set_threads(&self) -> Result<()> {
         let threads = self.threads.map_or(0, NonZeroUsize::get); // 0: all processors
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("the threads do not start")
+        Ok(parallel::start(threads)?)
     }
 
     pub fn plan(&self, model: &Model) -> Result<Plan> {

@@ -1,10 +1,15 @@
 //! What a processor could do, and what a model asks of it.
 
+mod stages;
+
+pub use stages::{Stage, stages};
+
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::model::spec::{AceSpec, PartSpec};
+use crate::parallel;
 use crate::plan::Precision;
-use crate::simd::{Isa, Lanes, Portable, Real};
+use crate::simd::{Isa, Lanes, Real, with_lanes};
 use std::collections::{BTreeSet, HashSet};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -13,22 +18,13 @@ use std::time::{Duration, Instant};
 /// two operations each, in 10⁹/s: the best of many short rounds, about 0.1 s in all.
 ///
 /// # Panics
-/// If the processor lacks the instruction set, see [`Isa::available`].
+/// If the processor lacks the instruction set, see [`Isa::is_available`].
 pub fn fma_peak(precision: Precision, isa: Isa) -> f64 {
-    assert!(Isa::available().contains(&isa), "this processor has no {isa:?}");
-    let round = match (isa, precision) {
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, Precision::F64) => round::<crate::simd::F64x8>,
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, _) => round::<crate::simd::F32x16>,
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx2, Precision::F64) => round::<crate::simd::F64x4>,
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx2, _) => round::<crate::simd::F32x8>,
-        (_, Precision::F64) => round::<Portable<f64, 2>>,
-        _ => round::<Portable<f32, 4>>,
+    let round = match precision {
+        Precision::F64 => with_lanes!(isa, f64, V => round::<V> as fn(Duration) -> f64),
+        _ => with_lanes!(isa, f32, V => round::<V> as fn(Duration) -> f64),
     };
-    (0..60).map(|_| rayon::broadcast(|_| round(Duration::from_millis(2))).iter().sum()).fold(0.0, f64::max)
+    (0..60).map(|_| parallel::on_each(|| round(Duration::from_millis(2))).iter().sum()).fold(0.0, f64::max)
 }
 
 /// Independent sums: enough to hide the latency of the instruction, few enough for 16 registers.
