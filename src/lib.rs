@@ -19,6 +19,7 @@
 //! | structure | [`structure`], [`extxyz`] |
 //! | graph | [`graph`] |
 //! | radial, angular, pool, product, basis and Jacobian | `stage` |
+//! | equivariant operations on irreps | [`ops`] |
 //! | one-body, pair, ACE: compositions of stages | `site` |
 //! | model file, validation | [`model`] |
 //! | model × device × precision: the front door | [`plan`] |
@@ -84,6 +85,7 @@ pub mod graph;
 pub mod matrix;
 pub mod model;
 mod neighbours;
+pub mod ops;
 pub mod parallel;
 pub mod plan;
 pub mod shared;
