@@ -9,6 +9,7 @@ mod capi;
 mod extxyz;
 mod model;
 mod mutate;
+mod pace;
 
 use mutate::Mutator;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -70,6 +71,11 @@ fn model_files() {
 #[test]
 fn reference_files() {
     run("reference", model::reference_seeds(), model::reference_target);
+}
+
+#[test]
+fn pace_files() {
+    run("pace", pace::seeds(), pace::target);
 }
 
 #[test]

@@ -86,6 +86,7 @@ pub mod matrix;
 pub mod model;
 mod neighbours;
 pub mod ops;
+pub mod pace;
 pub mod parallel;
 pub mod plan;
 pub mod shared;

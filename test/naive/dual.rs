@@ -19,7 +19,7 @@ impl Dual {
     }
 
     /// `f(x)`, given value and derivative of `f`.
-    fn chain(self, value: f64, slope: f64) -> Dual {
+    pub fn chain(self, value: f64, slope: f64) -> Dual {
         Dual { value, gradient: self.gradient.map(|g| slope * g) }
     }
 

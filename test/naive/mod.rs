@@ -5,7 +5,7 @@
 // Formulas as they stand, index by index.
 #![allow(clippy::needless_range_loop, clippy::suspicious_arithmetic_impl)]
 
-mod dual;
+pub mod dual;
 mod harmonics;
 mod radial;
 
