@@ -119,7 +119,7 @@ mod tests {
         assert!((c((1, 0), (1, 0), 0) + 1.0 / 3f64.sqrt()).abs() < 1e-15);
         assert!((c((2, 1), (1, 0), 3) - (8.0_f64 / 15.0).sqrt()).abs() < 1e-15);
         assert!((c((2, 1), (1, -1), 1) - (0.3_f64).sqrt()).abs() < 1e-15);
-        for (a, b) in [(1, 1), (3, 2), (6, 6), (10, 7)] {
+        for (a, b) in [(1_i32, 1_i32), (3, 2), (6, 6), (10, 7)] {
             for (l, k) in (0..=a + b).flat_map(|l| (0..=a + b).map(move |k| (l, k))) {
                 if l < (a - b).abs() || k < (a - b).abs() {
                     continue;

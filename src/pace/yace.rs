@@ -190,7 +190,7 @@ impl FileFunction {
         if self.ndensity != n_densities {
             return Err(format!("ndensity is {}, the embedding has {n_densities}", self.ndensity));
         }
-        let product = |a: usize, b: usize| a.checked_mul(b).unwrap_or(usize::MAX);
+        let product = usize::saturating_mul;
         for (name, found, expected) in [
             ("mus", self.mus.len(), self.rank),
             ("ns", self.ns.len(), self.rank),
