@@ -1,6 +1,8 @@
 //! PACE potentials written down from their formulas: complex `A`, no cleverness, every derivative by dual numbers.
 //!
 //! Independent of the library but for the plain data of potential and structure.
+// Formulas as they stand, index by index.
+#![allow(clippy::needless_range_loop)]
 
 use crate::naive::dual::Dual;
 use acerust::pace::{Base, Bond, Form, Function, InnerCutoff, Potential};
@@ -212,7 +214,7 @@ fn bessel(count: usize, r: Dual, c: f64) -> Vec<Dual> {
     let sinc = |x: Dual| sin(x) / x;
     let f = |n: usize| {
         let (a, b) = (n as f64 + 1.0, n as f64 + 2.0);
-        let sign = if n % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = if n.is_multiple_of(2) { 1.0 } else { -1.0 };
         let norm = sign * 2f64.sqrt() * PI / c.powf(1.5) * a * b / (a * a + b * b).sqrt();
         (sinc(r * (a * PI / c)) + sinc(r * (b * PI / c))) * norm
     };
