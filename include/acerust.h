@@ -268,6 +268,15 @@ const char *acerust_version(void);
 size_t acerust_last_error(char *buffer, size_t length);
 
 /**
+ * The atomic number of a chemical symbol.
+ *
+ * @param symbol Spelt as usual, `Si`, ending in NUL.
+ * @param out 1 to 118.
+ * @return `ACERUST_ERROR_ARGUMENT` for a symbol that no element has.
+ */
+int32_t acerust_atomic_number(const char *symbol, int32_t *out);
+
+/**
  * Reads a model file.
  *
  * @param path Name of the file, ending in NUL.

@@ -12,6 +12,7 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod buffer;
+pub mod element;
 pub mod evaluate;
 pub mod graph;
 pub mod handle;
