@@ -1,5 +1,6 @@
 //! Calls across the ABI, as short as in C.
 
+pub use acerust::capi::element::*;
 pub use acerust::capi::evaluate::*;
 pub use acerust::capi::graph::*;
 pub use acerust::capi::list::*;

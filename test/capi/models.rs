@@ -106,3 +106,14 @@ fn messages_are_cut_between_characters() {
     // SAFETY: a length of 0 leaves the buffer alone.
     assert_eq!(unsafe { acerust_last_error(&mut 7, 0) }, whole.len() + 1);
 }
+
+#[test]
+fn symbols() {
+    let mut number = 0;
+    ok!(acerust_atomic_number(c("Si").as_ptr(), &mut number));
+    assert_eq!(number, 14);
+    let message = "argument: no element has the symbol si";
+    fails!(ACERUST_ERROR_ARGUMENT, message, acerust_atomic_number(c("si").as_ptr(), &mut number));
+    fails!(ACERUST_ERROR_ARGUMENT, "argument: out is null", acerust_atomic_number(c("Si").as_ptr(), null_mut()));
+    fails!(ACERUST_ERROR_ARGUMENT, "argument: symbol is null", acerust_atomic_number(null(), &mut number));
+}
