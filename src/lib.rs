@@ -81,6 +81,7 @@ pub mod cuda;
 pub mod element;
 pub mod error;
 pub mod extxyz;
+pub mod file;
 pub mod graph;
 pub mod matrix;
 pub mod model;

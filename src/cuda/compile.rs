@@ -1,30 +1,31 @@
 //! NVRTC: from CUDA C++ to machine code, kept on disk.
 
+use super::cache::{Cache, fnv};
+use super::library;
 use crate::{Error, Result};
 use cudarc::nvrtc::{result, sys};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 /// Compiles `source` for `sm_<architecture>`; the cache is asked first.
-///
-/// The cache is `$ACERUST_CACHE`, else `acerust` in the user's cache folder; where neither can be written to, nothing
-/// is kept. Several processes may share it: files are written under another name and then renamed.
 pub fn cubin(name: &str, source: &str, architecture: u32) -> Result<Vec<u8>> {
-    let key = fnv(source, architecture);
-    let file = cache().map(|folder| folder.join(format!("{name}-sm{architecture}-{key:032x}.cubin")));
-    if let Some(bytes) = file.as_ref().and_then(|f| std::fs::read(f).ok()).filter(|b| b.starts_with(b"\x7fELF")) {
-        return Ok(bytes);
+    let version = NVRTC_OPTIONS_VERSION.to_le_bytes();
+    let key = fnv(source.bytes().chain(architecture.to_le_bytes()).chain(version));
+    let (cache, name_on_disk) = (Cache::of_user(), format!("{name}-sm{architecture}"));
+    if let Some(program) = cache.as_ref().and_then(|cache| cache.get(&name_on_disk, key)) {
+        return Ok(program);
     }
-    let (bytes, _) = compile(name, source, architecture, &[])?;
-    if let Some(file) = file {
-        keep(&file, &bytes);
+    let (program, _) = compile(name, source, architecture, &[])?;
+    if let Some(cache) = cache {
+        cache.put(&name_on_disk, key, &program);
     }
-    Ok(bytes)
+    Ok(program)
 }
 
 /// Compiles without a cache, with further options; returns machine code and the compiler's log.
 pub fn compile(name: &str, source: &str, architecture: u32, more: &[&str]) -> Result<(Vec<u8>, String)> {
     find_nvrtc()?;
+    library::check(library::COMPILER)?;
     check_architecture(architecture)?;
     let fail = |what: &str, e: result::NvrtcError| Error::Device(format!("NVRTC: {what} {name}.cu: {e}"));
     let text = CString::new(source).map_err(|_| Error::Device("NVRTC: a zero byte in the source".into()))?;
@@ -124,36 +125,6 @@ fn open(folder: &Path, prefix: &str) -> bool {
         }
     }
     found
-}
-
-fn cache() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    folder("ACERUST_CACHE")
-        .or_else(|| folder("XDG_CACHE_HOME").map(|f| f.join("acerust")))
-        .or_else(|| folder("HOME").map(|f| f.join(".cache/acerust")))
-        .or_else(|| folder("LOCALAPPDATA").map(|f| f.join("acerust")))
-}
-
-/// Writes `file` in one step; a failure is no error, the next call compiles again.
-fn keep(file: &Path, bytes: &[u8]) {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNTER: AtomicU32 = AtomicU32::new(0);
-    let turn = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let Some(folder) = file.parent() else { return };
-    let temporary = folder.join(format!(".{}-{turn}", std::process::id()));
-    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&temporary, bytes));
-    if written.and_then(|()| std::fs::rename(&temporary, file)).is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-}
-
-/// FNV-1a in 128 bits: the same on every machine, and no two sources will ever share it by chance.
-fn fnv(source: &str, architecture: u32) -> u128 {
-    let version = NVRTC_OPTIONS_VERSION.to_le_bytes();
-    let bytes = source.bytes().chain(architecture.to_le_bytes()).chain(version);
-    bytes.fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |h, b| {
-        (h ^ u128::from(b)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-    })
 }
 
 /// To be raised when the options of the compiler change.

@@ -1,5 +1,6 @@
 //! A CUDA device, its errors, streams and memory.
 
+use super::library;
 use super::stream::{Place, Stream, allocation};
 use crate::{Error, Result};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
@@ -48,6 +49,7 @@ impl Device {
         if !unsafe { sys::is_culib_present() } {
             return Err(Error::Device("CUDA: this machine has no NVIDIA driver (libcuda.so was not found)".into()));
         }
+        library::check(library::DRIVER)?;
         result::init().map_err(failed("starting the driver"))?;
         let count = result::device::get_count().map_err(failed("counting devices"))?;
         if index >= count as usize {

@@ -5,11 +5,13 @@
 //! of a warp, while those of a table would have to be gathered.
 
 mod basis;
+mod cache;
 mod cells;
 pub mod compile;
 mod device;
 mod harmonics;
 mod kernel;
+mod library;
 pub(crate) mod list;
 mod part;
 mod radial;

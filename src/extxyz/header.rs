@@ -91,21 +91,9 @@ fn take_virial(info: &mut IndexMap<String, Value>, volume: f64, keys: &Keys) -> 
         return Ok(None);
     };
     let Some(value) = info.shift_remove(key) else { return Ok(None) };
-    let tensor = parse_tensor(&value).map(|t| t.map(|row| row.map(|x| factor * x)));
+    let tensor = value.as_tensor().map(|t| t.map(|row| row.map(|x| factor * x)));
     let tensor = tensor.filter(|t| t.as_flattened().iter().all(|x| x.is_finite()));
     tensor.map(Some).ok_or_else(|| format!("{key} {} is not nine or six finite numbers", show(&value)))
-}
-
-fn parse_tensor(value: &Value) -> Option<[[f64; 3]; 3]> {
-    let by_columns = || {
-        let [xx, yx, zx, xy, yy, zy, xz, yz, zz] = value.as_numbers()?;
-        Some([[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]])
-    };
-    let voigt = || {
-        let [xx, yy, zz, yz, xz, xy] = value.as_numbers()?;
-        Some([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    };
-    value.as_rows().or_else(by_columns).or_else(voigt)
 }
 
 /// A value for messages.

@@ -30,8 +30,8 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Names the source in messages.
-    pub(super) fn named(mut self, path: &Path) -> Self {
-        self.path = Some(path.to_owned());
+    pub fn named(mut self, path: impl AsRef<Path>) -> Self {
+        self.path = Some(path.as_ref().to_owned());
         self
     }
 

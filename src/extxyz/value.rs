@@ -47,6 +47,19 @@ impl Value {
         rows?.try_into().ok()
     }
 
+    /// A virial or stress: nested rows, nine numbers column by column, or six, `xx yy zz yz xz xy`.
+    pub fn as_tensor(&self) -> Option<[[f64; 3]; 3]> {
+        let by_columns = || {
+            let [xx, yx, zx, xy, yy, zy, xz, yz, zz] = self.as_numbers()?;
+            Some([[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]])
+        };
+        let voigt = || {
+            let [xx, yy, zz, yz, xz, xy] = self.as_numbers()?;
+            Some([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        };
+        self.as_rows().or_else(by_columns).or_else(voigt)
+    }
+
     pub(super) fn as_array(&self) -> Option<&[Value]> {
         match self {
             Value::Array(items) => Some(items),

@@ -1,12 +1,12 @@
 //! Reading and writing model files.
 
 use super::{MAX_FILE_BYTES, Model, ModelSpec, spec::FORMAT, validate};
+use crate::file::NewFile;
 use crate::{Error, Result};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 impl Model {
     /// Reads and validates a model file's text.
@@ -39,32 +39,19 @@ impl Model {
         })
     }
 
-    /// Writes the model file. A file of that name is replaced as a whole or not at all.
+    /// Writes the model file. A file of that name is replaced as a whole or not at all, see [`NewFile`].
     ///
     /// # Errors
     /// A path that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let beside = beside(path).ok_or_else(|| io(path, std::io::ErrorKind::InvalidFilename.into()))?;
-        let written = File::create_new(&beside).and_then(|mut file| {
+        let write = |mut file: NewFile| {
             file.write_all(self.to_json().as_bytes())?;
             file.write_all(b"\n")?;
-            file.sync_all()
-        });
-        written.and_then(|()| std::fs::rename(&beside, path)).map_err(|source| {
-            let _ = std::fs::remove_file(&beside); // the error to report is the first one
-            io(path, source)
-        })
+            file.finish()
+        };
+        NewFile::create(path).and_then(write).map_err(|source| io(path, source))
     }
-}
-
-/// A name in the same directory that no other writer of this or another process uses.
-fn beside(path: &Path) -> Option<PathBuf> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name()?);
-    name.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    Some(path.with_file_name(name))
 }
 
 fn io(path: &Path, source: std::io::Error) -> Error {

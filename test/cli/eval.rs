@@ -71,6 +71,8 @@ fn a_written_frame_keeps_all_that_was_read() {
     let keys: Vec<_> = frame.info.keys().map(String::as_str).collect();
     let expected =
         ["a", "ref_energy_2", "ref_virial", "ref_stress", "ref_virial_2", "config_type", "ref_energy", "REF_energy"];
+    let (keys, ours) = keys.split_at(expected.len());
+    assert_eq!(ours, ["free_energy", "stress"]);
     assert_eq!(keys, expected);
     assert_eq!(frame.info["ref_energy_2"], Value::Real(-1.5));
     assert_eq!(frame.info["ref_energy"], Value::Int(7));
@@ -85,6 +87,84 @@ fn a_written_frame_keeps_all_that_was_read() {
     assert_eq!((again.energy, &again.forces), (frame.energy, &frame.forces));
     assert_eq!(again.info["ref_energy_3"].as_f64(), frame.energy);
     assert_eq!(super::entries(folder.path()).len(), 3, "a file is left over");
+}
+
+#[test]
+fn other_programs_find_the_results_of_one_model() {
+    let folder = prepare("si_o3");
+    let input = "2\n\
+        Lattice=\"6 0 0 0 6 0 0 0 6\" Properties=species:S:1:pos:R:3:energies:R:1:stresses:R:6 energy=-1.5 free_energy=-1.6 \
+        stress=\"1 2 3 4 5 6\"\n\
+        Si 0 0 0 1 1 2 3 4 5 6\n\
+        Si 2.3 0.1 0 2 1 2 3 4 5 6\n";
+    std::fs::write(folder.path().join("in.extxyz"), input).unwrap();
+    for (more, columns) in [
+        (&[][..], &["ref_energies", "ref_stresses"][..]),
+        (&["--site-energies"], &["ref_energies", "ref_stresses", "energies"]),
+    ] {
+        let text = ok(folder.path(), &[&["eval", "model.json", "in.extxyz"], more].concat());
+        let frame = &extxyz::parse(&text, &Keys::default()).unwrap()[0];
+        let json = &lines(&ok(folder.path(), &["eval", "model.json", "in.extxyz", "--json"]))[0];
+        assert_eq!(frame.info["free_energy"], Value::Real(frame.energy.unwrap()));
+        assert_eq!(frame.info["ref_free_energy"], Value::Real(-1.6));
+        let (stress, virial) = (frame.info["stress"].as_tensor().unwrap(), frame.virial.unwrap());
+        let expected = virial.map(|row| row.map(|v| -v / 216.0));
+        assert_close("stress", stress.as_flattened(), expected.as_flattened(), 1e-14);
+        let names: Vec<_> = frame.arrays.keys().map(String::as_str).collect();
+        assert_eq!(names, columns);
+        if let Some(column) = frame.arrays.get("energies") {
+            assert_eq!(column.data, Data::Real(flat(&json["site_energies"])));
+        }
+    }
+    // Without a cell there is no stress.
+    std::fs::write(folder.path().join("in.extxyz"), "1\n\nSi 0 0 0\n").unwrap();
+    assert!(!ok(folder.path(), &["eval", "model.json", "in.extxyz"]).contains("stress"));
+}
+
+#[test]
+fn files_follow_one_another_compressed_or_not_and_pipes_are_files() {
+    use std::io::{Read, Write};
+    let folder = prepare("si_o3");
+    let at = folder.path();
+    let whole = ok(at, &["eval", "model.json", "in.extxyz"]);
+    let input = std::fs::read(at.join("in.extxyz")).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&input).unwrap();
+    // The name does not matter, the contents do; two members are one file.
+    let gzip = gzip.finish().unwrap();
+    std::fs::write(at.join("zipped"), [&gzip[..], &gzip].concat()).unwrap();
+    assert_eq!(ok(at, &["eval", "model.json", "zipped", "in.extxyz"]), whole.repeat(3));
+    ok(at, &["eval", "model.json", "in.extxyz", "-o", "out.extxyz.gz"]);
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(at.join("out.extxyz.gz")).unwrap())
+        .read_to_string(&mut text)
+        .unwrap();
+    assert_eq!(text, whole);
+
+    let piped = |arguments: &[&str], input: &[u8]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_acerust"));
+        let pipe = std::process::Stdio::piped;
+        command.args(arguments).current_dir(at).stdin(pipe()).stdout(pipe()).stderr(pipe());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            // Whoever fails early reads no more.
+            scope.spawn(move || stdin.write_all(input));
+            child.wait_with_output().unwrap()
+        })
+    };
+    for input in [&input, &gzip] {
+        assert_eq!(piped(&["eval", "model.json", "-", "-o", "-"], input).stdout, whole.as_bytes());
+    }
+    let model = std::fs::read(at.join("model.json")).unwrap();
+    assert_eq!(piped(&["convert", "-", "-o", "-"], &model).stdout, model);
+    assert_eq!(piped(&["eval", "-", "in.extxyz"], &model).stdout, whole.as_bytes());
+    assert!(piped(&["basis", "model.json", "-", "-o", "rows.npz"], &input).status.success());
+    ok(at, &["basis", "model.json", "in.extxyz", "-o", "same.npz"]);
+    assert!(std::fs::read(at.join("rows.npz")).unwrap() == std::fs::read(at.join("same.npz")).unwrap());
+    let output = piped(&["eval", "model.json", "-"], b"1\n\nXx 0 0 0\n");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("standard input: line 3: "), "{message}");
 }
 
 #[test]

@@ -29,7 +29,11 @@ fn the_silicon_potential_has_its_known_errors() {
     // The written file compares alike under the names that the references moved to.
     let keys = ["--energy-key", "ref_energy", "--forces-key", "ref_forces"];
     let again = object(&ok(folder.path(), &[&["compare", &model, "out.extxyz", "--json"][..], &keys].concat()));
-    assert_eq!(again["all"], json["all"]);
+    for name in ["frames", "atoms", "energy_rmse", "energy_mae", "forces_rmse", "forces_mae"] {
+        assert_eq!(again["all"][name], json["all"][name], "{name}");
+    }
+    // The data have no stresses, the results have.
+    assert_eq!((&json["all"]["stress_rmse"], &again["all"]["stress_rmse"]), (&Json::Null, &Json::from(0.0)));
     let same = object(&ok(folder.path(), &["compare", &model, "out.extxyz", "--json"]));
     assert_eq!(same["all"]["forces_rmse"], 0.0);
 
@@ -37,6 +41,9 @@ fn the_silicon_potential_has_its_known_errors() {
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     // A point for every energy and force component, one a group in each of two legends.
     assert_eq!(svg.matches("<circle").count(), 25 + 3 * 1525 + 2 * 4);
+    for title in ["energy, eV/atom: RMSE 4.14 meV/atom", "force components, eV/Å: RMSE 0.1289 eV/Å"] {
+        assert!(svg.contains(title), "{title}");
+    }
     let table = ok(folder.path(), &["compare", &model, &data, "--each"]);
     assert!(table.contains("\nall                  25    1525       4.14     3.00     0.1289   0.0846\n"), "{table}");
 }
@@ -45,7 +52,7 @@ fn the_silicon_potential_has_its_known_errors() {
 fn comparison_needs_references() {
     let folder = prepare("si_o3");
     let error = fails(folder.path(), &["compare", "model.json", "in.extxyz"], 1);
-    assert!(error.contains("in.extxyz: no frame has `energy` or `forces`"), "{error}");
+    assert!(error.contains("in.extxyz: no frame has `energy`, `forces`, `virial` or `stress`"), "{error}");
     std::fs::write(folder.path().join("in.extxyz"), "1\nProperties=species:S:1:pos:R:3 energy=high\nSi 0 0 0\n")
         .unwrap();
     let error = fails(folder.path(), &["compare", "model.json", "in.extxyz"], 1);
@@ -54,11 +61,52 @@ fn comparison_needs_references() {
         .unwrap();
     let error = fails(folder.path(), &["compare", "model.json", "in.extxyz"], 1);
     assert!(error.contains("frame 0: column `forces` is not three finite numbers an atom"), "{error}");
-    let json = object(&ok(
-        folder.path(),
-        &["compare", "model.json", "in.extxyz", "--json", "--energy-key", "E", "--forces-key", "f"],
-    ));
+    std::fs::write(folder.path().join("in.extxyz"), "1\nProperties=species:S:1:pos:R:3 E=1\nSi 0 0 0\n").unwrap();
+    let json = object(&ok(folder.path(), &["compare", "model.json", "in.extxyz", "--json", "--energy-key", "E"]));
     assert!(json["all"]["forces_rmse"].is_null() && json["all"]["energy_rmse"].is_f64(), "{json}");
+}
+
+#[test]
+fn a_key_that_is_asked_for_is_there() {
+    let folder = prepare("si_o3");
+    std::fs::write(folder.path().join("in.extxyz"), "1\nProperties=species:S:1:pos:R:3 energy=1\nSi 0 0 0\n").unwrap();
+    let object = ok(folder.path(), &["compare", "model.json", "in.extxyz", "--energy-key", "energy"]);
+    assert!(object.contains("RMSE"));
+    for option in ["--energy-key", "--forces-key", "--virial-key", "--stress-key", "--group-by"] {
+        let error = fails(folder.path(), &["compare", "model.json", "in.extxyz", option, "absent"], 1);
+        assert!(error.contains("in.extxyz: no frame has `absent`"), "{option}: {error}");
+    }
+}
+
+#[test]
+fn stresses_are_compared() {
+    let folder = prepare("si_bench");
+    let at = folder.path();
+    ok(at, &["eval", "model.json", "in.extxyz", "-o", "out.extxyz"]);
+    let compare = |more: &[&str]| object(&ok(at, &[&["compare", "model.json", "out.extxyz", "--json"], more].concat()));
+    assert!(compare(&[])["all"]["stress_rmse"].as_f64().unwrap() < 1e-12);
+    // Both spellings are the same stress; a larger one by 1 eV/Å³ on the diagonal is 160 GPa away in three of six components.
+    let mut frames = acerust::extxyz::read(at.join("out.extxyz"), &acerust::extxyz::Keys::none()).unwrap();
+    for frame in &mut frames {
+        let volume = frame.structure.volume();
+        for (key, step) in [("stress", 1.0), ("virial", -volume)] {
+            let mut t = frame.info[key].as_tensor().unwrap();
+            (0..3).for_each(|k| t[k][k] += step);
+            let numbers = t.as_flattened().iter().map(|&x| acerust::extxyz::Value::Real(x)).collect();
+            frame.info.insert(key.into(), acerust::extxyz::Value::Array(numbers));
+        }
+    }
+    acerust::extxyz::write(at.join("out.extxyz"), &frames, &acerust::extxyz::Keys::none()).unwrap();
+    for more in [&[][..], &["--virial-key", "virial"]] {
+        let json = compare(more);
+        let (rmse, mae) = (json["all"]["stress_rmse"].as_f64().unwrap(), json["all"]["stress_mae"].as_f64().unwrap());
+        assert!((rmse / (160.2176634 * 0.5f64.sqrt()) - 1.0).abs() < 1e-9, "{rmse}");
+        assert!((mae / (160.2176634 * 0.5) - 1.0).abs() < 1e-9, "{mae}");
+    }
+    let table = ok(at, &["compare", "model.json", "out.extxyz", "--plot", "parity.svg"]);
+    assert!(table.contains("stress") && table.contains("GPa"), "{table}");
+    let svg = std::fs::read_to_string(at.join("parity.svg")).unwrap();
+    assert!(svg.contains("stress, GPa: RMSE 113.291 GPa"), "{svg}");
 }
 
 #[test]

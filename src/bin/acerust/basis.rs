@@ -1,9 +1,9 @@
-use crate::options::Options;
+use crate::frames::{self, Found, Frames};
+use crate::npz;
+use crate::options::{self, Options};
 use crate::output::Output;
-use crate::{frames, npz};
-use acerust::extxyz::{Frame, Keys};
+use acerust::extxyz::Frame;
 use acerust::matrix::MatrixMut;
-use acerust::model::Model;
 use acerust::plan::{Plan, Rows};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -14,13 +14,14 @@ use std::path::PathBuf;
 /// `energy_row` (n_frames), `force_rows` (3 n_atoms, row 3·atom + axis) and `virial_rows` (9 n_frames, row
 /// 3·a + b), in eV, eV/Å and eV. Times the parameters they give energy, forces and virial without the
 /// one-body energies. `row_offsets` (n_frames + 1, int64) says where the force rows of each frame begin.
-/// The force rows of a few frames are in memory at a time, all others until the end.
+/// The structures are in memory, and so are the force rows of a few frames at a time, and all others until the end.
 #[derive(clap::Args)]
 pub struct Basis {
     /// The model file
     model: PathBuf,
-    /// Structures, extended XYZ
-    structures: PathBuf,
+    /// Structures, extended XYZ; several files follow one another
+    #[arg(required = true)]
+    structures: Vec<PathBuf>,
     /// The .npz file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -38,14 +39,15 @@ struct Design {
 
 impl Basis {
     pub fn run(self, options: &Options) -> Result<()> {
-        let model = Model::load(&self.model)?;
+        let model = options::model(&self.model)?;
         let plan = options.plan(&model)?;
         let columns = plan.length_basis();
         ensure!(columns > 0, "{}: the model has no linear parameters", self.model.display());
         // The size of an array stands before its entries.
+        let found = Frames::new(&self.structures)?.map(|found| found.map(Found::bare)).collect::<Result<Vec<_>>>()?;
         let mut offsets = vec![0_i64];
-        for frame in acerust::extxyz::Reader::open(&self.structures, &Keys::none())? {
-            offsets.push(offsets[offsets.len() - 1] + 3 * frame?.structure.n_atoms() as i64);
+        for found in &found {
+            offsets.push(offsets[offsets.len() - 1] + 3 * found.frame.structure.n_atoms() as i64);
         }
         let n_frames = offsets.len() - 1;
         let n_rows = offsets[n_frames] as usize;
@@ -58,7 +60,7 @@ impl Basis {
         let bar = frames::bar(true);
         let compute = |frame: &Frame| design(&plan, frame);
         let chunk_atoms = (CHUNK_BYTES / (24 * columns)).clamp(1, frames::CHUNK_ATOMS);
-        frames::for_each(&self.structures, chunk_atoms, &bar, compute, |_, rows| {
+        frames::for_each(found.into_iter().map(Ok), chunk_atoms, &bar, compute, |_, rows| {
             npz.write(rows.forces.iter().map(|x| x.to_le_bytes()))?;
             energy.extend(rows.energy);
             virial.extend(rows.virial);

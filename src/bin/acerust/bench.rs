@@ -1,10 +1,9 @@
-use crate::options::Options;
+use crate::frames::Frames;
+use crate::options::{self, Options};
 use crate::output::Output;
 use acerust::bench::{fma_peak, nominal_flops};
-use acerust::extxyz::{self, Keys};
 use acerust::graph::Graph;
 use acerust::matrix::MatrixMut;
-use acerust::model::Model;
 use acerust::plan::Isa;
 use acerust::plan::{Device, Plan, Rows};
 use acerust::structure::Structure;
@@ -26,9 +25,10 @@ use std::time::Instant;
 pub struct Bench {
     /// The model file
     model: PathBuf,
-    /// Structures, extended XYZ
-    structures: PathBuf,
-    /// Take one frame alone, counted from 0
+    /// Structures, extended XYZ; several files follow one another
+    #[arg(required = true)]
+    structures: Vec<PathBuf>,
+    /// Take one frame alone, counted from 0 over all files
     #[arg(long, value_name = "INDEX")]
     frame: Option<usize>,
     /// Repeat each structure along its cell vectors (not for the design rows)
@@ -56,13 +56,13 @@ struct Times {
 
 impl Bench {
     pub fn run(self, options: &Options) -> Result<()> {
-        let model = Model::load(&self.model)?;
+        let model = options::model(&self.model)?;
         let plan = options.plan(&model)?;
         let given = self.read()?;
         let counts = self.repeat.as_deref().map_or([1; 3], |r| std::array::from_fn(|d| r[d] as usize));
         let copies = counts.iter().product::<usize>();
         let atoms: usize = given.iter().map(|s| s.n_atoms()).sum();
-        ensure!(atoms > 0, "{}: no atoms", self.structures.display());
+        ensure!(atoms > 0, "{}: no atoms", self.names());
         ensure!(atoms.checked_mul(copies).is_some_and(|n| n < 1 << 31), "{atoms} atoms × {copies} are too many");
         let structures: Vec<Structure> = given.iter().map(|s| s.repeat(counts)).collect();
         let graphs = structures.iter().map(|s| plan.graph(s)).collect::<Result<Vec<Graph>, _>>()?;
@@ -201,12 +201,16 @@ impl Bench {
         Ok([list, energy, forces])
     }
 
+    fn names(&self) -> String {
+        self.structures.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
     fn read(&self) -> Result<Vec<Structure>> {
-        let frames = extxyz::read(&self.structures, &Keys::none())?;
-        let count = frames.len();
-        let mut structures: Vec<_> = frames.into_iter().map(|frame| frame.structure).collect();
+        let structures = Frames::new(&self.structures)?.map(|found| Ok(found?.frame.structure));
+        let mut structures = structures.collect::<Result<Vec<_>>>()?;
+        let count = structures.len();
         if let Some(index) = self.frame {
-            let missing = || format!("{}: no frame {index} among {count}", self.structures.display());
+            let missing = || format!("{}: no frame {index} among {count}", self.names());
             structures = vec![structures.into_iter().nth(index).with_context(missing)?];
         }
         Ok(structures)

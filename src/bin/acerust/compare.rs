@@ -1,43 +1,52 @@
-use crate::options::Options;
-use crate::output::Output;
+use crate::frames::{self, Frames};
+use crate::options::{self, Options};
+use crate::output::{Output, bare};
+use crate::plot;
 use crate::results::{Results, vectors};
-use crate::{frames, plot};
 use acerust::extxyz::{Frame, Keys, Value, Writer};
-use acerust::model::Model;
-use anyhow::{Context, Result, ensure};
+use acerust::plan::Virial;
+use anyhow::{Context, Result, bail, ensure};
 use indexmap::IndexMap;
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Compares with reference energies and forces, for instance of density-functional theory
+/// Compares with reference energies, forces and stresses, for instance of density-functional theory
 ///
-/// Prints root-mean-square and mean absolute errors of energies (an atom) and force components, for each
-/// value of a key of the comment line and over all frames.
+/// Prints root-mean-square and mean absolute errors of energies (an atom), force components and the six components of stresses (in
+/// GPa; from virials where frames have them), for each value of a key of the comment line and over all frames. A key that is given here
+/// and that no frame has is an error.
 #[derive(clap::Args)]
 pub struct Compare {
     /// The model file
     model: PathBuf,
-    /// Structures with energies or forces or both, extended XYZ
-    structures: PathBuf,
-    /// Where the file has its energies
-    #[arg(long, value_name = "KEY", default_value = "energy")]
-    energy_key: String,
-    /// The column of the forces
-    #[arg(long, value_name = "KEY", default_value = "forces")]
-    forces_key: String,
-    /// The key that groups frames
-    #[arg(long, value_name = "KEY", default_value = "config_type")]
-    group_by: String,
+    /// Structures with energies, forces, stresses or virials, extended XYZ; several files follow one another
+    #[arg(required = true)]
+    structures: Vec<PathBuf>,
+    /// Where the file has its energies [default: energy]
+    #[arg(long, value_name = "KEY")]
+    energy_key: Option<String>,
+    /// The column of the forces [default: forces]
+    #[arg(long, value_name = "KEY")]
+    forces_key: Option<String>,
+    /// Where the file has its virials, eV [default: virial]
+    #[arg(long, value_name = "KEY")]
+    virial_key: Option<String>,
+    /// Where the file has its stresses, eV/Å³, for frames without virial [default: stress]
+    #[arg(long, value_name = "KEY")]
+    stress_key: Option<String>,
+    /// The key that groups frames [default: config_type]
+    #[arg(long, value_name = "KEY")]
+    group_by: Option<String>,
     /// Print a line for each frame as well
     #[arg(long)]
     each: bool,
     /// Write the results as `eval` does
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Draw results against references into an SVG file
-    #[arg(long, value_name = "FILE")]
+    /// Draw results against references into an SVG file (FILE.svg)
+    #[arg(long, value_name = "FILE", value_parser = svg)]
     plot: Option<PathBuf>,
     /// Print one JSON object instead
     #[arg(long, conflicts_with = "each")]
@@ -53,11 +62,39 @@ pub struct Group {
     pub energies: Vec<[f64; 2]>,
     /// eV/Å.
     pub forces: Vec<[f64; 2]>,
+    /// GPa.
+    pub stresses: Vec<[f64; 2]>,
+}
+
+/// What is compared: a title, the unit of the errors, how many of it the numbers have, the digits that are shown, and the numbers.
+pub struct Quantity {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub factor: f64,
+    digits: usize,
+    pub pairs: fn(&Group) -> &Vec<[f64; 2]>,
+}
+
+pub const QUANTITIES: [Quantity; 3] = [
+    Quantity { name: "energy", unit: "meV/atom", factor: 1e3, digits: 2, pairs: |g| &g.energies },
+    Quantity { name: "forces", unit: "eV/Å", factor: 1.0, digits: 4, pairs: |g| &g.forces },
+    Quantity { name: "stress", unit: "GPa", factor: 1.0, digits: 3, pairs: |g| &g.stresses },
+];
+
+/// eV/Å³ in GPa, exact since 2019.
+const GPA: f64 = 160.2176634;
+
+fn svg(name: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(name);
+    match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("svg")) {
+        true => Ok(path),
+        false => Err("a plot is an SVG file, named FILE.svg; `rsvg-convert` or Inkscape make others of it".into()),
+    }
 }
 
 impl Compare {
     pub fn run(self, options: &Options) -> Result<()> {
-        let model = Model::load(&self.model)?;
+        let model = options::model(&self.model)?;
         let plan = options.plan(&model)?;
         let mut table = Output::new(None)?;
         let mut out = self.output.as_deref().map(|path| Output::new(Some(path))).transpose()?;
@@ -67,14 +104,25 @@ impl Compare {
             writeln!(
                 table,
                 "{:>5}  {:14} {:>6}  {:>13} {:>13} {:>9}",
-                "frame", self.group_by, "atoms", "E ref / eV", "E / eV", "meV/atom"
+                "frame",
+                self.group_key(),
+                "atoms",
+                "E ref / eV",
+                "E / eV",
+                "meV/atom"
             )?;
         }
         let compute = |frame: &Frame| Results::new(&plan, &plan.graph(&frame.structure)?, &frame.structure);
         let bar = frames::bar(!self.each);
         let (start, mut number) = (Instant::now(), 0);
-        frames::for_each(&self.structures, frames::CHUNK_ATOMS, &bar, compute, |mut frame, results| {
-            let (energy, forces) = (self.energy_of(&frame)?, self.forces_of(&frame)?);
+        let mut missing: Vec<&String> =
+            [&self.energy_key, &self.forces_key, &self.virial_key, &self.stress_key, &self.group_by]
+                .into_iter()
+                .flatten()
+                .collect();
+        frames::for_each(Frames::new(&self.structures)?, frames::CHUNK_ATOMS, &bar, compute, |mut frame, results| {
+            missing.retain(|key| !frame.info.contains_key(*key) && !frame.arrays.contains_key(*key));
+            let (energy, forces, virial) = (self.energy_of(&frame)?, self.forces_of(&frame)?, self.virial_of(&frame)?);
             let name = self.group_of(&frame);
             let n = frame.structure.n_atoms();
             if self.each {
@@ -98,9 +146,15 @@ impl Compare {
                 let pairs = forces.as_flattened().iter().zip(results.forces.as_flattened());
                 group.forces.extend(pairs.map(|(&a, &b)| [a, b]));
             }
+            if let Some(virial) = virial {
+                let stress =
+                    |v: Virial, [a, b]: [usize; 2]| -0.5 * GPA * (v[a][b] + v[b][a]) / frame.structure.volume();
+                let components = [[0, 0], [1, 1], [2, 2], [1, 2], [0, 2], [0, 1]];
+                group.stresses.extend(components.map(|at| [virial, results.virial].map(|v| stress(v, at))));
+            }
             if let Some(writer) = &mut writer {
-                results.label(&mut frame);
-                writer.write(&frame)?;
+                results.label(&mut frame, false);
+                writer.write(&frame).map_err(bare)?;
             }
             Ok(())
         })?;
@@ -108,17 +162,16 @@ impl Compare {
         if let Some(out) = out {
             out.finish()?;
         }
+        let names = || self.structures.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        if let Some(key) = missing.first() {
+            bail!("{}: no frame has `{key}`", names());
+        }
         let all = Group::sum(groups.values());
-        ensure!(
-            !all.energies.is_empty() || !all.forces.is_empty(),
-            "{}: no frame has `{}` or `{}`",
-            self.structures.display(),
-            self.energy_key,
-            self.forces_key
-        );
+        let compared: Vec<_> = QUANTITIES.iter().filter(|q| !(q.pairs)(&all).is_empty()).collect();
+        ensure!(!compared.is_empty(), "{}: no frame has `energy`, `forces`, `virial` or `stress`", names());
         if let Some(path) = &self.plot {
             let mut svg = Output::new(Some(path))?;
-            svg.write_all(plot::parity(&groups)?.as_bytes())?;
+            svg.write_all(plot::parity(&groups, &all)?.as_bytes())?;
             svg.finish()?;
         }
         let per_atom = microseconds / all.atoms.max(1) as f64;
@@ -129,20 +182,19 @@ impl Compare {
             if self.each {
                 writeln!(table)?;
             }
-            writeln!(
-                table,
-                "{:16} {:>6} {:>7}   {:>8} {:>8}   {:>8} {:>8}",
-                "", "", "", "energy", "meV/atom", "forces", "eV/Å"
-            )?;
-            writeln!(
-                table,
-                "{:16} {:>6} {:>7}   {:>8} {:>8}   {:>8} {:>8}",
-                self.group_by, "frames", "atoms", "RMSE", "MAE", "RMSE", "MAE"
-            )?;
-            for (name, group) in &groups {
-                writeln!(table, "{}", group.row(name))?;
+            // Energies and forces are always there, stresses where there are some.
+            let quantities = if all.stresses.is_empty() { &QUANTITIES[..2] } else { &QUANTITIES };
+            let columns = |show: &dyn Fn(&Quantity) -> [String; 2]| -> String {
+                quantities.iter().map(show).map(|[a, b]| format!("   {a:>8} {b:>8}")).collect()
+            };
+            let titles = columns(&|q| [q.name.into(), q.unit.into()]);
+            writeln!(table, "{:16} {:>6} {:>7}{titles}", "", "", "")?;
+            let titles = columns(&|_| ["RMSE".into(), "MAE".into()]);
+            writeln!(table, "{:16} {:>6} {:>7}{titles}", self.group_key(), "frames", "atoms")?;
+            for (name, group) in groups.iter().map(|(name, g)| (name.as_str(), g)).chain([("all", &all)]) {
+                let errors = columns(&|q| q.shown(group));
+                writeln!(table, "{name:16} {:>6} {:>7}{errors}", group.frames, group.atoms)?;
             }
-            writeln!(table, "{}", all.row("all"))?;
             writeln!(
                 table,
                 "{per_atom:.1} µs/atom: reading, neighbours, energies and forces, {} thread(s)",
@@ -158,21 +210,42 @@ impl Compare {
 
     /// The reference energy, if the frame has one.
     fn energy_of(&self, frame: &Frame) -> Result<Option<f64>> {
-        let Some(value) = frame.info.get(&self.energy_key) else { return Ok(None) };
-        let energy = value.as_f64().with_context(|| format!("`{}` is not a finite number", self.energy_key));
+        let key = self.energy_key.as_deref().unwrap_or("energy");
+        let Some(value) = frame.info.get(key) else { return Ok(None) };
+        let energy = value.as_f64().with_context(|| format!("`{key}` is not a finite number"));
         energy.map(Some)
     }
 
     /// The reference forces, if the frame has some.
     fn forces_of<'a>(&self, frame: &'a Frame) -> Result<Option<&'a [[f64; 3]]>> {
-        let Some(column) = frame.arrays.get(&self.forces_key) else { return Ok(None) };
+        let key = self.forces_key.as_deref().unwrap_or("forces");
+        let Some(column) = frame.arrays.get(key) else { return Ok(None) };
         let forces = vectors(column).filter(|x| x.as_flattened().iter().all(|x| x.is_finite()));
-        let wrong = || format!("column `{}` is not three finite numbers an atom", self.forces_key);
+        let wrong = || format!("column `{key}` is not three finite numbers an atom");
         forces.with_context(wrong).map(Some)
     }
 
+    /// The reference virial, eV, if the frame has one, or a stress, and a cell.
+    fn virial_of(&self, frame: &Frame) -> Result<Option<Virial>> {
+        let volume = frame.structure.volume();
+        let keys = [(&self.virial_key, "virial", 1.0), (&self.stress_key, "stress", -volume)];
+        let found = |(key, usual, factor): (&'_ Option<String>, &'static str, f64)| {
+            let key = key.as_deref().unwrap_or(usual).to_owned();
+            frame.info.get(&key).map(|value| (key, value, factor))
+        };
+        let Some((key, value, factor)) = keys.into_iter().find_map(found).filter(|_| volume > 0.0) else {
+            return Ok(None);
+        };
+        let virial = value.as_tensor().map(|t| t.map(|row| row.map(|x| factor * x)));
+        virial.with_context(|| format!("`{key}` is not nine or six finite numbers")).map(Some)
+    }
+
+    fn group_key(&self) -> &str {
+        self.group_by.as_deref().unwrap_or("config_type")
+    }
+
     fn group_of(&self, frame: &Frame) -> String {
-        match frame.info.get(&self.group_by) {
+        match frame.info.get(self.group_key()) {
             None => "-".into(),
             Some(Value::Text(text)) => text.clone(),
             Some(Value::Int(number)) => number.to_string(),
@@ -188,30 +261,29 @@ impl Group {
             all.atoms += group.atoms;
             all.energies.extend(&group.energies);
             all.forces.extend(&group.forces);
+            all.stresses.extend(&group.stresses);
             all
         })
     }
 
-    fn row(&self, name: &str) -> String {
-        let Group { frames, atoms, energies, forces } = self;
-        let shown = |pairs: &[[f64; 2]], factor: f64, digits: usize| {
-            let show = |e: f64| format!("{:>8.digits$}", factor * e);
-            errors(pairs).map_or_else(|| format!("{:>8} {:>8}", "-", "-"), |[a, b]| format!("{} {}", show(a), show(b)))
-        };
-        let (energies, forces) = (shown(energies, 1e3, 2), shown(forces, 1.0, 4));
-        format!("{name:16} {frames:>6} {atoms:>7}   {energies}   {forces}")
-    }
-
     fn json(&self) -> serde_json::Value {
-        let [energy, forces] = [&self.energies, &self.forces].map(|pairs| errors(pairs));
-        json!({
-            "frames": self.frames,
-            "atoms": self.atoms,
-            "energy_rmse": energy.map(|e| e[0]),
-            "energy_mae": energy.map(|e| e[1]),
-            "forces_rmse": forces.map(|e| e[0]),
-            "forces_mae": forces.map(|e| e[1]),
-        })
+        let mut json = json!({ "frames": self.frames, "atoms": self.atoms });
+        for q in &QUANTITIES {
+            let errors = errors((q.pairs)(self));
+            json[format!("{}_rmse", q.name)] = json!(errors.map(|e| e[0]));
+            json[format!("{}_mae", q.name)] = json!(errors.map(|e| e[1]));
+        }
+        json
+    }
+}
+
+impl Quantity {
+    /// Root-mean-square and mean absolute error in [`Quantity::unit`]; `-` where there is nothing to compare.
+    pub fn shown(&self, group: &Group) -> [String; 2] {
+        match errors((self.pairs)(group)) {
+            None => ["-".into(), "-".into()],
+            Some(errors) => errors.map(|e| format!("{:.*}", self.digits, self.factor * e)),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use crate::frames::is_standard;
+use crate::options::standard_input;
 use crate::output::Output;
 use acerust::model::Model;
 use anyhow::{Context, Result};
@@ -24,7 +26,10 @@ struct Header {
 impl Convert {
     pub fn run(self) -> Result<()> {
         let name = || self.file.display().to_string();
-        let json = std::fs::read(&self.file).with_context(name)?;
+        let json = match is_standard(&self.file) {
+            true => standard_input()?,
+            false => std::fs::read(&self.file).with_context(name)?,
+        };
         let is_reference =
             serde_json::from_slice::<Header>(&json).is_ok_and(|h| h.format.starts_with("acerust-reference/"));
         let model = if is_reference { Model::from_reference_json(&json) } else { Model::from_json(&json) };

@@ -1,6 +1,6 @@
-use crate::frames;
-use crate::options::Options;
-use crate::output::Output;
+use crate::frames::{self, Frames};
+use crate::options::{self, Options};
+use crate::output::{Output, bare};
 use crate::results::Results;
 use acerust::extxyz::{Frame, Keys, Writer};
 use acerust::model::Model;
@@ -12,18 +12,22 @@ use std::path::PathBuf;
 
 /// Computes energies, forces and virials
 ///
-/// The results are written as extended XYZ under `energy`, `forces` and `virial`, all else of the input
-/// beside them. What the input holds under these names, or as `stress`, moves to `ref_energy`,
-/// `ref_forces` …; where such a name is taken, to `ref_energy_2` ….
+/// The results are written as extended XYZ under `energy` (and `free_energy`, the same), `forces`, `virial` and, where there is a cell,
+/// `stress`, all else of the input beside them. What the input holds under these names, or as `energies` or `stresses`, moves to
+/// `ref_energy`, `ref_forces` …; where such a name is taken, to `ref_energy_2` ….
 #[derive(clap::Args)]
 pub struct Eval {
     /// The model file
     model: PathBuf,
-    /// Structures, extended XYZ
-    structures: PathBuf,
-    /// The file to write [default: standard output]
+    /// Structures, extended XYZ; several files follow one another
+    #[arg(required = true)]
+    structures: Vec<PathBuf>,
+    /// The file to write, compressed where it is named `….gz` [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write the energy of every atom as well, in a column `energies`
+    #[arg(long, conflicts_with = "json")]
+    site_energies: bool,
     /// Write one JSON object a frame instead: energy, site_energies, forces, virial
     #[arg(long)]
     json: bool,
@@ -34,7 +38,7 @@ pub struct Eval {
 
 impl Eval {
     pub fn run(self, options: &Options) -> Result<()> {
-        let model = Model::load(&self.model)?;
+        let model = options::model(&self.model)?;
         let plan = options.plan(&model)?;
         let parts = if self.parts { parts(&model, options)? } else { Vec::new() };
         let mut out = Output::new(self.output.as_deref())?;
@@ -45,21 +49,21 @@ impl Eval {
             let parts = parts.iter().map(|(name, plan)| Ok((name, of(plan)?))).collect::<Result<Vec<_>>>()?;
             Ok((of(&plan)?, parts))
         };
+        let structures = Frames::new(&self.structures)?;
         if self.json {
-            frames::for_each(&self.structures, frames::CHUNK_ATOMS, &bar, compute, |_, (results, parts)| {
+            frames::for_each(structures, frames::CHUNK_ATOMS, &bar, compute, |_, (results, parts)| {
                 let mut line = serde_json::to_value(results)?;
                 if self.parts {
                     line["parts"] =
                         parts.into_iter().map(|(name, r)| (name.clone(), json!(r))).collect::<Map<_, _>>().into();
                 }
-                serde_json::to_writer(&mut out, &line)?;
-                Ok(writeln!(out)?)
+                Ok(writeln!(out, "{line}")?)
             })?;
         } else {
             let mut writer = Writer::new(&mut out, &Keys::default());
-            frames::for_each(&self.structures, frames::CHUNK_ATOMS, &bar, compute, |mut frame, (results, _)| {
-                results.label(&mut frame);
-                Ok(writer.write(&frame)?)
+            frames::for_each(structures, frames::CHUNK_ATOMS, &bar, compute, |mut frame, (results, _)| {
+                results.label(&mut frame, self.site_energies);
+                writer.write(&frame).map_err(bare)
             })?;
         }
         out.finish()

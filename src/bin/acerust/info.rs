@@ -1,7 +1,7 @@
-use crate::options::Options;
+use crate::options::{self, Options};
 use crate::output::Output;
 use acerust::element;
-use acerust::model::{Model, PartSpec};
+use acerust::model::PartSpec;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -19,7 +19,7 @@ pub struct Info {
 
 impl Info {
     pub fn run(self, options: &Options) -> Result<()> {
-        let model = Model::load(&self.model)?;
+        let model = options::model(&self.model)?;
         let plan = options.plan(&model)?;
         let mut out = Output::new(None)?;
         if self.json {

@@ -12,6 +12,8 @@ mod options;
 mod output;
 mod plot;
 mod results;
+#[cfg(unix)]
+mod signals;
 
 use clap::{Parser, Subcommand};
 use options::Options;
@@ -19,7 +21,8 @@ use std::process::ExitCode;
 
 /// Interatomic potentials of the atomic cluster expansion.
 ///
-/// Energies are in eV, lengths in Å, forces in eV/Å. Exit status: 0, 1 after an error, 2 for wrong usage.
+/// Energies are in eV, lengths in Å, forces in eV/Å. A file named `-` is the standard input or output; structures may be compressed by
+/// gzip. Exit status: 0, 1 after an error, 2 for wrong usage.
 #[derive(Parser)]
 #[command(name = "acerust", version, arg_required_else_help = true)]
 struct Cli {
@@ -41,7 +44,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
-    let done = options.set_threads().and_then(|()| match command {
+    #[cfg(unix)]
+    let ready = || options.set_threads().and_then(|()| signals::tidy_up());
+    #[cfg(not(unix))]
+    let ready = || options.set_threads();
+    let done = ready().and_then(|()| match command {
         Command::Convert(command) => command.run(),
         Command::Info(command) => command.run(&options),
         Command::Eval(command) => command.run(&options),
@@ -54,7 +61,7 @@ fn main() -> ExitCode {
         // Whoever reads our output has read enough.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("acerust: {error:#}");
+            eprintln!("acerust: {}", output::message(&error));
             ExitCode::FAILURE
         }
     }

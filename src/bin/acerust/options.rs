@@ -1,10 +1,13 @@
 //! The options of every subcommand.
 
-use acerust::model::Model;
+use crate::frames::is_standard;
+use acerust::model::{MAX_FILE_BYTES, Model};
 use acerust::parallel;
 use acerust::plan::{self, Device, Plan, Precision, RadialMode};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::io::Read;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -37,6 +40,21 @@ impl Options {
         let options = plan::Options { radial: self.radial.0, ..Default::default() };
         Ok(Plan::with_options(model, self.device, self.precision, options)?)
     }
+}
+
+/// The model of a file, or of the standard input.
+pub fn model(path: &Path) -> Result<Model> {
+    match is_standard(path) {
+        true => Model::from_json(standard_input()?).context("standard input"),
+        false => Ok(Model::load(path)?),
+    }
+}
+
+/// All of the standard input, or one byte more than a model file may have.
+pub fn standard_input() -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::io::stdin().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).context("standard input")?;
+    Ok(bytes)
 }
 
 fn precision(text: &str) -> Result<Precision, String> {

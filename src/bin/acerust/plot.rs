@@ -1,6 +1,6 @@
 //! Results against references, as a picture.
 
-use crate::compare::Group;
+use crate::compare::{Group, QUANTITIES, Quantity};
 use anyhow::{Result, anyhow};
 use indexmap::IndexMap;
 use plotters::coord::Shift;
@@ -20,15 +20,22 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(90, 90, 90),
 ];
 
-/// An SVG with energies on the left and force components on the right.
-pub fn parity(groups: &IndexMap<String, Group>) -> Result<String> {
+/// An SVG of energies, force components and, where there are some, stresses, with their root-mean-square errors over all groups.
+pub fn parity(groups: &IndexMap<String, Group>, all: &Group) -> Result<String> {
     let mut svg = String::new();
+    let panels: Vec<_> = QUANTITIES.iter().zip(["energy, eV/atom", "force components, eV/Å", "stress, GPa"]).collect();
+    let panels = if all.stresses.is_empty() { &panels[..2] } else { &panels };
     {
-        let area = SVGBackend::with_string(&mut svg, (960, 480)).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, (480 * panels.len() as u32, 480)).into_drawing_area();
         area.fill(&WHITE).map_err(|e| anyhow!("plot: {e}"))?;
-        let (left, right) = area.split_horizontally(480);
-        let drawn = panel(&left, "energy, eV/atom", groups, |g| &g.energies)
-            .and_then(|()| panel(&right, "force components, eV/Å", groups, |g| &g.forces));
+        let areas = area.split_evenly((1, panels.len()));
+        let drawn = areas.iter().zip(panels).try_for_each(|(area, (quantity, title))| {
+            let title = match &quantity.shown(all)[0][..] {
+                "-" => title.to_string(),
+                rmse => format!("{title}: RMSE {rmse} {}", quantity.unit),
+            };
+            panel(area, &title, groups, quantity)
+        });
         drawn.and_then(|()| area.present().map_err(|e| e.to_string())).map_err(|e| anyhow!("plot: {e}"))?;
     }
     Ok(svg)
@@ -40,7 +47,7 @@ fn panel(
     area: &Area,
     title: &str,
     groups: &IndexMap<String, Group>,
-    pairs: fn(&Group) -> &Vec<[f64; 2]>,
+    Quantity { pairs, .. }: &Quantity,
 ) -> Result<(), String> {
     let text = |e: DrawingAreaErrorKind<_>| e.to_string();
     let numbers = || groups.values().flat_map(pairs).flatten();

@@ -1,6 +1,6 @@
 //! What a model says about a structure, and how it is written down.
 
-use acerust::extxyz::{Column, Data, Frame};
+use acerust::extxyz::{Column, Data, Frame, Value};
 use acerust::graph::Graph;
 use acerust::plan::{Plan, Virial};
 use acerust::structure::Structure;
@@ -32,16 +32,28 @@ impl Results {
         Ok(Results { energy, site_energies, forces, virial })
     }
 
-    /// Puts energy, forces and virial into the frame under these names. What the frame had under
-    /// them, or as `stress`, moves to `ref_energy`, `ref_forces` ….
-    pub fn label(self, frame: &mut Frame) {
-        for name in ["energy", "virial", "stress"] {
+    /// Puts energy, forces, virial and, where there is a cell, stress into the frame, and `energies` of the atoms where wanted. What the
+    /// frame had under these names, and what other programs would take for results of the same model, moves to `ref_energy`,
+    /// `ref_forces` ….
+    pub fn label(self, frame: &mut Frame, site_energies: bool) {
+        for name in ["energy", "free_energy", "virial", "stress"] {
             set_aside(&mut frame.info, name);
         }
-        set_aside(&mut frame.arrays, "forces");
+        for name in ["forces", "energies", "stresses"] {
+            set_aside(&mut frame.arrays, name);
+        }
         frame.energy = Some(self.energy);
         frame.forces = Some(self.forces);
         frame.virial = Some(self.virial);
+        frame.info.insert("free_energy".into(), Value::Real(self.energy));
+        if let Some(stress) = frame.stress() {
+            frame
+                .info
+                .insert("stress".into(), Value::Array(stress.as_flattened().iter().map(|&x| Value::Real(x)).collect()));
+        }
+        if site_energies {
+            frame.arrays.insert("energies".into(), Column { width: 1, data: Data::Real(self.site_energies) });
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) fn model(spec: &ModelSpec) -> Check {
 pub(super) fn format(found: &str, readable: &str) -> Check {
     if found == readable {
         Ok(())
+    } else if found.starts_with("acerust-reference/") && readable.starts_with("acerust-model/") {
+        Err(format!("format: '{found}' is a reference file; `acerust convert FILE -o MODEL` makes a model file of it"))
     } else {
         Err(format!("format: '{found}' is unknown; this version reads '{readable}'"))
     }
