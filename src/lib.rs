@@ -78,6 +78,7 @@ pub mod capi;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod dtype;
 pub mod element;
 pub mod error;
 pub mod extxyz;

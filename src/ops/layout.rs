@@ -19,26 +19,20 @@ pub(crate) fn shapes(irreps: &Irreps) -> Vec<[usize; 2]> {
     irreps.blocks().iter().map(|b| [b.irrep.dim(), b.mul]).collect()
 }
 
-/// Transposes matrices that follow each other, (rows, columns) in `from`, as in `shapes`.
+/// Transposes a matrix, (rows, columns) in `from`.
 #[inline(always)]
-pub(crate) fn transpose_blocks<S: Copy, T>(shapes: &[[usize; 2]], from: &[S], to: &mut [T], convert: impl Fn(S) -> T) {
-    let mut start = 0;
-    for &[n, m] in shapes {
-        let (from, to) = (&from[start..start + n * m], &mut to[start..start + n * m]);
-        // The longer loop is the inner one; one with a single column is a copy.
-        if n == 1 || m == 1 {
-            to.iter_mut().zip(from).for_each(|(t, &f)| *t = convert(f));
-        } else if n < m {
-            for i in 0..n {
-                to.iter_mut().skip(i).step_by(n).zip(&from[i * m..(i + 1) * m]).for_each(|(t, &f)| *t = convert(f));
-            }
-        } else {
-            for j in 0..m {
-                let column = from.iter().skip(j).step_by(m);
-                to[j * n..(j + 1) * n].iter_mut().zip(column).for_each(|(t, &f)| *t = convert(f));
-            }
+pub(crate) fn transpose_block<S: Copy, T>([n, m]: [usize; 2], from: &[S], to: &mut [T], convert: impl Fn(S) -> T) {
+    // The longer loop is the inner one; a single row or column is a copy.
+    if n == 1 || m == 1 {
+        to.iter_mut().zip(from).for_each(|(t, &f)| *t = convert(f));
+    } else if n < m {
+        for (i, row) in from.chunks(m).enumerate() {
+            to.iter_mut().skip(i).step_by(n).zip(row).for_each(|(t, &f)| *t = convert(f));
         }
-        start += n * m;
+    } else {
+        for (j, row) in to.chunks_mut(n).enumerate() {
+            row.iter_mut().zip(from.iter().skip(j).step_by(m)).for_each(|(t, &f)| *t = convert(f));
+        }
     }
 }
 
@@ -52,11 +46,15 @@ pub fn transpose<T: Copy>(irreps: &Irreps, layout: Layout, x: &[T], out: &mut [T
         return;
     }
     assert!(x.len() == out.len() && x.len().is_multiple_of(dim), "whole rows of {dim} numbers");
-    let mut shapes = shapes(irreps);
-    if layout == Layout::MulIr {
-        shapes.iter_mut().for_each(|shape| shape.reverse());
+    for (x, out) in x.chunks(dim).zip(out.chunks_mut(dim)) {
+        for (block, slice) in irreps.blocks().iter().zip(irreps.slices()) {
+            let [rows, columns] = [block.irrep.dim(), block.mul];
+            let shape = if layout == Layout::MulIr { [columns, rows] } else { [rows, columns] };
+            if !slice.is_empty() {
+                transpose_block(shape, &x[slice.clone()], &mut out[slice], |x| x);
+            }
+        }
     }
-    x.chunks(dim).zip(out.chunks_mut(dim)).for_each(|(x, out)| transpose_blocks(&shapes, x, out, |x| x));
 }
 
 #[cfg(test)]

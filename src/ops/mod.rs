@@ -5,11 +5,44 @@
 //! | irreps, `128x0e+128x1o` | [`irreps`] |
 //! | the order of the numbers in a block | [`layout`] |
 //! | 3j symbols, coupling tensors | [`coupling`] |
+//! | what to compute, as plain data | [`spec`] |
+//! | the front door: checks, scratch memory, dispatch | [`op`] |
+//! | spherical harmonics | [`harmonics`] |
+//! | linear maps, for all rows or by species | [`linear`] |
+//! | products of two arguments, as convolution too | [`product`] |
+//! | symmetric contraction | [`contraction`] |
+//! | functions of distances | [`radial`] |
+//! | perceptrons, gates, activations | [`mlp`], [`gate`], [`activation`] |
+//!
+//! An operation is made once from a [`Spec`] and then executed: `forward`, `backward` for any of its arguments, `double_backward` for
+//! training on gradients. It allocates nothing but what its [`Workspace`] grows to; results depend neither on the number of
+//! threads nor on the order of edges, to the last bit.
 
+pub mod activation;
+pub mod contraction;
 pub mod coupling;
+mod edges;
+pub mod gate;
+pub mod harmonics;
 pub mod irreps;
+mod jet;
+pub mod kernel;
 pub mod layout;
+pub mod linear;
+pub mod mlp;
+mod mlp_layer;
+pub mod op;
+pub mod product;
+pub mod radial;
+pub mod scratch;
+pub mod spec;
+mod species;
 
+pub use crate::simd::Isa;
 pub use coupling::Convention;
 pub use irreps::{Block, Irrep, Irreps, Parity};
+pub use kernel::{Extent, IndexPort, Pass, Port, Ports, Sizes};
 pub use layout::Layout;
+pub use op::{Args, Op};
+pub use scratch::Workspace;
+pub use spec::{Operation, Spec};

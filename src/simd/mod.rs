@@ -8,10 +8,12 @@
 //! use acerust::simd::Lanes;
 //! ```
 
+mod dual;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use dual::{Dual, Value};
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{F32x8, F32x16, F64x4, F64x8};
@@ -65,7 +67,7 @@ pub const MAX_LANES: usize = 16;
 /// `N` numbers that are computed with at once.
 ///
 /// # Safety
-/// A value is `N` packed numbers of its `Real`, without padding: [`as_reals`] relies on it. Values of an implementation for
+/// A value is `N` packed numbers of its `Real`, without padding: [`as_reals`] relies on it, and refuses a [`Dual`]. Values of an implementation for
 /// an instruction set exist, and [`Lanes::vectorize`] is called, only on processors that have it: [`with_lanes`] is the
 /// only door to them.
 pub unsafe trait Lanes:
@@ -117,13 +119,15 @@ pub unsafe trait Lanes:
 /// A slice of vectors as the numbers in them.
 #[inline(always)]
 pub fn as_reals<V: Lanes>(x: &[V]) -> &[V::Real] {
-    // SAFETY: every `Lanes` type is `N` packed numbers of its `Real`, without padding.
+    const { assert!(size_of::<V>() == V::N * size_of::<V::Real>()) };
+    // SAFETY: a vector is `N` packed numbers of its `Real`, without padding and without a tangent.
     unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len() * V::N) }
 }
 
 /// A slice of vectors as the numbers in them.
 #[inline(always)]
 pub fn as_reals_mut<V: Lanes>(x: &mut [V]) -> &mut [V::Real] {
+    const { assert!(size_of::<V>() == V::N * size_of::<V::Real>()) };
     // SAFETY: as in `as_reals`.
     unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr().cast(), x.len() * V::N) }
 }

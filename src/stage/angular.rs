@@ -101,7 +101,7 @@ impl<V: Lanes> Angular<V> {
 
     /// `out[l² + l + m] = r^l Y_lm`, or `Y_lm`, of the vectors `(x, y, z)` with their `1/r`.
     #[inline(always)]
-    fn eval(&self, [x, y, z, inv_r]: [V; 4], out: &mut [V]) {
+    pub fn eval(&self, [x, y, z, inv_r]: [V; 4], out: &mut [V]) {
         // Spherical harmonics are the solid ones of the unit vector.
         let [x, y, z] = if self.spherical { [x * inv_r, y * inv_r, z * inv_r] } else { [x, y, z] };
         match self.lmax {

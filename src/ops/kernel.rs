@@ -1,0 +1,197 @@
+//! What every operation is: named arguments, a result, and three passes over them.
+
+use super::irreps::Irreps;
+use super::layout;
+use super::scratch::Scratch;
+use crate::parallel;
+use crate::simd::{Lanes, Real, Value};
+use crate::{Error, Result};
+
+/// What the rows of an argument are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Extent {
+    /// As many as [`Sizes::rows`]; the edges of a convolution.
+    Rows,
+    /// As many as [`Sizes::nodes`].
+    Nodes,
+    /// This many: weights.
+    Fixed(usize),
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sizes {
+    /// Rows; the edges of a convolution.
+    pub rows: usize,
+    /// Nodes of a convolution; other operations have none.
+    pub nodes: usize,
+}
+
+impl Sizes {
+    /// # Errors
+    /// Where an index could not count them.
+    pub(crate) fn check(self) -> Result<()> {
+        match self.rows.max(self.nodes) < u32::MAX as usize {
+            true => Ok(()),
+            false => Err(Error::Argument(format!("{} rows and {} nodes are too many", self.rows, self.nodes))),
+        }
+    }
+}
+
+/// An argument or the result: a matrix of numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    pub name: String,
+    pub extent: Extent,
+    /// Numbers in a row.
+    pub width: usize,
+    /// Matrices (2l + 1, mul) in a row, whose layout may be chosen. None where it may not.
+    pub blocks: Vec<[usize; 2]>,
+}
+
+impl Port {
+    pub(crate) fn new(name: impl Into<String>, extent: Extent, width: usize) -> Port {
+        Port { name: name.into(), extent, width, blocks: Vec::new() }
+    }
+
+    pub(crate) fn of_irreps(name: &str, extent: Extent, irreps: &Irreps) -> Port {
+        Port { blocks: layout::shapes(irreps), ..Port::new(name, extent, irreps.dim()) }
+    }
+
+    pub fn n_rows(&self, sizes: Sizes) -> usize {
+        match self.extent {
+            Extent::Rows => sizes.rows,
+            Extent::Nodes => sizes.nodes,
+            Extent::Fixed(n) => n,
+        }
+    }
+
+    /// Numbers in all rows.
+    pub fn len(&self, sizes: Sizes) -> usize {
+        self.n_rows(sizes).saturating_mul(self.width)
+    }
+}
+
+/// An argument of indices: one a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexPort {
+    pub name: &'static str,
+    /// How many there are to choose from; none: the nodes.
+    pub bound: Option<usize>,
+}
+
+/// All arguments and the result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ports {
+    pub inputs: Vec<Port>,
+    pub indices: Vec<IndexPort>,
+    pub output: Port,
+}
+
+/// The most arguments that an operation has.
+pub(crate) const MAX_INPUTS: usize = 40;
+
+/// Which pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pass {
+    Forward,
+    Backward,
+    DoubleBackward,
+}
+
+/// The arguments of one call, checked, in the type of computing and in `ir_mul`.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a, T> {
+    pub sizes: Sizes,
+    pub inputs: &'a [&'a [T]],
+    pub indices: &'a [&'a [u32]],
+}
+
+/// One of the results of a backward pass, where it is asked for.
+pub(crate) type Wanted<'a, 'b, T> = &'a mut [Option<&'b mut [T]>];
+
+/// An operation for one type of vectors. With the result `y(x)`, the cotangent `ȳ` and `s = Σ ȳ y`:
+/// forward gives `y`, backward `∂s/∂x` and, along directions `ẋ`, double backward the gradient of `t = Σ ẋ ∂s/∂x` with respect
+/// to every `x`, which is the tangent of backward, and to `ȳ`, which is the tangent of forward.
+///
+/// Results are overwritten. They depend neither on the number of threads nor on what the scratch memory holds.
+pub(crate) trait Kernel<T: Real>: Send + Sync {
+    /// Lines of scratch memory, for as many threads.
+    fn scratch(&self, sizes: Sizes, pass: Pass, threads: usize) -> usize;
+    fn forward(&self, call: Call<T>, out: &mut [T], scratch: Scratch);
+    fn backward(&self, call: Call<T>, cotangent: &[T], gradients: Wanted<T>, scratch: Scratch);
+    /// `directions` by input, none for zero; `seconds` by input, and that of the cotangent last.
+    fn double_backward(
+        &self,
+        call: Call<T>,
+        cotangent: &[T],
+        directions: &[Option<&[T]>],
+        seconds: Wanted<T>,
+        scratch: Scratch,
+    );
+    /// What is wrong with the numbers themselves, after the result was found not to be finite.
+    fn diagnose(&self, _call: Call<T>) -> Option<String> {
+        None
+    }
+}
+
+/// An argument, and its direction where there is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a, T> {
+    pub value: &'a [T],
+    pub tangent: Option<&'a [T]>,
+}
+
+impl<'a, T: Real> Source<'a, T> {
+    pub fn constant(value: &'a [T]) -> Source<'a, T> {
+        Source { value, tangent: None }
+    }
+
+    #[inline(always)]
+    pub fn slice(self, start: usize, n: usize) -> Source<'a, T> {
+        Source { value: &self.value[start..start + n], tangent: self.tangent.map(|t| &t[start..start + n]) }
+    }
+
+    /// The `n ≤ N` numbers from `at` on; zeros after them.
+    #[inline(always)]
+    pub fn load<V: Value<Real = T>>(self, at: usize, n: usize) -> V {
+        let value = load_part(&self.value[at..], n);
+        match self.tangent {
+            Some(tangent) if V::HAS_TANGENT => V::join(value, load_part(&tangent[at..], n)),
+            _ => V::join(value, V::Plain::zero()),
+        }
+    }
+
+    /// One number in all lanes.
+    #[inline(always)]
+    pub fn splat<V: Value<Real = T>>(self, at: usize) -> V {
+        let tangent = if V::HAS_TANGENT { self.tangent.map_or(T::default(), |t| t[at]) } else { T::default() };
+        V::join(V::Plain::splat(self.value[at]), V::Plain::splat(tangent))
+    }
+}
+
+/// The first `n ≤ N` numbers, and zeros.
+#[inline(always)]
+pub(crate) fn load_part<V: Lanes>(x: &[V::Real], n: usize) -> V {
+    if n == V::N { V::load(x) } else { V::from_fn(|k| if k < n { x[k] } else { V::Real::default() }) }
+}
+
+/// Overwrites the first `n ≤ N` numbers.
+#[inline(always)]
+pub(crate) fn store_part<V: Lanes>(v: V, x: &mut [V::Real], n: usize) {
+    if n == V::N {
+        v.store(x);
+    } else {
+        x[..n].copy_from_slice(&v.to_array()[..n]);
+    }
+}
+
+/// Runs `f` for parts of `0..n` of at most `size`.
+pub(crate) fn for_parts(n: usize, size: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
+    parallel::for_each_init(n.div_ceil(size), || (), |(), k| f(k * size..n.min((k + 1) * size)));
+}
+
+/// Fills with zeros, on all threads.
+pub(crate) fn clear<T: Real>(x: &mut [T]) {
+    parallel::for_chunks_mut(x, 1 << 15, |_, x| x.fill(T::default()));
+}

@@ -1,0 +1,359 @@
+//! The equivariant linear map, with weights for all rows or by species.
+//!
+//! For every pair (input block a, output block b) of equal irrep, by a then b, weights `W_ab` (mul_a, mul_b) one after the other:
+//! `out_b[v, m] = (1/√fan_b) Σ_a Σ_u W_ab[u, v] x_a[u, m]`, `fan_b = Σ_a mul_a` over all input blocks of that irrep. An output
+//! block without partner is zero. A bias is added, unscaled, to blocks `0e`.
+
+pub(crate) mod gemm;
+
+use super::irreps::{Irrep, Irreps};
+use super::kernel::{Call, Extent, IndexPort, Kernel, Pass, Port, Ports, Sizes, Wanted, clear, for_parts};
+use super::scratch::{Scratch, lines};
+use super::species::Groups;
+use crate::parallel::{self, Disjoint};
+use crate::simd::{Lanes, Real};
+use crate::{Error, Result};
+use gemm::Matrix;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// `x`, weights `w` (and, with `species`, one row of them a species), bias `b`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linear {
+    pub irreps_in: Irreps,
+    pub irreps_out: Irreps,
+    #[serde(default)]
+    pub bias: bool,
+    /// Indexed: so many sets of weights, chosen by the index `species` of a row.
+    #[serde(default)]
+    pub species: Option<usize>,
+}
+
+/// A matrix of the map: from one block to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// Where the blocks start in a row, and the matrix in the weights.
+    pub x: usize,
+    pub out: usize,
+    pub w: usize,
+    /// Channels in and out.
+    pub mul: [usize; 2],
+    /// `2l + 1`
+    pub dim: usize,
+    /// `1/√fan`
+    pub scale: f64,
+}
+
+impl Linear {
+    /// The matrices, in the order of their weights.
+    pub fn pairs(&self) -> Vec<Pair> {
+        let (ins, outs) = (self.irreps_in.slices(), self.irreps_out.slices());
+        let mut w = 0;
+        let mut pairs = Vec::new();
+        for (a, x) in self.irreps_in.blocks().iter().zip(&ins) {
+            for (b, out) in self.irreps_out.blocks().iter().zip(&outs) {
+                let mul = [a.mul, b.mul];
+                if a.irrep != b.irrep || mul.contains(&0) {
+                    continue;
+                }
+                let scale = 1.0 / (self.irreps_in.count(a.irrep) as f64).sqrt();
+                pairs.push(Pair { x: x.start, out: out.start, w, mul, dim: a.irrep.dim(), scale });
+                w += mul[0] * mul[1];
+            }
+        }
+        pairs
+    }
+
+    /// Numbers of one set of weights.
+    pub fn n_weights(&self) -> usize {
+        self.pairs().iter().map(|p| p.mul[0] * p.mul[1]).sum()
+    }
+
+    /// Where the biased blocks of the output are.
+    pub fn biased(&self) -> Vec<Range<usize>> {
+        let blocks = self.irreps_out.blocks().iter().zip(self.irreps_out.slices());
+        blocks.filter(|(b, _)| self.bias && b.irrep == Irrep::SCALAR).map(|(_, slice)| slice).collect()
+    }
+
+    pub(crate) fn ports(&self) -> Result<Ports> {
+        if self.bias && self.species.is_some() {
+            return Err(Error::Argument("linear: there is no bias by species".into()));
+        }
+        let n_weights = self.n_weights();
+        if n_weights.checked_mul(self.species.unwrap_or(1)).is_none_or(|n| n > 1 << 32) {
+            return Err(Error::Argument(format!("linear: {n_weights} weights for each species are too many")));
+        }
+        let mut inputs = vec![
+            Port::of_irreps("x", Extent::Rows, &self.irreps_in),
+            Port::new("w", Extent::Fixed(self.species.unwrap_or(1)), n_weights),
+        ];
+        if self.bias {
+            inputs.push(Port::new("b", Extent::Fixed(1), self.biased().iter().map(|b| b.len()).sum()));
+        }
+        let indices = self.species.iter().map(|&n| IndexPort { name: "species", bound: Some(n) }).collect();
+        Ok(Ports { inputs, indices, output: Port::of_irreps("out", Extent::Rows, &self.irreps_out) })
+    }
+
+    pub(crate) fn kernel<V: Lanes>(&self) -> Box<dyn Kernel<V::Real>> {
+        Box::new(self.scaled_kernel::<V>(None))
+    }
+
+    /// With this factor instead of `1/√fan`.
+    pub(crate) fn scaled_kernel<V: Lanes>(&self, scale: Option<f64>) -> LinearKernel<V> {
+        let pairs = self.pairs().into_iter().map(|p| Pair { scale: scale.unwrap_or(p.scale), ..p });
+        LinearKernel {
+            dims: [self.irreps_in.dim(), self.irreps_out.dim()],
+            n_weights: self.n_weights(),
+            n_species: self.species,
+            pairs: pairs.collect(),
+            biased: self.biased(),
+            lanes: std::marker::PhantomData,
+        }
+    }
+}
+
+/// Weights as tensor products with a one-hot vector have them, `W_ab[u, z, v]`, as those of an indexed linear map.
+///
+/// # Errors
+/// If `w` has not as many numbers as the map has weights.
+pub fn indexed_from_skip_tp(map: &Linear, w: &[f64]) -> Result<Vec<f64>> {
+    let (n, n_species) = (map.n_weights(), map.species.unwrap_or(1));
+    if w.len() != n * n_species {
+        return Err(Error::Argument(format!("w: {} numbers, expected {n_species} × {n}", w.len())));
+    }
+    let mut out = vec![0.0; w.len()];
+    for p in map.pairs() {
+        let [mul_in, mul_out] = p.mul;
+        for (k, w) in w[p.w * n_species..][..mul_in * n_species * mul_out].chunks(mul_out).enumerate() {
+            let (u, z) = (k / n_species, k % n_species);
+            let out = &mut out[z * n + p.w + u * mul_out..][..mul_out];
+            out.iter_mut().zip(w).for_each(|(out, w)| *out = w / (n_species as f64).sqrt());
+        }
+    }
+    Ok(out)
+}
+
+pub(crate) struct LinearKernel<V> {
+    /// Numbers in a row of input and output.
+    dims: [usize; 2],
+    n_weights: usize,
+    n_species: Option<usize>,
+    pairs: Vec<Pair>,
+    biased: Vec<Range<usize>>,
+    lanes: std::marker::PhantomData<V>,
+}
+
+/// Rows that a thread takes at a time: they and their results stay in the second cache.
+const ROWS: usize = 96;
+
+impl<V: Lanes> LinearKernel<V> {
+    fn sets(&self) -> usize {
+        self.n_species.unwrap_or(1)
+    }
+
+    /// Lengths of the packed matrices of one set of weights, forwards or backwards.
+    fn packed(&self, back: bool) -> impl Iterator<Item = usize> {
+        self.pairs.iter().map(move |p| gemm::packed_len::<V>(p.mul[usize::from(back)], p.mul[usize::from(!back)]))
+    }
+
+    pub(crate) fn packed_lines(&self) -> usize {
+        let one = self.packed(false).sum::<usize>().max(self.packed(true).sum());
+        lines::<V::Real>(one * self.sets())
+    }
+
+    fn groups<'a>(&self, call: Call<V::Real>, scratch: &mut Scratch<'a>) -> Groups<'a> {
+        Groups::new(call.sizes.rows, self.sets(), self.n_species.map(|_| call.indices[0]), scratch)
+    }
+
+    /// `out = x W`, or `out = x Wᵀ` where `back`, scaled; added where `add`.
+    pub(crate) fn map(
+        &self,
+        back: bool,
+        groups: &Groups,
+        (x, w): (&[V::Real], &[V::Real]),
+        add: bool,
+        out: &mut [V::Real],
+        mut scratch: Scratch,
+    ) {
+        let one: usize = self.packed(back).sum();
+        let packed = scratch.reals::<V::Real>(one * self.sets());
+        let pack = |z: usize, packed: &mut [V::Real]| {
+            let w = &w[z * self.n_weights..(z + 1) * self.n_weights];
+            let mut start = 0;
+            for (p, n) in self.pairs.iter().zip(self.packed(back)) {
+                let [mul_in, mul_out] = p.mul;
+                let (k, n_columns) = if back { (mul_out, mul_in) } else { (mul_in, mul_out) };
+                let [row, column] = if back { [1, mul_out] } else { [mul_out, 1] };
+                let m = Matrix { w: &w[p.w..p.w + mul_in * mul_out], row, column, scale: V::Real::of(p.scale) };
+                V::vectorize(
+                    #[inline(always)]
+                    || gemm::pack::<V>(m, k, n_columns, &mut packed[start..start + n]),
+                );
+                start += n;
+            }
+        };
+        if one > 0 {
+            parallel::for_chunks_mut(packed, one, |z, packed| {
+                if groups.of(z).is_empty() {
+                    return;
+                }
+                pack(z, packed);
+            });
+        }
+        if !add {
+            clear(out);
+        }
+        let [dim_x, dim_out] = if back { [self.dims[1], self.dims[0]] } else { self.dims };
+        let (packed, out) = (&*packed, Disjoint::new(out));
+        groups.for_parts(ROWS, |z, rows| {
+            let mut start = 0;
+            for (p, len) in self.pairs.iter().zip(self.packed(back)) {
+                let [from, to] = if back { [p.out, p.x] } else { [p.x, p.out] };
+                let [n, k] = if back { p.mul } else { [p.mul[1], p.mul[0]] };
+                let panel = &packed[z * one + start..z * one + start + len];
+                start += len;
+                for m in 0..p.dim {
+                    let x_at = |r: usize| rows[r] as usize * dim_x + from + m * k;
+                    let out_at = |r: usize| rows[r] as usize * dim_out + to + m * n;
+                    V::vectorize(
+                        #[inline(always)]
+                        // SAFETY: every row is in one part of one group only.
+                        || unsafe { gemm::multiply::<V>(0..rows.len(), (k, n), (x, x_at), panel, true, (out, out_at)) },
+                    );
+                }
+            }
+        });
+    }
+
+    /// `W̄ = Σ_rows x ⊗ y` with `y` of the shape of the output; added where `add`.
+    pub(crate) fn weights(&self, groups: &Groups, x: &[V::Real], y: &[V::Real], add: bool, out: &mut [V::Real]) {
+        let out = Disjoint::new(out);
+        // As many tasks as there are tiles of rows of `W`; a chunk of `x` and `y` is read again by each of them.
+        let tiles = |p: &Pair| p.mul[0].div_ceil(TILE);
+        let per_set: usize = self.pairs.iter().map(tiles).sum();
+        for_parts(self.sets() * per_set, 1, |task| {
+            let (z, mut k) = (task.start / per_set, task.start % per_set);
+            let p = self.pairs.iter().find(|p| {
+                let here = k < tiles(p);
+                k -= if here { 0 } else { tiles(p) };
+                here
+            });
+            let p = p.expect("as many tiles as counted");
+            let rows = groups.of(z);
+            let u = k * TILE..p.mul[0].min((k + 1) * TILE);
+            // SAFETY: these columns are this task's alone.
+            let out = unsafe { out.slice(z * self.n_weights + p.w + u.start * p.mul[1], u.len() * p.mul[1]) };
+            if !add {
+                out.fill(V::Real::default());
+            }
+            let n_rows = rows.len() * p.dim;
+            let split = |r: usize| (rows[r / p.dim] as usize, r % p.dim);
+            let x_at = |r: usize| split(r).0 * self.dims[0] + p.x + split(r).1 * p.mul[0];
+            let y_at = |r: usize| split(r).0 * self.dims[1] + p.out + split(r).1 * p.mul[1];
+            let scale = (V::Real::of(p.scale), true);
+            V::vectorize(
+                #[inline(always)]
+                || gemm::outer::<V>(n_rows, (u, p.mul[1]), (x, x_at), (y, y_at), scale, out),
+            );
+        });
+    }
+
+    fn add_bias(&self, b: &[V::Real], out: &mut [V::Real]) {
+        if self.biased.is_empty() || self.dims[1] == 0 {
+            return;
+        }
+        parallel::for_chunks_mut(out, self.dims[1] * ROWS, |_, rows| {
+            for row in rows.chunks_mut(self.dims[1]) {
+                let mut b = b;
+                for block in &self.biased {
+                    let (here, rest) = b.split_at(block.len());
+                    row[block.clone()].iter_mut().zip(here).for_each(|(x, &b)| *x += b);
+                    b = rest;
+                }
+            }
+        });
+    }
+
+    fn bias(&self, cotangent: &[V::Real], out: &mut [V::Real]) {
+        out.fill(V::Real::default());
+        for row in cotangent.chunks(self.dims[1].max(1)) {
+            let mut out = &mut *out;
+            for block in &self.biased {
+                let (here, rest) = out.split_at_mut(block.len());
+                here.iter_mut().zip(&row[block.clone()]).for_each(|(b, &x)| *b += x);
+                out = rest;
+            }
+        }
+    }
+}
+
+/// Rows of a matrix of weights whose gradient a thread sums at a time.
+const TILE: usize = 48;
+
+impl<V: Lanes> Kernel<V::Real> for LinearKernel<V> {
+    fn scratch(&self, sizes: Sizes, _: Pass, _: usize) -> usize {
+        self.packed_lines() + Groups::lines(sizes.rows, self.sets())
+    }
+
+    fn forward(&self, call: Call<V::Real>, out: &mut [V::Real], mut scratch: Scratch) {
+        let groups = self.groups(call, &mut scratch);
+        self.map(false, &groups, (call.inputs[0], call.inputs[1]), false, out, scratch);
+        if let Some(b) = call.inputs.get(2) {
+            self.add_bias(b, out);
+        }
+    }
+
+    fn backward(&self, call: Call<V::Real>, cotangent: &[V::Real], gradients: Wanted<V::Real>, mut scratch: Scratch) {
+        let groups = self.groups(call, &mut scratch);
+        if let Some(x) = &mut gradients[0] {
+            self.map(true, &groups, (cotangent, call.inputs[1]), false, x, scratch);
+        }
+        if let Some(w) = &mut gradients[1] {
+            self.weights(&groups, call.inputs[0], cotangent, false, w);
+        }
+        if let Some(Some(b)) = gradients.get_mut(2) {
+            self.bias(cotangent, b);
+        }
+    }
+
+    fn double_backward(
+        &self,
+        call: Call<V::Real>,
+        cotangent: &[V::Real],
+        directions: &[Option<&[V::Real]>],
+        seconds: Wanted<V::Real>,
+        mut scratch: Scratch,
+    ) {
+        let groups = self.groups(call, &mut scratch);
+        let (dx, dw, db) = (directions[0], directions[1], directions.get(2).copied().flatten());
+        if let Some(x) = &mut seconds[0] {
+            match dw {
+                Some(dw) => self.map(true, &groups, (cotangent, dw), false, x, scratch.again()),
+                None => clear(x),
+            }
+        }
+        if let Some(w) = &mut seconds[1] {
+            match dx {
+                Some(dx) => self.weights(&groups, dx, cotangent, false, w),
+                None => clear(w),
+            }
+        }
+        // With a bias there are three inputs; the result is linear in it.
+        if let [_, _, Some(b), _] = seconds {
+            clear(b);
+        }
+        if let Some(Some(out)) = seconds.last_mut() {
+            clear(out);
+            if let Some(dx) = dx {
+                self.map(false, &groups, (dx, call.inputs[1]), true, out, scratch.again());
+            }
+            if let Some(dw) = dw {
+                self.map(false, &groups, (call.inputs[0], dw), true, out, scratch.again());
+            }
+            if let Some(db) = db {
+                self.add_bias(db, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Products of two arguments on irreps, a row at a time or as convolution over a graph.
+
+pub mod channelwise;
+mod channelwise_kernel;
+mod convolution;
+pub mod fully_connected;
+mod fully_connected_kernel;
+pub mod paths;

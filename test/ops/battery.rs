@@ -1,0 +1,144 @@
+//! One case of an operation, run in every way that there is.
+
+use acerust::dtype::{Dtype, Storage};
+use acerust::ops::{Args, Isa, Layout, Op, Port, Sizes, Spec, Workspace};
+
+/// An operation with numbers in `mul_ir`, and what is known of its results.
+pub struct Case {
+    pub name: String,
+    pub spec: Spec,
+    pub sizes: Sizes,
+    pub inputs: Vec<Vec<f64>>,
+    pub indices: Vec<Vec<u32>>,
+    pub out: Vec<f64>,
+    pub cotangent: Vec<f64>,
+    pub gradients: Vec<Option<Vec<f64>>>,
+    pub directions: Vec<Option<Vec<f64>>>,
+    /// By input, and that of the cotangent last.
+    pub seconds: Vec<Option<Vec<f64>>>,
+}
+
+/// What an operation gives, in `mul_ir`.
+pub struct Outcome {
+    pub out: Vec<f64>,
+    pub gradients: Vec<Vec<f64>>,
+    pub seconds: Vec<Vec<f64>>,
+}
+
+/// The numbers of a port in the other layout.
+fn transposed(port: &Port, x: &[f64], to_ir_mul: bool) -> Vec<f64> {
+    if port.blocks.is_empty() || port.width == 0 {
+        return x.to_vec();
+    }
+    let mut out = Vec::with_capacity(x.len());
+    for row in x.chunks(port.width) {
+        let mut start = 0;
+        for &[dim, mul] in &port.blocks {
+            let [n, m] = if to_ir_mul { [mul, dim] } else { [dim, mul] };
+            let block = &row[start..start + n * m];
+            out.extend((0..m).flat_map(|j| (0..n).map(move |i| block[i * m + j])));
+            start += n * m;
+        }
+    }
+    out
+}
+
+impl Case {
+    /// All passes, with numbers stored as `S`.
+    pub fn run<S: Storage>(&self, layouts: [Layout; 2], isa: Isa) -> Outcome {
+        self.run_with::<S>(layouts, isa, &mut Workspace::new())
+    }
+
+    pub fn run_with<S: Storage>(
+        &self,
+        [layout, layout_out]: [Layout; 2],
+        isa: Isa,
+        workspace: &mut Workspace,
+    ) -> Outcome {
+        let spec = Spec { layout, layout_out: Some(layout_out), storage: S::DTYPE, ..self.spec.clone() };
+        let op = Op::<S>::with_isa(&spec, isa).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        let ports = op.ports().clone();
+        let store = |x: &[f64], port: &Port, layout: Layout| -> Vec<S> {
+            let x = if layout == Layout::IrMul { transposed(port, x, true) } else { x.to_vec() };
+            x.into_iter().map(S::of).collect()
+        };
+        let load = |x: &[S], port: &Port, layout: Layout| -> Vec<f64> {
+            let x: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
+            if layout == Layout::IrMul { transposed(port, &x, false) } else { x }
+        };
+        let inputs: Vec<Vec<S>> = ports.inputs.iter().zip(&self.inputs).map(|(p, x)| store(x, p, layout)).collect();
+        let inputs: Vec<&[S]> = inputs.iter().map(|x| &x[..]).collect();
+        let indices: Vec<&[u32]> = self.indices.iter().map(|x| &x[..]).collect();
+        let args = Args { sizes: self.sizes, inputs: &inputs, indices: &indices };
+        let junk = S::of(f64::NAN);
+
+        let mut out = vec![junk; ports.output.len(self.sizes)];
+        workspace.soil();
+        op.forward(&args, &mut out, workspace).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        let cotangent = store(&self.cotangent, &ports.output, layout_out);
+        let mut gradients: Vec<Vec<S>> = inputs.iter().map(|x| vec![junk; x.len()]).collect();
+        let mut wanted: Vec<Option<&mut [S]>> = gradients.iter_mut().map(|g| Some(&mut g[..])).collect();
+        workspace.soil();
+        op.backward(&args, &cotangent, &mut wanted, workspace).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+
+        let mut directions: Vec<Option<Vec<S>>> =
+            ports.inputs.iter().zip(&self.directions).map(|(p, d)| d.as_ref().map(|d| store(d, p, layout))).collect();
+        directions.resize(inputs.len(), None);
+        let along: Vec<Option<&[S]>> = directions.iter().map(|d| d.as_deref()).collect();
+        let mut seconds: Vec<Vec<S>> = inputs.iter().map(|x| vec![junk; x.len()]).collect();
+        seconds.push(vec![junk; out.len()]);
+        let mut wanted: Vec<Option<&mut [S]>> = seconds.iter_mut().map(|g| Some(&mut g[..])).collect();
+        workspace.soil();
+        let done = op.double_backward(&args, &cotangent, &along, &mut wanted, workspace);
+        done.unwrap_or_else(|e| panic!("{}: {e}", self.name));
+
+        let second_cotangent = load(&seconds.pop().unwrap(), &ports.output, layout_out);
+        let back =
+            |all: Vec<Vec<S>>| ports.inputs.iter().zip(all).map(|(p, x)| load(&x, p, layout)).collect::<Vec<_>>();
+        let mut seconds = back(seconds);
+        seconds.push(second_cotangent);
+        Outcome { out: load(&out, &ports.output, layout_out), gradients: back(gradients), seconds }
+    }
+
+    /// Against what is known, in f64 and f32, every layout and instruction set.
+    pub fn check(&self) {
+        use Layout::{IrMul, MulIr};
+        for isa in Isa::available() {
+            for layouts in [[MulIr, MulIr], [IrMul, IrMul], [MulIr, IrMul], [IrMul, MulIr]] {
+                self.compare(&self.run::<f64>(layouts, isa), 1e-12, &format!("{isa:?}, {layouts:?}, f64"));
+                self.compare(&self.run::<f32>(layouts, isa), 2e-6, &format!("{isa:?}, {layouts:?}, f32"));
+            }
+        }
+    }
+
+    pub fn compare(&self, outcome: &Outcome, tolerance: f64, how: &str) {
+        let label = |what: String| format!("{}, {how}: {what}", self.name);
+        close(&label("out".into()), &outcome.out, &self.out, tolerance);
+        for (k, (ours, theirs)) in outcome.gradients.iter().zip(&self.gradients).enumerate() {
+            if let Some(theirs) = theirs {
+                close(&label(format!("gradient {k}")), ours, theirs, tolerance);
+            }
+        }
+        for (k, (ours, theirs)) in outcome.seconds.iter().zip(&self.seconds).enumerate() {
+            if let Some(theirs) = theirs {
+                close(&label(format!("second {k}")), ours, theirs, tolerance);
+            }
+        }
+    }
+}
+
+/// Equal to a part of the largest entry.
+pub fn close(label: &str, ours: &[f64], theirs: &[f64], tolerance: f64) {
+    assert_eq!(ours.len(), theirs.len(), "{label}: length");
+    let largest = theirs.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+    for (k, (a, b)) in ours.iter().zip(theirs).enumerate() {
+        let good = (a - b).abs() <= tolerance * largest;
+        assert!(good, "{label}[{k}]: {a}, expected {b} (largest {largest}, off by {:.1e})", (a - b).abs() / largest);
+    }
+}
+
+/// The rounding of a type.
+#[allow(dead_code)]
+pub fn rounding(dtype: Dtype) -> f64 {
+    dtype.rounding()
+}
