@@ -30,6 +30,14 @@ impl Select for Portable<f64, 2> {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+impl Select for crate::simd::F64x2 {
+    #[inline(always)]
+    fn select(squares: &[f64], low: f64, high: f64, list: &mut [u32]) -> usize {
+        select_one_by_one(squares, low, high, list)
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{GROUP, Select, select_one_by_one};

@@ -55,6 +55,8 @@ macro_rules! plain {
     )*};
 }
 plain!(Portable<f64, 2>, Portable<f32, 4>);
+#[cfg(target_arch = "aarch64")]
+plain!(super::F64x2, super::F32x4);
 #[cfg(target_arch = "x86_64")]
 plain!(super::F64x4, super::F32x8, super::F64x8, super::F32x16);
 

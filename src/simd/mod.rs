@@ -8,11 +8,17 @@
 //! use acerust::simd::Lanes;
 //! ```
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod dual;
 mod portable;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod register;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(target_arch = "aarch64")]
+pub use arm::{F32x4, F64x2};
 pub use dual::{Dual, Value};
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
@@ -136,20 +142,24 @@ pub fn as_reals_mut<V: Lanes>(x: &mut [V]) -> &mut [V::Real] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Isa {
-    /// Whatever the target has in its baseline (NEON on 64-bit Arm).
+    /// Whatever the compiler makes of arrays.
     Portable,
+    /// 64-bit Arm.
+    Neon,
     Avx2,
     Avx512,
 }
 
 impl Isa {
     /// By what they can do.
-    const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+    const ALL: [Isa; 4] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512];
 
     /// Has this processor the instruction set?
     pub fn is_available(self) -> bool {
         match self {
             Isa::Portable => true,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
@@ -158,8 +168,9 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => false,
+            // Of another architecture.
+            #[allow(unreachable_patterns)]
+            _ => false,
         }
     }
 
@@ -179,15 +190,20 @@ impl Isa {
 /// Panics where this processor lacks the instruction set.
 macro_rules! with_lanes {
     ($isa:expr, f64, $V:ident => $run:expr) => {
-        $crate::simd::with_lanes!($isa, [Portable<f64, 2>, F64x4, F64x8], $V => $run)
+        $crate::simd::with_lanes!($isa, [Portable<f64, 2>, F64x2, F64x4, F64x8], $V => $run)
     };
     ($isa:expr, f32, $V:ident => $run:expr) => {
-        $crate::simd::with_lanes!($isa, [Portable<f32, 4>, F32x8, F32x16], $V => $run)
+        $crate::simd::with_lanes!($isa, [Portable<f32, 4>, F32x4, F32x8, F32x16], $V => $run)
     };
-    ($isa:expr, [$Portable:ident<$T:ty, $n:literal>, $Avx2:ident, $Avx512:ident], $V:ident => $run:expr) => {{
+    ($isa:expr, [$Portable:ident<$T:ty, $n:literal>, $Neon:ident, $Avx2:ident, $Avx512:ident], $V:ident => $run:expr) => {{
         let isa: $crate::simd::Isa = $isa;
         assert!(isa.is_available(), "this processor has no {isa:?}");
         match isa {
+            #[cfg(target_arch = "aarch64")]
+            $crate::simd::Isa::Neon => {
+                type $V = $crate::simd::$Neon;
+                $run
+            }
             #[cfg(target_arch = "x86_64")]
             $crate::simd::Isa::Avx512 => {
                 type $V = $crate::simd::$Avx512;

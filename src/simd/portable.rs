@@ -1,4 +1,4 @@
-//! Plain arrays, left to the compiler: NEON on 64-bit Arm, SSE2 on x86-64.
+//! Plain arrays, left to the compiler.
 
 use super::{Lanes, Real};
 use std::ops::{Add, Mul, Neg, Sub};

@@ -1,104 +1,9 @@
 //! AVX2 with FMA, and AVX-512.
 
 use super::Lanes;
+use super::register::register;
 use std::arch::x86_64::*;
 use std::ops::{Add, Mul, Neg, Sub};
-
-macro_rules! register {
-    ($Name:ident, $Reg:ty, $T:ty, $N:literal, $registers:literal, $features:literal,
-     $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident,
-     $fma:ident, $max:ident, $xor:ident, $select:ident, $transpose:ident) => {
-        #[derive(Clone, Copy)]
-        #[repr(transparent)]
-        pub struct $Name($Reg);
-
-        // SAFETY (of every intrinsic here): the type is reached through `with_lanes` alone, which has asked the processor for the
-        // instruction set.
-        impl Add for $Name {
-            type Output = Self;
-            #[inline(always)]
-            fn add(self, other: Self) -> Self {
-                unsafe { $Name($add(self.0, other.0)) }
-            }
-        }
-        impl Sub for $Name {
-            type Output = Self;
-            #[inline(always)]
-            fn sub(self, other: Self) -> Self {
-                unsafe { $Name($sub(self.0, other.0)) }
-            }
-        }
-        impl Mul for $Name {
-            type Output = Self;
-            #[inline(always)]
-            fn mul(self, other: Self) -> Self {
-                unsafe { $Name($mul(self.0, other.0)) }
-            }
-        }
-        impl Neg for $Name {
-            type Output = Self;
-            #[inline(always)]
-            fn neg(self) -> Self {
-                // Optimisers know this as a change of sign, and merge it with fused products.
-                unsafe { $Name($xor($splat(-0.0), self.0)) }
-            }
-        }
-        // SAFETY: transparent over a register of `N` numbers.
-        unsafe impl Lanes for $Name {
-            type Real = $T;
-            const N: usize = $N;
-            const REGISTERS: usize = $registers;
-            #[inline(always)]
-            fn splat(x: $T) -> Self {
-                unsafe { $Name($splat(x)) }
-            }
-            #[inline(always)]
-            fn load(x: &[$T]) -> Self {
-                let x = &x[..$N];
-                unsafe { $Name($load(x.as_ptr())) }
-            }
-            #[inline(always)]
-            fn store(self, x: &mut [$T]) {
-                let x = &mut x[..$N];
-                unsafe { $store(x.as_mut_ptr(), self.0) }
-            }
-            #[inline(always)]
-            fn div(self, other: Self) -> Self {
-                unsafe { $Name($div(self.0, other.0)) }
-            }
-            #[inline(always)]
-            fn sqrt(self) -> Self {
-                unsafe { $Name($sqrt(self.0)) }
-            }
-            #[inline(always)]
-            fn mul_add(self, b: Self, c: Self) -> Self {
-                unsafe { $Name($fma(self.0, b.0, c.0)) }
-            }
-            #[inline(always)]
-            fn max(self, other: Self) -> Self {
-                unsafe { $Name($max(self.0, other.0)) }
-            }
-            #[inline(always)]
-            fn select_lt(self, other: Self, then: Self, otherwise: Self) -> Self {
-                unsafe { $Name($select(self.0, other.0, then.0, otherwise.0)) }
-            }
-            #[inline(always)]
-            fn transpose(rows: &mut [Self]) {
-                let rows: &mut [Self; $N] = (&mut rows[..$N]).try_into().expect("N rows");
-                // SAFETY: the wrapper is transparent.
-                unsafe { $transpose(&mut *std::ptr::from_mut(rows).cast()) }
-            }
-            #[inline(always)]
-            fn vectorize<R>(f: impl FnOnce() -> R) -> R {
-                #[target_feature(enable = $features)]
-                fn inner<R>(f: impl FnOnce() -> R) -> R {
-                    f()
-                }
-                unsafe { inner(f) }
-            }
-        }
-    };
-}
 
 register!(
     F64x4,
@@ -117,7 +22,7 @@ register!(
     _mm256_sqrt_pd,
     _mm256_fmadd_pd,
     _mm256_max_pd,
-    _mm256_xor_pd,
+    neg_f64x4,
     select_f64x4,
     transpose_f64x4
 );
@@ -138,7 +43,7 @@ register!(
     _mm256_sqrt_ps,
     _mm256_fmadd_ps,
     _mm256_max_ps,
-    _mm256_xor_ps,
+    neg_f32x8,
     select_f32x8,
     transpose_f32x8
 );
@@ -159,7 +64,7 @@ register!(
     _mm512_sqrt_pd,
     _mm512_fmadd_pd,
     _mm512_max_pd,
-    _mm512_xor_pd,
+    neg_f64x8,
     select_f64x8,
     transpose_f64x8
 );
@@ -180,10 +85,25 @@ register!(
     _mm512_sqrt_ps,
     _mm512_fmadd_ps,
     _mm512_max_ps,
-    _mm512_xor_ps,
+    neg_f32x16,
     select_f32x16,
     transpose_f32x16
 );
+
+macro_rules! neg {
+    ($Reg:ty, $features:literal, $name:ident, $xor:ident, $splat:ident) => {
+        /// Optimisers know this as a change of sign, and merge it with fused products.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn $name(a: $Reg) -> $Reg {
+            $xor($splat(-0.0), a)
+        }
+    };
+}
+neg!(__m256d, "avx2,fma", neg_f64x4, _mm256_xor_pd, _mm256_set1_pd);
+neg!(__m256, "avx2,fma", neg_f32x8, _mm256_xor_ps, _mm256_set1_ps);
+neg!(__m512d, "avx512f,avx512dq,avx512vl", neg_f64x8, _mm512_xor_pd, _mm512_set1_pd);
+neg!(__m512, "avx512f,avx512dq,avx512vl", neg_f32x16, _mm512_xor_ps, _mm512_set1_ps);
 
 macro_rules! select {
     ($Reg:ty, $features:literal, $name:ident, $compare:expr, $blend:expr) => {
