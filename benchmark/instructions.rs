@@ -4,10 +4,9 @@
 //! `cargo test` has it, and `make instructions` in the profile `measure`; `ACERUST_INSTRUCTIONS=write` writes the profile's budget anew.
 
 use acerust::graph::NeighbourList;
-use acerust::matrix::MatrixMut;
 use acerust::model::Model;
-use acerust::plan::Isa;
-use acerust::plan::{Device, Options, Plan, Precision, Rows};
+use acerust::ndarray::ArrayViewMut2;
+use acerust::plan::{Device, Isa, Options, Outputs, Plan, Precision, Rows};
 use acerust::structure::Structure;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -97,8 +96,7 @@ fn workloads() -> Vec<Workload> {
 fn plan(name: &str, precision: Precision) -> Plan {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benchmark/models/{name}.json"));
     let model = Model::load(path).expect("a benchmark model");
-    Plan::with_options(&model, Device::Cpu, precision, Options { isa: Some(Isa::Avx2), ..Options::default() })
-        .expect("a plan")
+    Plan::with_options(&model, Device::Cpu, precision, Options::new().isa(Isa::Avx2)).expect("a plan")
 }
 
 fn energy(name: &str, s: &Structure) -> Workload {
@@ -106,7 +104,7 @@ fn energy(name: &str, s: &Structure) -> Workload {
     let (graph, mut sites) = (plan.graph(&s).expect("a graph"), vec![0.0; s.n_atoms()]);
     let atoms = s.n_atoms();
     let run = Box::new(move || {
-        plan.site_energies(&graph, &s.numbers, &mut sites).expect("energies");
+        plan.evaluate((&graph, &s.numbers), &mut Outputs::new().site_energies(&mut sites[..])).expect("energies");
     });
     Workload { name: format!("{name}, energy, f64"), atoms, run }
 }
@@ -117,9 +115,11 @@ fn forces(name: &str, precision: Precision, s: &Structure) -> Workload {
     let atoms = s.n_atoms();
     let (mut sites, mut forces) = (vec![0.0; atoms], vec![[0.0; 3]; atoms]);
     let run = Box::new(move || {
-        plan.energy_forces_virial(&graph, &s.numbers, &mut sites, &mut forces).expect("forces");
+        let (mut energy, mut virial) = (0.0, [[0.0; 3]; 3]);
+        let out = Outputs::new().energy(&mut energy).site_energies(&mut sites[..]).forces(&mut forces[..]);
+        plan.evaluate((&graph, &s.numbers), &mut out.virial(&mut virial)).expect("forces");
     });
-    Workload { name: format!("{name}, forces, {}", format!("{precision:?}").to_lowercase()), atoms, run }
+    Workload { name: format!("{name}, forces, {precision}"), atoms, run }
 }
 
 fn rows(name: &str, s: &Structure) -> Workload {
@@ -127,12 +127,8 @@ fn rows(name: &str, s: &Structure) -> Workload {
     let (graph, columns, atoms) = (plan.graph(&s).expect("a graph"), plan.length_basis(), s.n_atoms());
     let (mut e, mut f) = (vec![0.0; columns], vec![0.0; 3 * atoms * columns]);
     let run = Box::new(move || {
-        let mut rows = Rows {
-            energy: Some(MatrixMut::rows(&mut e, 1, columns).expect("a row")),
-            forces: Some(MatrixMut::rows(&mut f, 3 * atoms, columns).expect("rows")),
-            virial: None,
-        };
-        plan.assemble(&graph, &s.numbers, &mut rows).expect("rows");
+        let forces = ArrayViewMut2::from_shape((3 * atoms, columns), &mut f[..]).expect("rows");
+        plan.assemble(&graph, &s.numbers, &mut Rows::new().energy(&mut e[..]).forces(forces)).expect("rows");
     });
     Workload { name: format!("{name}, design rows, f64"), atoms, run }
 }

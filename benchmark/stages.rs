@@ -1,8 +1,11 @@
 //! Single stages of many-body models on one block of centres, and whole models on 64 atoms; f64, the best instruction set, one core.
 //! Throughput is in edges.
 
+#[path = "../test/common/evaluate.rs"]
+#[allow(dead_code)]
+mod evaluate;
+
 use acerust::bench;
-use acerust::matrix::MatrixMut;
 use acerust::model::Model;
 use acerust::plan::{Device, Plan, Precision, Rows};
 use acerust::structure::Structure;
@@ -46,18 +49,20 @@ fn models(c: &mut Criterion) {
         let mut group = c.benchmark_group(name);
         group.sample_size(20).throughput(Throughput::Elements(graph.n_edges() as u64));
         group.bench_function("energy", |b| {
-            pool.install(|| b.iter(|| plan.site_energies(&graph, &s.numbers, &mut sites).expect("energies")));
+            pool.install(|| {
+                b.iter(|| evaluate::site_energies(&plan, (&graph, &s.numbers), &mut sites).expect("energies"))
+            });
         });
         group.bench_function("forces", |b| {
-            let mut evaluate =
-                || plan.energy_forces_virial(&graph, &s.numbers, &mut sites, &mut forces).expect("forces");
+            let mut evaluate = || {
+                evaluate::energy_forces_virial(&plan, (&graph, &s.numbers), &mut sites, &mut forces).expect("forces")
+            };
             pool.install(|| b.iter(&mut evaluate));
         });
         group.bench_function("rows", |b| {
             pool.install(|| {
                 b.iter(|| {
-                    let forces = Some(MatrixMut::rows(&mut rows, 3 * n, columns).expect("a matrix"));
-                    let mut rows = Rows { energy: None, forces, virial: None };
+                    let mut rows = Rows::new().forces(evaluate::matrix(&mut rows, 3 * n, columns));
                     plan.assemble(&graph, &s.numbers, &mut rows).expect("rows");
                 });
             });

@@ -73,6 +73,16 @@
 #define ACERUST_ERROR_PANIC 8
 
 /**
+ * More memory than there is, or than `acerust_set_memory_limit` allows.
+ */
+#define ACERUST_ERROR_MEMORY 9
+
+/**
+ * A result is not a finite number; the message names the atom.
+ */
+#define ACERUST_ERROR_NOT_FINITE 10
+
+/**
  * The processor.
  */
 #define ACERUST_CPU 0
@@ -93,9 +103,9 @@
 #define ACERUST_F32 1
 
 /**
- * Single precision for the transform as well, on CUDA devices; on the processor the same as `ACERUST_F32`.
+ * Single precision, the transform of distances included; on the processor the same as `ACERUST_F32`.
  */
-#define ACERUST_MIXED 2
+#define ACERUST_F32_DISTANCES 2
 
 /**
  * Radial functions in the way that the library prefers, at present as the model file has them.
@@ -404,7 +414,7 @@ int32_t acerust_model_linear_parameters(const acerust_model *model, double *para
  *
  * @param device `ACERUST_CPU` or `ACERUST_CUDA`.
  * @param index Of the CUDA device; 0 for the processor.
- * @param precision `ACERUST_F64`, `ACERUST_F32` or `ACERUST_MIXED`.
+ * @param precision `ACERUST_F64`, `ACERUST_F32` or `ACERUST_F32_DISTANCES`.
  * @param options Null for the defaults.
  * @param out The plan; to be freed with `acerust_plan_free`. It does not need the model any more.
  * @return `ACERUST_ERROR_DEVICE` for a device or instruction set that is missing, `ACERUST_ERROR_ARGUMENT` for a value that is

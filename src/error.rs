@@ -24,6 +24,12 @@ pub enum Error {
     /// The device cannot do what was asked.
     #[error("device: {0}")]
     Device(String),
+    /// More memory than there is, or than [`crate::memory::limit`] allows.
+    #[error("memory: {0}")]
+    Memory(String),
+    /// A result is not a finite number: parameters or distances are beyond what the precision can hold.
+    #[error("result: {0}")]
+    NotFinite(String),
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

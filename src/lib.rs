@@ -56,7 +56,7 @@
 //!
 //! ```
 //! use acerust::model::Model;
-//! use acerust::plan::{Device, Plan, Precision};
+//! use acerust::plan::{Device, Outputs, Plan, Precision};
 //! use acerust::structure::Structure;
 //!
 //! let model = Model::load("benchmark/models/si_fit.json")?;
@@ -64,9 +64,9 @@
 //!
 //! let crystal = Structure::diamond(14, 5.47).repeat([2, 2, 2]).rattle(0.05, 1);
 //! let graph = plan.graph(&crystal)?;
-//! let (mut site_energies, mut forces) = (vec![0.0; 64], vec![[0.0; 3]; 64]);
-//! let (energy, virial) =
-//!     plan.energy_forces_virial(&graph, &crystal.numbers, &mut site_energies, &mut forces)?;
+//! let (mut energy, mut forces, mut virial) = (0.0, vec![[0.0; 3]; 64], [[0.0; 3]; 3]);
+//! let mut outputs = Outputs::new().energy(&mut energy).forces(&mut forces[..]).virial(&mut virial);
+//! plan.evaluate((&graph, &crystal.numbers), &mut outputs)?;
 //!
 //! assert!((energy / 64.0 + 5.4).abs() < 0.05); // eV an atom
 //! assert!((virial[0][1] - virial[1][0]).abs() < 1e-9);
@@ -78,19 +78,21 @@ pub mod capi;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod device;
 pub mod dtype;
 pub mod element;
 pub mod error;
 pub mod extxyz;
 pub mod file;
 pub mod graph;
-pub mod matrix;
+pub mod memory;
 pub mod model;
-mod neighbours;
 pub mod ops;
 pub mod pace;
 pub mod parallel;
 pub mod plan;
+mod potential;
+mod precision;
 pub mod shared;
 mod simd;
 mod site;
@@ -98,3 +100,5 @@ mod stage;
 pub mod structure;
 
 pub use error::{Error, Result};
+/// The crate of the views in this interface.
+pub use ndarray;

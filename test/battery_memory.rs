@@ -1,9 +1,14 @@
 //! Memory and time: nothing is allocated after warm-up, little is needed for an atom, and atoms cost the same in any number.
 
+#[path = "common/evaluate.rs"]
+#[allow(dead_code)]
+mod evaluate;
+
 use acerust::graph::Graph;
 use acerust::model::Model;
 use acerust::plan::{Device, Plan, Precision};
 use acerust::structure::Structure;
+use evaluate::{energy_forces_virial, site_energies};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -63,7 +68,7 @@ impl Outputs {
     }
 
     fn evaluate(&mut self, plan: &Plan, graph: &Graph, numbers: &[u8]) {
-        plan.energy_forces_virial(graph, numbers, &mut self.sites, &mut self.forces).unwrap();
+        energy_forces_virial(plan, (graph, numbers), &mut self.sites, &mut self.forces).unwrap();
     }
 }
 
@@ -87,11 +92,11 @@ fn nothing_is_allocated_after_warm_up() {
                 for _ in 0..20 {
                     systems.iter_mut().for_each(|(numbers, out, graph)| {
                         out.evaluate(&plan, graph, numbers);
-                        plan.site_energies(graph, numbers, &mut out.sites).unwrap();
+                        site_energies(&plan, (&*graph, &*numbers), &mut out.sites).unwrap();
                     });
                 }
                 let allocations = ALLOCATIONS.load(Relaxed) - before;
-                assert_eq!(allocations, 0, "{name}, {precision:?}: allocations in 80 calls");
+                assert_eq!(allocations, 0, "{name}, {precision}: allocations in 80 calls");
             });
         }
     }
@@ -114,8 +119,8 @@ fn an_atom_takes_less_than_a_kibibyte() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     for precision in [Precision::F64, Precision::F32] {
         let bytes = bytes_per_atom(8000, precision);
-        println!("{precision:?}: {bytes:.0} bytes per atom");
-        assert!(bytes < 1024.0, "{precision:?}: {bytes:.0} bytes per atom");
+        println!("{precision}: {bytes:.0} bytes per atom");
+        assert!(bytes < 1024.0, "{precision}: {bytes:.0} bytes per atom");
     }
 }
 
@@ -124,7 +129,7 @@ fn an_atom_takes_less_than_a_kibibyte() {
 fn large_systems_cost_as_much_per_atom_as_small_ones() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     for precision in [Precision::F64, Precision::F32] {
-        println!("{precision:?}: {:.0} bytes per atom of 100 000", bytes_per_atom(100_000, precision));
+        println!("{precision}: {:.0} bytes per atom of 100 000", bytes_per_atom(100_000, precision));
         let plan = Plan::new(&model("si_bench"), Device::Cpu, precision).unwrap();
         let mut systems = [1000, 4000, 16_000, 50_000, 100_000].map(|n| {
             let s = silicon(n);
@@ -145,8 +150,8 @@ fn large_systems_cost_as_much_per_atom_as_small_ones() {
                 }
             }
         });
-        println!("{precision:?}: {times:.3?} µs per atom of 1000 … 100 000");
+        println!("{precision}: {times:.3?} µs per atom of 1000 … 100 000");
         let (low, high) = times.iter().fold((f64::INFINITY, 0.0f64), |(a, b), &t| (a.min(t), b.max(t)));
-        assert!(high <= 1.15 * low, "{precision:?}: from {low:.3} to {high:.3} µs per atom");
+        assert!(high <= 1.15 * low, "{precision}: from {low:.3} to {high:.3} µs per atom");
     }
 }

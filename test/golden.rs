@@ -5,6 +5,7 @@ mod common;
 use acerust::plan::Isa;
 use acerust::plan::{Device, Options, Plan, Precision, RadialMode};
 use common::compare::compare;
+use common::evaluate::energy_forces_virial;
 use common::{NAMES, golden, only};
 
 /// A precision, a way to evaluate the radial functions, an instruction set; and the error that is allowed.
@@ -17,7 +18,7 @@ struct Case {
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for isa in Isa::available() {
-        let options = |radial| Options { radial: Some(radial), isa: Some(isa) };
+        let options = |radial| Options::new().radial(radial).isa(isa);
         let table = |tolerance| options(RadialMode::Table { tolerance });
         let exact = options(RadialMode::Exact);
         cases.push(Case { precision: Precision::F64, options: exact, tolerance: 1e-12 });
@@ -56,11 +57,12 @@ fn atoms_without_neighbours_have_their_one_body_energy() {
     };
     for case in cases() {
         let plan = |model| Plan::with_options(model, Device::Cpu, case.precision, case.options).unwrap();
-        let expected = plan(&onebody).energy(&plan(&onebody).graph(&structure).unwrap(), &structure.numbers).unwrap();
+        let expected = plan(&onebody).energy((&plan(&onebody).graph(&structure).unwrap(), &structure.numbers)).unwrap();
         let plan = plan(&model);
         let graph = plan.graph(&structure).unwrap();
         let (mut sites, mut forces) = ([f64::NAN; 2], [[f64::NAN; 3]; 2]);
-        let (energy, virial) = plan.energy_forces_virial(&graph, &structure.numbers, &mut sites, &mut forces).unwrap();
+        let (energy, virial) =
+            energy_forces_virial(&plan, (&graph, &structure.numbers), &mut sites, &mut forces).unwrap();
         assert_eq!((energy, virial, forces), (expected, [[0.0; 3]; 3], [[0.0; 3]; 2]));
     }
 }

@@ -13,15 +13,16 @@ mod memory;
 mod replay;
 
 use acerust::batch::{self, spread};
-use acerust::matrix::MatrixMut;
 use acerust::model::Model;
 use acerust::plan::{Device, Neighbours, Plan, Precision, Rows, Virial};
 use acerust::structure::Structure;
 use common::compare::compare;
+use common::evaluate::{committee, energy_forces_virial, matrix, site_energies};
 use common::{NAMES, assert_close, error, golden, only};
 use std::path::Path;
 
-const CASES: [(Precision, f64); 3] = [(Precision::F64, 1e-10), (Precision::F32, 2e-5), (Precision::Mixed, 2e-5)];
+const CASES: [(Precision, f64); 3] =
+    [(Precision::F64, 1e-10), (Precision::F32, 2e-5), (Precision::F32_DISTANCES, 2e-5)];
 
 /// Whether there is a device.
 fn device() -> bool {
@@ -50,7 +51,7 @@ type Results = (f64, Vec<f64>, Vec<[f64; 3]>, Virial);
 /// Everything about a structure.
 fn evaluate(plan: &Plan, list: &mut Neighbours, s: &Structure) -> Results {
     let (mut e, mut f) = (vec![f64::NAN; s.n_atoms()], vec![[f64::NAN; 3]; s.n_atoms()]);
-    let (energy, virial) = plan.structure_energy_forces_virial(list, s, &mut e, &mut f).unwrap();
+    let (energy, virial) = energy_forces_virial(plan, (s, list), &mut e, &mut f).unwrap();
     (energy, e, f, virial)
 }
 
@@ -83,7 +84,7 @@ fn golden_data_are_reproduced() {
             for (precision, tolerance) in CASES {
                 let plan = plan(&model, precision);
                 for s in &golden.structures {
-                    let label = format!("{name}, {kind}, {precision:?}");
+                    let label = format!("{name}, {kind}, {precision}");
                     let check = || compare(&label, &plan, tolerance, s, &s["results"][kind]);
                     if let Err(e) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)) {
                         let message = e.downcast_ref::<String>().cloned().unwrap_or_else(|| label.clone());
@@ -119,12 +120,12 @@ fn large_and_small_systems_agree_with_the_processor() {
             let s = random(&model, n, pbc, n as u64);
             let graph = cpu.graph(&s).unwrap();
             let (mut e0, mut f0) = (vec![0.0; n], vec![[0.0; 3]; n]);
-            let (_, v0) = cpu.energy_forces_virial(&graph, &s.numbers, &mut e0, &mut f0).unwrap();
+            let (_, v0) = energy_forces_virial(&cpu, (&graph, &s.numbers), &mut e0, &mut f0).unwrap();
             for (gpu, tolerance) in &gpus {
                 let (tolerance, label) = (*tolerance, format!("{name}, {:?}, {n} atoms", gpu.precision()));
                 let (mut e, mut f) = (vec![f64::NAN; n], vec![[f64::NAN; 3]; n]);
                 let mut list = gpu.neighbours(0.3).unwrap();
-                let (_, v) = gpu.structure_energy_forces_virial(&mut list, &s, &mut e, &mut f).unwrap();
+                let (_, v) = energy_forces_virial(gpu, (&s, &mut list), &mut e, &mut f).unwrap();
                 let (fe, ve) = (error(f.as_flattened(), f0.as_flattened()), error(v.as_flattened(), v0.as_flattened()));
                 println!("{label}: energies {:.1e}, forces {fe:.1e}, virial {ve:.1e}", error(&e, &e0));
                 assert_close(&format!("{label}: site energies"), &e, &e0, tolerance);
@@ -134,13 +135,13 @@ fn large_and_small_systems_agree_with_the_processor() {
                 assert_close(&format!("{label}: virial"), v.as_flattened(), v0.as_flattened(), tolerance);
                 // Again, bit by bit: with the same list, and with a graph of the host.
                 let (mut e1, mut f1) = (vec![f64::NAN; n], vec![[f64::NAN; 3]; n]);
-                let (_, v1) = gpu.structure_energy_forces_virial(&mut list, &s, &mut e1, &mut f1).unwrap();
+                let (_, v1) = energy_forces_virial(gpu, (&s, &mut list), &mut e1, &mut f1).unwrap();
                 assert_eq!(list.builds(), 1);
                 assert!(e == e1 && f == f1 && v == v1, "{label}: differs from run to run");
-                let alone = gpu.structure_energies(&mut list, &s, &mut e1).unwrap();
+                let alone = site_energies(gpu, (&s, &mut list), &mut e1).unwrap();
                 assert_close(&format!("{label}: energies alone"), &e1, &e, tolerance);
                 assert!((alone - e.iter().sum::<f64>()).abs() <= tolerance * e.iter().map(|e| e.abs()).sum::<f64>());
-                gpu.energy_forces_virial(&graph, &s.numbers, &mut e1, &mut f1).unwrap();
+                energy_forces_virial(gpu, (&graph, &s.numbers), &mut e1, &mut f1).unwrap();
                 let what = format!("{label}: forces of a graph");
                 assert_close(&what, &scaled(&f1, &e1), &scaled(&f0, &e0), tolerance);
                 assert_close(&format!("{label}: energies of a graph"), &e1, &e0, tolerance);
@@ -161,7 +162,7 @@ fn a_list_is_reused_while_it_holds() {
     let mut list = gpu.neighbours(0.6).unwrap();
     let evaluate = |list: &mut _, s: &Structure| {
         let (mut e, mut f) = (vec![f64::NAN; n], vec![[f64::NAN; 3]; n]);
-        let (_, v) = gpu.structure_energy_forces_virial(list, s, &mut e, &mut f).unwrap();
+        let (_, v) = energy_forces_virial(&gpu, (s, list), &mut e, &mut f).unwrap();
         (e, f, v)
     };
     evaluate(&mut list, &s);
@@ -192,13 +193,7 @@ fn committees_and_new_parameters_reach_the_device() {
         let graph = plan.graph(&s).unwrap();
         let (mut energies, mut sites) = ([0.0; 2], vec![0.0; 120]);
         let (mut forces, mut virials) = (vec![[0.0; 3]; 120], [[[0.0; 3]; 3]; 2]);
-        let out = acerust::plan::Committee {
-            energies: &mut energies,
-            site_energies: &mut sites,
-            forces: &mut forces,
-            virials: &mut virials,
-        };
-        plan.committee_energy_forces_virial(&graph, &s.numbers, out).unwrap();
+        committee(plan, &graph, &s.numbers, [&mut energies, &mut sites], &mut forces, &mut virials);
         [energies.to_vec(), sites, forces.concat(), virials.as_flattened().concat()].concat()
     });
     assert_close("committee", &results[1], &results[0], 1e-10);
@@ -210,7 +205,7 @@ fn faults_are_errors_and_leave_the_plan_usable() {
         return;
     }
     let model = benchmark("si_bench");
-    let missing = Plan::new(&model, Device::Cuda(97), Precision::F64).err().expect("an error").to_string();
+    let missing = Plan::new(&model, Device::Cuda(97), Precision::F64).expect_err("an error").to_string();
     assert!(missing.contains("there is no device 97"), "{missing}");
     let gpu = plan(&model, Precision::F64);
     let good = random(&model, 200, [true; 3], 1);
@@ -218,7 +213,7 @@ fn faults_are_errors_and_leave_the_plan_usable() {
     let mut evaluate = |s: &Structure| {
         let n = s.n_atoms();
         let (mut e, mut f) = (vec![0.0; n], vec![[0.0; 3]; n]);
-        gpu.structure_energy_forces_virial(&mut list, s, &mut e, &mut f).map_err(|e| e.to_string())
+        energy_forces_virial(&gpu, (s, &mut list), &mut e, &mut f).map_err(|e| e.to_string())
     };
     evaluate(&good).unwrap();
     let mut bad = good.clone();
@@ -267,11 +262,8 @@ fn a_batch_is_the_same_on_one_device_and_on_all() {
             .map(|((s, graph), out)| {
                 let (energy, rest) = out.split_at_mut(p);
                 let (virial, forces) = rest.split_at_mut(6 * p);
-                let rows = Rows {
-                    energy: Some(MatrixMut::rows(energy, 1, p).unwrap()),
-                    virial: Some(MatrixMut::rows(virial, 6, p).unwrap()),
-                    forces: Some(MatrixMut::rows(forces, 3 * s.n_atoms(), p).unwrap()),
-                };
+                let rows = Rows::new().energy(energy).virial(matrix(virial, 6, p));
+                let rows = rows.forces(matrix(forces, 3 * s.n_atoms(), p));
                 (graph, &s.numbers[..], rows)
             })
             .collect();

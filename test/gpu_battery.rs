@@ -21,7 +21,7 @@ fn cases() -> Vec<Case> {
         }
     }
     let options = Options::default();
-    [(Precision::F64, 1e-10), (Precision::F32, 2e-5), (Precision::Mixed, 5e-4)]
+    [(Precision::F64, 1e-10), (Precision::F32, 2e-5), (Precision::F32_DISTANCES, 5e-4)]
         .map(|(precision, tolerance)| Case { device: Device::Cuda(0), precision, options, tolerance })
         .to_vec()
 }

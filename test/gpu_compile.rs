@@ -40,12 +40,12 @@ fn every_kernel_compiles() {
     let (mut seen, mut failures) = (HashSet::new(), Vec::new());
     for name in MODELS {
         let model = Model::load(root.join(format!("benchmark/models/{name}.json"))).expect("a benchmark model");
-        for precision in [Precision::F64, Precision::F32, Precision::Mixed] {
+        for precision in [Precision::F64, Precision::F32, Precision::F32_DISTANCES] {
             for (k, source) in sources(&model, precision).iter().enumerate() {
                 if !seen.insert(source.text.clone()) {
                     continue;
                 }
-                let title = format!("{name}-{}-{}-{k}", format!("{precision:?}").to_lowercase(), source.name);
+                let title = format!("{name}-{}-{}-{k}", format!("{precision}").to_lowercase(), source.name);
                 if let Some(folder) = &keep {
                     std::fs::write(Path::new(folder).join(format!("{title}.cu")), &source.text).expect("written");
                 }

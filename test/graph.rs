@@ -1,6 +1,6 @@
 //! The neighbour graph against its definition.
 
-use acerust::graph::{Graph, NeighbourList};
+use acerust::graph::{Edges, Graph, NeighbourList};
 use acerust::structure::Structure;
 
 /// SplitMix64: the same numbers everywhere.
@@ -87,7 +87,7 @@ fn naive(s: &Structure, rcut: f64) -> Vec<Edge> {
 fn edges(g: &Graph) -> Vec<Edge> {
     let mut all: Vec<Edge> = (0..g.n_centres())
         .flat_map(|i| g.edges(i).map(move |e| (i, e)))
-        .map(|(i, e)| (i, g.neighbour[e] as usize, g.shift[e]))
+        .map(|(i, e)| (i, g.neighbours()[e] as usize, g.shifts()[e]))
         .collect();
     all.sort_unstable();
     all
@@ -97,7 +97,7 @@ fn edges(g: &Graph) -> Vec<Edge> {
 fn check(s: &Structure, rcut: f64) -> Graph {
     let g = Graph::build(s, rcut).unwrap();
     assert_eq!((g.n_centres(), g.n_atoms()), (s.n_atoms(), s.n_atoms()));
-    assert_eq!((g.r.len(), g.shift.len()), (g.n_edges(), g.n_edges()));
+    assert_eq!((g.vectors().len(), g.shifts().len()), (g.n_edges(), g.n_edges()));
     assert_eq!(edges(&g), naive(s, rcut), "{s:?} {rcut}");
     check_vectors(s, &g);
     check_incoming(&g);
@@ -107,20 +107,24 @@ fn check(s: &Structure, rcut: f64) -> Graph {
 fn check_vectors(s: &Structure, g: &Graph) {
     for i in 0..g.n_centres() {
         for e in g.edges(i) {
-            let r = vector(s, i, g.neighbour[e] as usize, g.shift[e]);
+            let r = vector(s, i, g.neighbours()[e] as usize, g.shifts()[e]);
             let size = s.positions.as_flattened().iter().fold(1.0_f64, |m, x| m.max(x.abs()));
-            assert!((0..3).all(|k| (r[k] - g.r[e][k]).abs() <= 1e-13 * size.max(10.0) / 10.0), "{r:?} {:?}", g.r[e]);
+            assert!(
+                (0..3).all(|k| (r[k] - g.vectors()[e][k]).abs() <= 1e-13 * size.max(10.0) / 10.0),
+                "{r:?} {:?}",
+                g.vectors()[e]
+            );
         }
     }
 }
 
 fn check_incoming(g: &Graph) {
     let mut columns = vec![Vec::new(); g.n_atoms()];
-    g.neighbour.iter().enumerate().for_each(|(e, &j)| columns[j as usize].push(e as u32));
+    g.neighbours().iter().enumerate().for_each(|(e, &j)| columns[j as usize].push(e as u32));
     for (j, column) in columns.iter().enumerate() {
-        assert_eq!(&g.incoming[g.incoming_first[j] as usize..g.incoming_first[j + 1] as usize], column);
+        assert_eq!(&g.incoming()[g.incoming_first()[j] as usize..g.incoming_first()[j + 1] as usize], column);
     }
-    assert_eq!(g.incoming.len(), g.n_edges());
+    assert_eq!(g.incoming().len(), g.n_edges());
 }
 
 fn gas(random: &mut Random, n: usize, cell: [[f64; 3]; 3], pbc: [bool; 3]) -> Structure {
@@ -220,8 +224,8 @@ fn isolated_atoms_have_empty_rows_wherever_they_stand() {
     let far = [[900.0, 0.0, 0.0], [0.0; 3], [0.0, 900.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 900.0]];
     let s = Structure { numbers: vec![1; 5], positions: far.to_vec(), cell: [[0.0; 3]; 3], pbc: [false; 3] };
     let g = check(&s, 2.0);
-    assert_eq!((g.first, g.neighbour), (vec![0, 0, 1, 1, 2, 2], vec![3, 1]));
-    assert_eq!((g.r, g.incoming), (vec![[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]], vec![1, 0]));
+    assert_eq!((g.first(), g.neighbours()), (&[0, 0, 1, 1, 2, 2][..], &[3, 1][..]));
+    assert_eq!((g.vectors(), g.incoming()), (&[[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]][..], &[1, 0][..]));
 }
 
 #[test]
@@ -230,10 +234,10 @@ fn no_atom_and_one_atom() {
         let mut s =
             Structure { cell: [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]], pbc, ..Structure::default() };
         let g = check(&s, 5.0);
-        assert_eq!((g.first, g.incoming_first), (vec![0], vec![0]));
+        assert_eq!((g.first(), g.incoming_first()), (&[0][..], &[0][..]));
         s.numbers.push(1);
         s.positions.push([1.0, 2.0, 3.0]);
-        assert_eq!(check(&s, 5.0).first, [0, 0]);
+        assert_eq!(check(&s, 5.0).first(), [0, 0]);
     }
 }
 
@@ -260,7 +264,7 @@ fn edges_come_in_opposite_pairs() {
     let g = Graph::build(&s, 5.0).unwrap();
     let forward: Vec<_> = (0..g.n_centres())
         .flat_map(|i| g.edges(i).map(move |e| (i, e)))
-        .map(|(i, e)| (i, g.neighbour[e] as usize, g.shift[e], g.r[e].map(|x| (x + 0.0).to_bits())))
+        .map(|(i, e)| (i, g.neighbours()[e] as usize, g.shifts()[e], g.vectors()[e].map(|x| (x + 0.0).to_bits())))
         .collect();
     let mut reverse: Vec<_> = forward
         .iter()
@@ -305,8 +309,8 @@ fn vectors_follow_new_positions_and_cells() {
 fn within(g: &Graph, rcut: f64) -> Vec<Edge> {
     let mut all: Vec<Edge> = (0..g.n_centres())
         .flat_map(|i| g.edges(i).map(move |e| (i, e)))
-        .filter(|&(_, e)| dot(g.r[e], g.r[e]) <= rcut * rcut)
-        .map(|(i, e)| (i, g.neighbour[e] as usize, g.shift[e]))
+        .filter(|&(_, e)| dot(g.vectors()[e], g.vectors()[e]) <= rcut * rcut)
+        .map(|(i, e)| (i, g.neighbours()[e] as usize, g.shifts()[e]))
         .collect();
     all.sort_unstable();
     all
@@ -381,7 +385,11 @@ fn memory_of_a_larger_structure_leaves_no_trace() {
     let mut list = NeighbourList::new(5.0, 0.3).unwrap();
     for n in [4, 1, 3, 2] {
         let s = silicon(n);
-        assert!(*list.update(&s).unwrap() == Graph::build(&s, 5.3).unwrap());
+        let (found, expected) = (list.update(&s).unwrap(), Graph::build(&s, 5.3).unwrap());
+        assert_eq!((found.cutoff(), expected.cutoff()), (5.0, 5.3));
+        assert!(found.first() == expected.first() && found.neighbours() == expected.neighbours());
+        assert!(found.shifts() == expected.shifts() && found.vectors() == expected.vectors());
+        assert!(found.incoming_first() == expected.incoming_first() && found.incoming() == expected.incoming());
     }
 }
 
@@ -389,16 +397,26 @@ fn memory_of_a_larger_structure_leaves_no_trace() {
 fn external_lists_with_ghosts() {
     let (first, neighbour) = ([0, 2, 2, 5], [4, 1, 0, 0, 3]);
     let r: Vec<[f64; 3]> = (0..5).map(|e| [1.0, f64::from(e), 0.0]).collect();
-    let g = Graph::from_edges(3, 5, &first, &neighbour, &r).unwrap();
+    let edges = |n_centres, n_atoms, first, neighbour| Edges {
+        cutoff: 5.0,
+        n_owned: n_centres,
+        n_centres,
+        n_atoms,
+        first,
+        neighbour,
+        shift: &[],
+    };
+    let g = Graph::from_edges(&edges(3, 5, &first, &neighbour), &r).unwrap();
     assert_eq!((g.n_centres(), g.n_atoms(), g.n_edges()), (3, 5, 5));
-    assert_eq!((&g.incoming_first[..], &g.incoming[..]), (&[0, 2, 3, 3, 4, 5][..], &[2, 3, 1, 4, 0][..]));
-    assert!(g.shift.is_empty() && g.r == r);
-    let empty = Graph::from_edges(0, 0, &[0], &[], &[]).unwrap();
+    assert_eq!((g.incoming_first(), g.incoming()), (&[0, 2, 3, 3, 4, 5][..], &[2, 3, 1, 4, 0][..]));
+    assert!(g.shifts().is_empty() && g.vectors() == r);
+    let empty = Graph::from_edges(&edges(0, 0, &[0], &[]), &[]).unwrap();
     assert_eq!((empty.n_centres(), empty.n_atoms(), empty.n_edges()), (0, 0, 0));
 
-    let bad = |n, m, first: &[u32], neighbour: &[u32], r: &[[f64; 3]]| {
-        Graph::from_edges(n, m, first, neighbour, r).unwrap_err().to_string()
-    };
+    fn bad(n_centres: usize, n_atoms: usize, first: &[u32], neighbour: &[u32], r: &[[f64; 3]]) -> String {
+        let edges = Edges { cutoff: 5.0, n_owned: n_centres, n_centres, n_atoms, first, neighbour, shift: &[] };
+        Graph::from_edges(&edges, r).unwrap_err().to_string()
+    }
     assert_eq!(bad(6, 5, &first, &neighbour, &r), "graph: 6 centres among 5 atoms");
     assert_eq!(bad(2, 5, &first, &neighbour, &r), "graph: 4 offsets for 2 centres, expected 3");
     assert_eq!(bad(3, 5, &first, &neighbour, &r[1..]), "graph: 4 vectors for 5 neighbours");
@@ -406,11 +424,13 @@ fn external_lists_with_ghosts() {
     assert_eq!(bad(3, 5, &[0, 3, 2, 5], &neighbour, &r), "graph: centre 1: offsets 3 and 2 decrease");
     assert_eq!(bad(3, 5, &[0, 2, 2, 4], &neighbour, &r), "graph: the last offset is 4 for 5 edges");
     assert_eq!(bad(3, 4, &first, &neighbour, &r), "graph: edge 0: neighbour 4 of 4 atoms");
-    for wrong in [[0.0; 3], [f64::NAN, 0.0, 0.0], [0.0, f64::INFINITY, 0.0]] {
+    for wrong in [[0.0; 3], [1e-150, 0.0, 0.0], [f64::NAN, 0.0, 0.0], [0.0, f64::INFINITY, 0.0]] {
         let mut r = r.clone();
         r[3] = wrong;
         let message = bad(3, 5, &first, &neighbour, &r);
-        assert_eq!(message, format!("graph: edge 3: vector {wrong:?} is zero or not finite"));
+        let expected =
+            format!("graph: edge 3 from atom 2 to atom 0: vector {wrong:?} is shorter than 1e-10 Å or not finite");
+        assert_eq!(message, expected);
     }
 }
 

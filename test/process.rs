@@ -23,7 +23,7 @@ fn silicon() -> Structure {
 
 fn energy(plan: &Plan) -> u64 {
     let s = silicon();
-    plan.energy(&plan.graph(&s).unwrap(), &s.numbers).unwrap().to_bits()
+    plan.energy(&s).unwrap().to_bits()
 }
 
 /// Does `f` come true in a child, within a minute?

@@ -1,5 +1,6 @@
 //! How far each precision is from double precision on the processor: the largest difference, relative to the largest entry.
 
+use crate::evaluate::energy_forces_virial;
 use crate::{crystal, model};
 use acerust::model::spec::FunctionsSpec;
 use acerust::model::{Model, PartSpec};
@@ -15,7 +16,7 @@ struct Results {
 fn evaluate(plan: &Plan, s: &Structure) -> Results {
     let (mut energies, mut forces) = (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()]);
     let mut list = plan.neighbours(0.0).expect("a list");
-    let done = plan.structure_energy_forces_virial(&mut list, s, &mut energies, &mut forces);
+    let done = energy_forces_virial(plan, (s, &mut list), &mut energies, &mut forces);
     Results { energies, forces, virial: done.expect("forces").1 }
 }
 
@@ -78,9 +79,9 @@ pub fn print() {
                     e[0], e[1], f[0], f[1], v[0]
                 );
             };
-            for precision in [Precision::F64, Precision::F32, Precision::Mixed] {
+            for precision in [Precision::F64, Precision::F32, Precision::F32_DISTANCES] {
                 let plan = Plan::new(&model, Device::Cuda(0), precision).expect("a plan");
-                line(&format!("{precision:?}").to_lowercase(), &evaluate(&plan, &s));
+                line(&precision.to_string(), &evaluate(&plan, &s));
             }
             for (what, bits) in [("f64, radial weights in f16", 10), ("f64, radial weights in bf16", 7)] {
                 let plan = Plan::new(&rounded(&model, bits), Device::Cpu, Precision::F64).expect("a plan");

@@ -4,22 +4,25 @@
 //! in accuracy instead. Times are medians: by CUDA events where device time is meant, else by the clock on the wall.
 
 mod errors;
+#[path = "../../test/common/evaluate.rs"]
+#[allow(dead_code)]
+mod evaluate;
 mod peaks;
 
 use acerust::batch;
 use acerust::bench::nominal_flops;
 use acerust::graph::Graph;
-use acerust::matrix::MatrixMut;
 use acerust::model::{Model, PartSpec};
-use acerust::plan::{Device, Neighbours, OnDevice, Plan, Precision, Rows};
+use acerust::plan::{Device, Input, Neighbours, OnDevice, Outputs, Plan, Precision, Rows};
 use acerust::structure::Structure;
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr};
+use evaluate::{energy_forces_virial, matrix, site_energies};
 use peaks::Peaks;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-const PRECISIONS: [Precision; 3] = [Precision::F64, Precision::F32, Precision::Mixed];
+const PRECISIONS: [Precision; 3] = [Precision::F64, Precision::F32, Precision::F32_DISTANCES];
 
 struct Bench {
     only: Vec<String>,
@@ -92,10 +95,10 @@ impl Bench {
     fn line(&mut self, case: &Case, what: &str, clock: &str, ms: f64) {
         let Case { name, precision, n, flops } = *case;
         let per_atom = ms * 1e3 / n as f64;
-        let peak = if precision.is_single() { self.peaks.f32 } else { self.peaks.f64 };
+        let peak = if precision != Precision::F64 { self.peaks.f32 } else { self.peaks.f64 };
         let share = if what.starts_with("E+F+V") && clock == "device" { flops / ms * 1e-6 / peak } else { 0.0 };
         let percent = if share > 0.0 { format!("{:5.1} %", 100.0 * share) } else { String::new() };
-        let precision = format!("{precision:?}").to_lowercase();
+        let precision = precision.to_string();
         println!(
             "{:<46} {precision:<5} {n:>9} {clock:<6} {ms:>10.4} ms {per_atom:>9.4} µs/atom {:>8.2} M/s {percent}",
             format!("{name}, {what}"),
@@ -115,18 +118,18 @@ impl Bench {
         let (mut e, mut f) = (vec![0.0; case.n], vec![[0.0; 3]; case.n]);
         let mut list = plan.neighbours(skin).expect("a list");
         let [wall, _] = medians(|k| {
-            plan.structure_energies(&mut list, &moved[k % 2], &mut e).expect("energies");
+            site_energies(&plan, (&moved[k % 2], &mut list), &mut e).expect("energies");
             0.0
         });
         self.line(&case, "E", "wall", wall);
         let [wall, _] = medians(|k| {
-            plan.structure_energy_forces_virial(&mut list, &moved[k % 2], &mut e, &mut f).expect("forces");
+            energy_forces_virial(&plan, (&moved[k % 2], &mut list), &mut e, &mut f).expect("forces");
             0.0
         });
         self.line(&case, "E+F+V", "wall", wall);
         list.set_timed(true).expect("events");
         let [_, device] = medians(|k| {
-            plan.structure_energy_forces_virial(&mut list, &moved[k % 2], &mut e, &mut f).expect("forces");
+            energy_forces_virial(&plan, (&moved[k % 2], &mut list), &mut e, &mut f).expect("forces");
             list.device_milliseconds().expect("timed")
         });
         self.line(&case, "E+F+V", "device", device);
@@ -155,8 +158,14 @@ impl Bench {
             stream: self.stream.cu_stream() as u64,
         };
         let run = |list: &mut Neighbours, at: &OnDevice| {
+            let (mut energy, mut virial) = (0.0, [[0.0; 3]; 3]);
+            let mut out = Outputs::new().energy(&mut energy);
+            if at.forces.is_some() {
+                out = out.virial(&mut virial);
+            }
             // SAFETY: the buffers hold n vectors each.
-            unsafe { plan.device_energy_forces_virial(list, at) }.expect("forces");
+            let input = unsafe { Input::on_device(*at, list) };
+            plan.evaluate(input, &mut out).expect("forces");
             list.device_milliseconds().expect("timed")
         };
         let new = |skin| {
@@ -193,7 +202,7 @@ impl Bench {
         let graph = plan.graph(s).expect("a graph");
         let (mut e, mut f) = (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()]);
         let [wall, _] = medians(|_| {
-            plan.energy_forces_virial(&graph, &s.numbers, &mut e, &mut f).expect("forces");
+            energy_forces_virial(&plan, (&graph, &s.numbers), &mut e, &mut f).expect("forces");
             0.0
         });
         let case = Case { name, precision, n: s.n_atoms(), flops: 0.0 };
@@ -217,11 +226,8 @@ impl Bench {
                 let items = structures.iter().zip(&graphs).zip(&mut outputs);
                 let mut items: Vec<(&Graph, &[u8], Rows)> = items
                     .map(|((s, graph), (e, f, v))| {
-                        let rows = Rows {
-                            energy: Some(MatrixMut::rows(e, 1, p).expect("a row")),
-                            forces: Some(MatrixMut::rows(f, 3 * s.n_atoms(), p).expect("rows")),
-                            virial: Some(MatrixMut::rows(v, 6, p).expect("rows")),
-                        };
+                        let rows = Rows::new().energy(&mut e[..]).virial(matrix(v, 6, p));
+                        let rows = rows.forces(matrix(f, 3 * s.n_atoms(), p));
                         (graph, &s.numbers[..], rows)
                     })
                     .collect();
@@ -253,7 +259,7 @@ impl Bench {
             let [wall, _] = medians(|_| {
                 let start = |plan: &Plan| Ok((plan.neighbours(0.0)?, vec![0.0; n], vec![[0.0; 3]; n]));
                 let one = |plan: &Plan, (list, e, f): &mut (Neighbours, Vec<f64>, Vec<[f64; 3]>), s: &Structure| {
-                    plan.structure_energy_forces_virial(list, s, e, f).map(|r| r.0)
+                    energy_forces_virial(plan, (s, list), e, f).map(|r| r.0)
                 };
                 batch::spread(&plans[..k], structures.iter().collect(), start, one).expect("energies").len() as f64
             });
@@ -276,7 +282,7 @@ impl Bench {
             self.host("si_bench, host, list reused", &si, &si1m, 0.1, precision);
             self.device("hea_bench", &hea, &hea100k, precision);
             self.batch("si_bench, batch", &si, &crystal("si_bench", [10, 10, 13]), 64, precision);
-            if precision != Precision::Mixed {
+            if precision != Precision::F32_DISTANCES {
                 self.processor("hea_bench", &hea, &hea100k, precision);
                 self.rows("si_bench ace, design rows", &many_body(&si), &ten, precision);
             }

@@ -6,6 +6,9 @@
 mod machine;
 mod measure;
 // The reference is that of the tests.
+#[path = "../../test/common/evaluate.rs"]
+#[allow(dead_code)]
+mod evaluate;
 #[path = "../../test/naive/mod.rs"]
 mod naive;
 mod plot;

@@ -3,14 +3,12 @@
 use crate::machine;
 use crate::row::Row;
 use crate::structures::crystal;
-use crate::{model_file, naive};
+use crate::{evaluate, model_file, naive};
 use acerust::bench::nominal_flops;
 use acerust::graph::Graph;
-use acerust::matrix::MatrixMut;
 use acerust::model::Model;
 use acerust::model::spec::{AceSpec, PartSpec};
-use acerust::plan::Isa;
-use acerust::plan::{self, Device, Plan, Precision};
+use acerust::plan::{Device, Isa, Plan, Precision};
 use acerust::structure::Structure;
 use cpu_time::ThreadTime;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -100,14 +98,14 @@ fn task<'a>(quantity: Quantity, plans: &'a [Plan; 2], graph: &'a Graph, s: &'a S
     let mut sites = vec![0.0; n];
     let mut forces = vec![[0.0; 3]; n];
     let mut evaluate = move |plan: &Plan, graph: &Graph| {
-        plan.energy_forces_virial(graph, &s.numbers, &mut sites, &mut forces).expect("energy and forces");
+        evaluate::energy_forces_virial(plan, (graph, &s.numbers), &mut sites, &mut forces).expect("energy and forces");
     };
     let list = || double.graph(s).expect("a graph");
     match quantity {
         Quantity::Energy => {
             let mut sites = vec![0.0; n];
             Box::new(move || {
-                double.site_energies(graph, &s.numbers, &mut sites).expect("energies");
+                evaluate::site_energies(double, (graph, &s.numbers), &mut sites).expect("energies");
             })
         }
         Quantity::Forces => Box::new(move || evaluate(double, graph)),
@@ -116,12 +114,10 @@ fn task<'a>(quantity: Quantity, plans: &'a [Plan; 2], graph: &'a Graph, s: &'a S
         Quantity::Whole => Box::new(move || evaluate(double, &list())),
         Quantity::Rows => {
             let columns = double.length_basis();
-            let matrix = |rows: usize| (rows, vec![0.0; rows * columns]);
-            let mut data = [matrix(1), matrix(3 * n), matrix(9)];
+            let mut data = [1, 3 * n, 9].map(|rows| vec![0.0; rows * columns]);
             Box::new(move || {
-                let [energy, forces, virial] =
-                    data.each_mut().map(|(rows, data)| Some(MatrixMut::rows(data, *rows, columns).expect("a matrix")));
-                double.assemble(graph, &s.numbers, &mut plan::Rows { energy, forces, virial }).expect("rows");
+                let [e, f, v] = &mut data;
+                evaluate::design_rows(double, graph, &s.numbers, e, f, v).expect("rows");
             })
         }
     }
@@ -229,7 +225,7 @@ fn reference(model: &Model, plan: &Plan) -> f64 {
     let start = ThreadTime::now();
     let answer = naive::evaluate(model.spec(), &cell);
     let time = short(start.elapsed().as_secs_f64() * 1e6 / cell.n_atoms() as f64);
-    let energy = plan.energy(&plan.graph(&cell).expect("a graph"), &cell.numbers).expect("an energy");
+    let energy = plan.energy(&cell).expect("an energy");
     let error = (energy - answer.energy()).abs();
     assert!(error < 1e-9 * answer.scale.site_energy, "{}: the energy is wrong by {error} eV", model.spec().name);
     time

@@ -73,7 +73,7 @@ pub fn nominal_flops(model: &Model, graph: &Graph) -> f64 {
             PartSpec::Ace(ace) => many_body(ace),
         };
         let within = |r: &&[f64; 3]| r.iter().map(|x| x * x).sum::<f64>() <= part.rcut() * part.rcut();
-        (edge * graph.r.iter().filter(within).count() + centre * graph.n_centres()) as f64
+        (edge * graph.vectors().iter().filter(within).count() + centre * graph.n_centres()) as f64
     };
     model.spec().parts.iter().map(flops).sum()
 }

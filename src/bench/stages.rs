@@ -1,12 +1,12 @@
 //! Single stages of a many-body model on one block of centres of silicon; f64, the best instruction set, one core.
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Sites};
 use crate::model::Model;
 use crate::model::spec::{AceSpec, PartSpec};
 use crate::simd::{Isa, Lanes, with_lanes};
 use crate::site::ace::Program;
 use crate::stage::angular::{Angular, n_harmonics};
-use crate::stage::block::{Block, Sites};
+use crate::stage::block::Block;
 use crate::stage::pool::{self, Slots};
 use crate::stage::rows::{Rows, RowsScratch};
 use crate::structure::Structure;
@@ -40,13 +40,13 @@ fn stages_of<V: Lanes<Real = f64>>(ace: &AceSpec, measure: &mut dyn FnMut(Stage)
     let s = Structure::diamond(14, 5.43).repeat([4; 3]).rattle(0.1, 1);
     let graph = Graph::build(&s, ace.rcut)?;
     let species = vec![0; s.n_atoms()];
-    let sites = Sites { graph: &graph, species_of: &species, n_species: 1 };
+    let sites = Sites { graph: &graph, species: &species, n_species: 1 };
     let centres: Vec<u32> = (0..V::N as u32).collect();
     let mut block = Block::<V>::default();
     let mut pack = || block.pack(black_box(sites), 0, &centres, (ace.rcut, false), |_| {});
     pack();
 
-    measure(Stage { name: "pack", n_edges: graph.first[V::N] as usize, run: &mut pack });
+    measure(Stage { name: "pack", n_edges: graph.first()[V::N] as usize, run: &mut pack });
     let (n, n_edges, n_r, n_y) = (block.n_slots, block.n_edges, radial.stride(), n_harmonics(program.lmax));
     let mut measure = |name, run: &mut dyn FnMut()| measure(Stage { name, n_edges, run });
     let zeros = |n: usize| vec![V::zero(); n];

@@ -1,7 +1,7 @@
 //! Memory of the caller, checked before it is touched.
 
 use super::status::{Failure, Result};
-use crate::shared::{Outputs, check};
+use crate::shared::{Taken, check};
 use std::ffi::{CStr, OsStr, c_char};
 use std::path::Path;
 
@@ -40,7 +40,7 @@ pub unsafe fn result<'a, T>(name: &str, pointer: *mut T) -> Result<&'a mut T> {
 /// A result that has to be there, of exactly `expected` numbers; null is fine where that is 0.
 ///
 /// # Safety
-/// As [`Outputs::take`].
+/// As [`Taken::take`].
 pub unsafe fn output<'a, T>(
     name: &'static str,
     pointer: *mut T,
@@ -48,7 +48,7 @@ pub unsafe fn output<'a, T>(
     expected: usize,
 ) -> Result<&'a mut [T]> {
     // SAFETY: passed on.
-    let found = unsafe { Outputs::default().take(name, pointer, length) }?;
+    let found = unsafe { Taken::default().take(name, pointer, length) }?;
     match found {
         None if expected > 0 => Err(Failure::argument(format!("{name} is null"))),
         Some(out) if out.len() != expected => {

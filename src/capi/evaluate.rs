@@ -1,11 +1,10 @@
 //! The evaluations, once for structures and for graphs.
 
-use super::buffer::{input, output, vectors};
+use super::buffer::{input, vectors};
 use super::plan::{PLANS, acerust_plan};
 use super::status::{Failure, Result};
-use crate::matrix::{MatrixMut, Order};
 use crate::plan::{Plan, Rows};
-use crate::shared::{CommitteeResults, Outputs, Results, Sites, atomic_numbers};
+use crate::shared::{Buffers, Sites, Taken, atomic_numbers, matrix};
 use crate::structure::Structure;
 
 /// Entry (i, j) of a matrix at `i·ld + j`.
@@ -92,8 +91,8 @@ pub unsafe fn fill(
 
 pub unsafe fn site_energies(sites: &Sites, plan: *const acerust_plan, out: *mut f64, length: usize) -> Result {
     // SAFETY: passed on.
-    let out = unsafe { output("site_energies", out, length, sites.n_centres()) }?;
-    Ok(sites.site_energies(&*PLANS.get(plan)?, out)?)
+    let site_energies = unsafe { Taken::default().take("site_energies", out, length) }?;
+    Ok(sites.evaluate(&*PLANS.get(plan)?, Buffers { site_energies, ..Buffers::default() })?)
 }
 
 pub unsafe fn energy_forces_virial(
@@ -106,17 +105,15 @@ pub unsafe fn energy_forces_virial(
     n_forces: usize,
     virial: *mut f64,
 ) -> Result {
-    let mut outputs = Outputs::default();
+    let mut taken = Taken::default();
     // SAFETY: passed on.
-    let (energy, results) = unsafe {
-        let energy = outputs.take("energy", energy, 1)?;
-        let site_energies = outputs.take("site_energies", site_energies, n_site_energies)?;
-        let forces = outputs.take("forces", forces, n_forces)?;
-        (energy, Results { site_energies, forces, virial: outputs.take("virial", virial, 9)? })
+    let out = unsafe {
+        let energy = taken.take("energy", energy, 1)?.map(|e| &mut e[0]);
+        let site_energies = taken.take("site_energies", site_energies, n_site_energies)?;
+        let forces = taken.take("forces", forces, n_forces)?;
+        Buffers { energy, site_energies, forces, virial: taken.take("virial", virial, 9)?, ..Buffers::default() }
     };
-    let total = sites.energy_forces_virial(&*PLANS.get(plan)?, results)?;
-    energy.into_iter().for_each(|e| e[0] = total);
-    Ok(())
+    Ok(sites.evaluate(&*PLANS.get(plan)?, out)?)
 }
 
 pub unsafe fn committee(
@@ -131,24 +128,24 @@ pub unsafe fn committee(
     virials: *mut f64,
     n_virials: usize,
 ) -> Result {
-    let mut outputs = Outputs::default();
+    let mut taken = Taken::default();
     // SAFETY: passed on.
-    let results = unsafe {
-        CommitteeResults {
-            energies: outputs.take("energies", energies, n_energies)?,
-            site_energies: outputs.take("site_energies", site_energies, n_site_energies)?,
-            forces: outputs.take("forces", forces, n_forces)?,
-            virials: outputs.take("virials", virials, n_virials)?,
+    let out = unsafe {
+        Buffers {
+            committee_energies: taken.take("energies", energies, n_energies)?,
+            committee_site_energies: taken.take("site_energies", site_energies, n_site_energies)?,
+            committee_forces: taken.take("forces", forces, n_forces)?,
+            committee_virials: taken.take("virials", virials, n_virials)?,
+            ..Buffers::default()
         }
     };
-    Ok(sites.committee_energy_forces_virial(&*PLANS.get(plan)?, results)?)
+    Ok(sites.evaluate(&*PLANS.get(plan)?, out)?)
 }
 
 pub unsafe fn site_basis(sites: &Sites, plan: *const acerust_plan, basis: *mut f64, length: usize) -> Result {
-    let plan = PLANS.get(plan)?;
     // SAFETY: passed on.
-    let basis = unsafe { output("basis", basis, length, sites.n_centres() * plan.look(Plan::n_basis)) }?;
-    Ok(sites.site_basis(&plan, basis)?)
+    let descriptors = unsafe { Taken::default().take("basis", basis, length) }?;
+    Ok(sites.evaluate(&*PLANS.get(plan)?, Buffers { descriptors, ..Buffers::default() })?)
 }
 
 pub unsafe fn assemble(sites: &Sites, plan: *const acerust_plan, rows: *const acerust_rows) -> Result {
@@ -160,9 +157,9 @@ pub unsafe fn assemble(sites: &Sites, plan: *const acerust_plan, rows: *const ac
     }
     // SAFETY: passed on; as long as it says.
     let rows = unsafe { input("rows", rows, 1) }?[0];
-    let order = match rows.order {
-        ACERUST_ROW_MAJOR => Order::RowMajor,
-        ACERUST_COL_MAJOR => Order::ColMajor,
+    let by_columns = match rows.order {
+        ACERUST_ROW_MAJOR => false,
+        ACERUST_COL_MAJOR => true,
         other => return Err(Failure::argument(format!("rows: no order {other}"))),
     };
     let n_virial_rows = match rows.n_virial_rows {
@@ -172,19 +169,19 @@ pub unsafe fn assemble(sites: &Sites, plan: *const acerust_plan, rows: *const ac
     };
     let plan = PLANS.get(plan)?;
     let n_params = plan.look(Plan::length_basis);
-    let mut outputs = Outputs::default();
-    let mut matrix = |name, data, length, n_rows, ld| {
+    let mut taken = Taken::default();
+    let mut view = |name, data, length, n_rows, ld| {
         // SAFETY: passed on.
-        let Some(data) = (unsafe { outputs.take(name, data, length) })? else { return Ok(None) };
-        let tight = if order == Order::RowMajor { n_params } else { n_rows };
-        let matrix = MatrixMut::new(data, n_rows, n_params, order, if ld == 0 { tight } else { ld });
-        matrix.map(Some).map_err(|e| Failure::argument(format!("{name}: {e}")))
+        let Some(data) = (unsafe { taken.take(name, data, length) })? else { return Ok(None) };
+        let tight = if by_columns { n_rows } else { n_params };
+        let view = matrix(data, (n_rows, n_params), by_columns, if ld == 0 { tight } else { ld });
+        view.map(Some).map_err(|e| Failure::argument(format!("{name}: {e}")))
     };
-    let mut targets = Rows {
-        energy: matrix("energy row", rows.energy, rows.n_energy, 1, rows.ld_energy)?,
-        forces: matrix("force rows", rows.forces, rows.n_forces, 3 * sites.n_atoms(), rows.ld_forces)?,
-        virial: matrix("virial rows", rows.virial, rows.n_virial, n_virial_rows, rows.ld_virial)?,
-    };
+    let mut targets = Rows::new();
+    let energy = view("energy row", rows.energy, rows.n_energy, 1, rows.ld_energy)?;
+    targets.energy = energy.map(|row| row.index_axis_move(ndarray::Axis(0), 0));
+    targets.forces = view("force rows", rows.forces, rows.n_forces, 3 * sites.n_atoms(), rows.ld_forces)?;
+    targets.virial = view("virial rows", rows.virial, rows.n_virial, n_virial_rows, rows.ld_virial)?;
     Ok(sites.assemble(&plan, &mut targets)?)
 }
 
@@ -196,13 +193,14 @@ pub unsafe fn site_grads(
     gradients: *mut f64,
     n_gradients: usize,
 ) -> Result {
-    let mut outputs = Outputs::default();
+    let mut taken = Taken::default();
     // SAFETY: passed on.
-    let (site_energies, gradients) = unsafe {
-        let site_energies = outputs.take("site_energies", site_energies, n_site_energies)?;
-        (site_energies, outputs.take("gradients", gradients, n_gradients)?)
+    let out = unsafe {
+        let site_energies = taken.take("site_energies", site_energies, n_site_energies)?;
+        let edge_gradients = taken.take("gradients", gradients, n_gradients)?;
+        Buffers { site_energies, edge_gradients, ..Buffers::default() }
     };
-    Ok(sites.site_grads(&*PLANS.get(plan)?, site_energies, gradients)?)
+    Ok(sites.evaluate(&*PLANS.get(plan)?, out)?)
 }
 
 pub unsafe fn site_basis_jacobian(
@@ -213,7 +211,7 @@ pub unsafe fn site_basis_jacobian(
     jacobian: *mut f64,
     n_jacobian: usize,
 ) -> Result {
-    let mut outputs = Outputs::default();
+    let mut outputs = Taken::default();
     // SAFETY: passed on.
     let (basis, jacobian) = unsafe {
         let basis = outputs.take("basis", basis, n_basis)?;

@@ -6,7 +6,7 @@ use super::handle::Table;
 use super::plan::acerust_plan;
 use super::status::{Failure, Result, guard};
 use crate::graph::Graph;
-use crate::shared::{Edges, Outputs, SharedGraph, Sites, atomic_numbers};
+use crate::shared::{Edges, SharedGraph, Sites, Taken, atomic_numbers};
 
 /// Atoms and their neighbours. Several threads may evaluate on one graph at once; an update waits for them.
 #[allow(non_camel_case_types)]
@@ -109,7 +109,10 @@ pub unsafe extern "C" fn acerust_graph_from_edges(
         let n_first = n_centres.checked_add(1).ok_or_else(|| Failure::argument("n_centres is too large"))?;
         let first = buffer::input("first", first, n_first)?;
         let neighbour = buffer::input("neighbour", neighbour, n_edges)?;
-        let graph = Graph::from_edges(n_centres, n_atoms, first, neighbour, buffer::vectors("r", r, n_edges)?)?;
+        let cutoff = crate::model::MAX_CUTOFF;
+        let edges =
+            crate::graph::Edges { cutoff, n_owned: n_centres, n_centres, n_atoms, first, neighbour, shift: &[] };
+        let graph = Graph::from_edges(&edges, buffer::vectors("r", r, n_edges)?)?;
         GRAPHS.insert(SharedGraph::from_edges(graph, z), out);
         Ok(())
     })
@@ -165,7 +168,7 @@ pub unsafe extern "C" fn acerust_graph_edges(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let mut outputs = Outputs::default();
+        let mut outputs = Taken::default();
         let edges = Edges {
             first: outputs.take("first", first, n_first)?,
             neighbour: outputs.take("neighbour", neighbour, n_neighbour)?,

@@ -5,7 +5,7 @@ use super::evaluate;
 use super::handle::Table;
 use super::plan::{PLANS, acerust_plan};
 use super::status::{Failure, guard};
-use crate::shared::{Addresses, Outputs, Results, SharedList, atomic_numbers};
+use crate::shared::{Addresses, Buffers, SharedList, Taken, atomic_numbers};
 use crate::structure::Structure;
 
 /// A neighbour list on the device of the plan that made it, reused from call to call. One thread works with it at a time.
@@ -76,17 +76,16 @@ pub unsafe extern "C" fn acerust_list_energy_forces_virial(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let (list, plan) = (LISTS.get(list)?, PLANS.get(plan)?);
-        let mut outputs = Outputs::default();
-        let energy = outputs.take("energy", energy, 1)?;
-        let results = Results {
+        let mut outputs = Taken::default();
+        let out = Buffers {
+            energy: outputs.take("energy", energy, 1)?.map(|e| &mut e[0]),
             site_energies: outputs.take("site_energies", site_energies, n_site_energies)?,
             forces: outputs.take("forces", forces, n_forces)?,
             virial: outputs.take("virial", virial, 9)?,
+            ..Buffers::default()
         };
         let fill = |structure: &mut _| evaluate::fill(structure, n_atoms, numbers, positions, cell, pbc);
-        let total = list.energy_forces_virial(&plan, fill, results)?;
-        energy.into_iter().for_each(|e| e[0] = total);
-        Ok(())
+        list.evaluate(&plan, fill, out)
     })
 }
 
@@ -122,12 +121,9 @@ pub unsafe extern "C" fn acerust_list_device_energy_forces_virial(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let (list, plan) = (LISTS.get(list)?, PLANS.get(plan)?);
-        let mut outputs = Outputs::default();
-        let energy = outputs.take("energy", energy, 1)?;
-        let virial = outputs.take("virial", virial, 9)?;
-        if virial.is_some() && forces.is_null() {
-            return Err(Failure::argument("the virial comes with forces alone, and forces is null"));
-        }
+        let mut outputs = Taken::default();
+        let energy = outputs.take("energy", energy, 1)?.map(|e| &mut e[0]);
+        let out = Buffers { energy, virial: outputs.take("virial", virial, 9)?, ..Buffers::default() };
         let [positions, site_energies, forces, stream] =
             [positions.addr(), site_energies.addr(), forces.addr(), stream.addr()].map(|a| a as u64);
         let fill = |structure: &mut Structure| {
@@ -135,9 +131,6 @@ pub unsafe extern "C" fn acerust_list_device_energy_forces_virial(
             Ok::<_, Failure>(atomic_numbers(&mut structure.numbers, input("numbers", numbers, n_atoms)?)?)
         };
         let at = Addresses { positions, site_energies, forces, stream };
-        let (total, found) = list.device_energy_forces_virial(&plan, fill, at)?;
-        energy.into_iter().for_each(|e| e[0] = total);
-        virial.into_iter().for_each(|v| v.copy_from_slice(found.as_flattened()));
-        Ok(())
+        list.evaluate_on_device(&plan, fill, at, out)
     })
 }

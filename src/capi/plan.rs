@@ -21,8 +21,8 @@ pub const ACERUST_CUDA: i32 = 1;
 pub const ACERUST_F64: i32 = 0;
 /// Single precision, but for the transform of distances; positions are subtracted, and atoms summed, in double precision all the same.
 pub const ACERUST_F32: i32 = 1;
-/// Single precision for the transform as well, on CUDA devices; on the processor the same as `ACERUST_F32`.
-pub const ACERUST_MIXED: i32 = 2;
+/// Single precision, the transform of distances included; on the processor the same as `ACERUST_F32`.
+pub const ACERUST_F32_DISTANCES: i32 = 2;
 
 /// Radial functions in the way that the library prefers, at present as the model file has them.
 pub const ACERUST_RADIAL_DEFAULT: i32 = 0;
@@ -99,7 +99,9 @@ impl acerust_options {
             ACERUST_ISA_AVX512 => Some(Isa::Avx512),
             other => return Err(Failure::argument(format!("options: no instruction set {other}"))),
         };
-        Ok(Options { radial, isa })
+        let mut options = Options::new();
+        (options.radial, options.isa) = (radial, isa);
+        Ok(options)
     }
 }
 
@@ -109,7 +111,7 @@ pub(super) static PLANS: Table<SharedPlan> = Table::new("plan");
 ///
 /// @param device `ACERUST_CPU` or `ACERUST_CUDA`.
 /// @param index Of the CUDA device; 0 for the processor.
-/// @param precision `ACERUST_F64`, `ACERUST_F32` or `ACERUST_MIXED`.
+/// @param precision `ACERUST_F64`, `ACERUST_F32` or `ACERUST_F32_DISTANCES`.
 /// @param options Null for the defaults.
 /// @param out The plan; to be freed with `acerust_plan_free`. It does not need the model any more.
 /// @return `ACERUST_ERROR_DEVICE` for a device or instruction set that is missing, `ACERUST_ERROR_ARGUMENT` for a value that is
@@ -137,7 +139,7 @@ pub unsafe extern "C" fn acerust_plan_new(
         let precision = match precision {
             ACERUST_F64 => Precision::F64,
             ACERUST_F32 => Precision::F32,
-            ACERUST_MIXED => Precision::Mixed,
+            ACERUST_F32_DISTANCES => Precision::F32_DISTANCES,
             other => return wrong("precision", other),
         };
         let options = acerust_options::read(options)?;

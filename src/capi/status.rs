@@ -1,7 +1,7 @@
 //! Status codes, the message of the last failure, and the guard around every exported function.
 
 use super::buffer;
-use crate::Error;
+use crate::{Error, memory};
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::c_char;
@@ -25,6 +25,10 @@ pub const ACERUST_ERROR_DEVICE: i32 = 6;
 pub const ACERUST_ERROR_HANDLE: i32 = 7;
 /// A defect of the library: an internal check failed. Please report it with the message.
 pub const ACERUST_ERROR_PANIC: i32 = 8;
+/// More memory than there is, or than `acerust_set_memory_limit` allows.
+pub const ACERUST_ERROR_MEMORY: i32 = 9;
+/// A result is not a finite number; the message names the atom.
+pub const ACERUST_ERROR_NOT_FINITE: i32 = 10;
 
 /// Why an exported function fails.
 #[derive(Debug)]
@@ -56,6 +60,8 @@ impl Failure {
             Failure::Library(Error::Graph(_)) => ACERUST_ERROR_GRAPH,
             Failure::Library(Error::Argument(_)) => ACERUST_ERROR_ARGUMENT,
             Failure::Library(Error::Device(_)) => ACERUST_ERROR_DEVICE,
+            Failure::Library(Error::Memory(_)) => ACERUST_ERROR_MEMORY,
+            Failure::Library(Error::NotFinite(_)) => ACERUST_ERROR_NOT_FINITE,
             Failure::Handle(_) => ACERUST_ERROR_HANDLE,
             Failure::Panic(_) => ACERUST_ERROR_PANIC,
         }
@@ -77,6 +83,7 @@ thread_local! {
 
 /// Runs the body of a function that another language calls; a panic becomes a failure.
 pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let body = || memory::caught(|| Ok(body()))?;
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| Err(Failure::Panic(text(payload.as_ref()))))
 }
 
@@ -148,6 +155,9 @@ mod tests {
             assert_eq!(guard(|| Err(error.into())), code);
             assert_eq!(last(), message);
         }
+        assert_eq!(guard(|| Err(Error::Memory("m".into()).into())), ACERUST_ERROR_MEMORY);
+        assert_eq!(guard(|| Err(Error::NotFinite("n".into()).into())), ACERUST_ERROR_NOT_FINITE);
+        assert_eq!(last(), "result: n");
         assert_eq!(guard(|| Err(Failure::Handle("h".into()))), ACERUST_ERROR_HANDLE);
         assert_eq!(last(), "handle: h");
     }

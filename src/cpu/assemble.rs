@@ -5,23 +5,16 @@
 //! order of the blocks, whatever the number of threads.
 
 use super::{Cpu, Worker};
-use crate::graph::Graph;
-use crate::matrix::MatrixMut;
+use crate::graph::{Graph, Sites};
+use crate::memory::room;
 use crate::parallel::{self, Disjoint};
+use crate::potential::Rows;
 use crate::simd::{Lanes, Real, as_reals};
-use crate::site::room;
-use crate::stage::block::{Block, NONE, Sites};
+use crate::stage::block::{Block, NONE};
+use crate::{Error, Result};
+use ndarray::ArrayViewMut2;
 use std::ops::Range;
-
-/// Which rows to write; columns are the linear parameters.
-pub struct Rows<'a> {
-    /// (1, n_params), eV.
-    pub energy: Option<MatrixMut<'a>>,
-    /// (3·n_atoms, n_params), eV/Å; row `3·atom + axis`.
-    pub forces: Option<MatrixMut<'a>>,
-    /// (9, n_params), row `3·a + b`, or (6, n_params) in the order xx, yy, zz, yz, xz, xy; eV.
-    pub virial: Option<MatrixMut<'a>>,
-}
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Most functions a task has at once.
 const MAX_TILE: usize = 256;
@@ -64,9 +57,16 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn new(matrix: &'a mut MatrixMut) -> Target<'a> {
-        matrix.clear();
-        Target { strides: matrix.strides(), n_rows: matrix.n_rows(), data: Disjoint::new(matrix.data()) }
+    /// Of a matrix whose rows, or columns, follow one another; it starts as zero.
+    fn new(matrix: &'a mut ArrayViewMut2<f64>) -> Target<'a> {
+        matrix.fill(0.0);
+        let (n_rows, n_columns) = matrix.dim();
+        let strides = [matrix.strides()[0], matrix.strides()[1]].map(|s| s as usize);
+        let last = |n: usize, stride: usize| n.saturating_sub(1) * stride;
+        let len = if matrix.is_empty() { 0 } else { last(n_rows, strides[0]) + last(n_columns, strides[1]) + 1 };
+        // SAFETY: the view has its entries for itself as long as it is borrowed, strides are positive (see `Rows`), and `len`
+        // reaches from the first of them to the last.
+        Target { strides, n_rows, data: unsafe { Disjoint::from_raw(matrix.as_mut_ptr(), len) } }
     }
 
     #[inline(always)]
@@ -95,13 +95,29 @@ impl ForceRows<'_> {
 }
 
 impl<V: Lanes> Cpu<V> {
-    pub(super) fn assemble_rows(&self, graph: &Graph, species_of: &[u32], rows: &mut Rows) {
+    pub(super) fn assemble_rows(&self, sites: Sites, rows: &mut Rows) -> Result<()> {
+        let graph = sites.graph;
         let mut call = self.calls.take();
-        call.schedule.fill(graph, species_of, V::N);
+        call.schedule.fill(graph, sites.species, V::N);
         let schedule = &call.schedule;
-        let sites = Sites { graph, species_of, n_species: self.n_species };
-        let targets = [&mut rows.energy, &mut rows.forces, &mut rows.virial].map(|m| m.as_mut().map(Target::new));
-        let [energy, forces, virial] = targets;
+        let mut energy = rows.energy.as_mut().map(|row| row.view_mut().insert_axis(ndarray::Axis(0)));
+        let energy = energy.as_mut().map(Target::new);
+        let [forces, virial] = [&mut rows.forces, &mut rows.virial].map(|m| m.as_mut().map(Target::new));
+        if forces.is_some() || virial.is_some() {
+            self.check_memory(schedule, |part| part.slot_bytes(), 0)?;
+        }
+        let not_finite = AtomicU32::new(u32::MAX);
+        // Zero times anything finite is zero.
+        let note = |numbers: &mut dyn Iterator<Item = V>, block: &Block<V>| {
+            let sum = V::vectorize(
+                #[inline(always)]
+                || numbers.fold(V::zero(), |sum, x| x.mul_add(V::zero(), sum)),
+            );
+            let bad = block.centres.iter().zip(sum.to_array()).filter(|(_, x)| x.to_f64() != 0.0);
+            bad.for_each(|(&i, _)| {
+                not_finite.fetch_min(i, Relaxed);
+            });
+        };
         let tasks = self.tasks();
         parallel::for_each_init(
             tasks.len(),
@@ -125,6 +141,7 @@ impl<V: Lanes> Cpu<V> {
                     let values = room(basis, part.n_basis(), V::zero());
                     part.basis(block, scratch, force_rows.is_some() || virial.is_some(), values);
                     let lanes = block.centres.len();
+                    note(&mut values[task.functions.clone()].iter().copied(), block);
                     if let Some(energy) = energy {
                         for (k, b) in task.functions.clone().enumerate() {
                             let sum: f64 = values[b].to_array()[..lanes].iter().map(|x| x.to_f64()).sum();
@@ -153,6 +170,7 @@ impl<V: Lanes> Cpu<V> {
                             );
                         }
                     }
+                    note(&mut own.as_flattened().iter().copied(), block);
                     if let Some(rows) = force_rows {
                         V::vectorize(
                             #[inline(always)]
@@ -183,6 +201,10 @@ impl<V: Lanes> Cpu<V> {
                 }
             },
         );
+        match not_finite.into_inner() {
+            u32::MAX => Ok(()),
+            i => Err(Error::NotFinite(format!("the basis of atom {i} or its derivatives are not finite"))),
+        }
     }
 
     fn tasks(&self) -> Vec<Task> {
@@ -232,7 +254,7 @@ fn add_slot<V: Lanes>(
         let by_lane = transposed(slot, axis);
         for (&e, g) in block.edges(s).iter().zip(&by_lane) {
             if e != NONE {
-                let row = 3 * graph.neighbour[e as usize] as usize + axis;
+                let row = 3 * graph.neighbours()[e as usize] as usize + axis;
                 subtract(rows.entries(row, b, n), g);
             }
         }

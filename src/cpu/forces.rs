@@ -1,6 +1,6 @@
 //! From edge gradients to forces and virial.
 
-use super::memory::prefetch;
+use super::pool::prefetch;
 use crate::graph::Graph;
 use crate::parallel::{self, Disjoint};
 use crate::simd::{Lanes, MAX_LANES, Real};
@@ -48,14 +48,14 @@ const CHUNK: usize = 256;
 /// `F_i −= Σ_(j→i) g`, in double precision and an order that the graph fixes. Centres have the sum of their own edges already.
 pub fn subtract_incoming<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &mut [[f64; 3]]) {
     let subtract = |i: usize, force: &mut [f64; 3]| {
-        let mut sum = if i < graph.n_centres() { *force } else { [0.0; 3] };
-        let incoming = graph.incoming_first[i] as usize..graph.incoming_first[i + 1] as usize;
+        let mut sum = if i < graph.n_owned() { *force } else { [0.0; 3] };
+        let incoming = graph.incoming_of(i);
         // Edges that end here lie anywhere: ask for those of a later atom.
         let ahead = incoming.start + AHEAD..incoming.end + AHEAD;
-        for &e in graph.incoming.get(ahead).unwrap_or(&[]) {
+        for &e in graph.incoming().get(ahead).unwrap_or(&[]) {
             prefetch(gradients, e as usize..e as usize + 1);
         }
-        for &e in &graph.incoming[incoming] {
+        for &e in &graph.incoming()[incoming] {
             (0..3).for_each(|a| sum[a] -= gradients[e as usize][a].to_f64());
         }
         *force = sum;

@@ -1,90 +1,41 @@
 //! The CPU backend: blocks of centres over threads.
 
-pub(crate) mod assemble;
+mod assemble;
 mod forces;
-mod memory;
+mod pool;
 mod schedule;
 
-#[cfg(feature = "cuda")]
-use crate::Error;
 use crate::Result;
-use crate::graph::{Graph, NeighbourList};
+use crate::graph::Sites;
+use crate::memory::{self, room};
 use crate::model::{Model, PartSpec};
-use crate::parallel::Disjoint;
-use crate::plan::Neighbours;
+use crate::parallel::{self, Disjoint};
+use crate::potential::stack::{Engine, Gradients, Pass, Stack};
+use crate::potential::{self, Potential, Rows};
+use crate::precision::Precision;
 use crate::simd::{Isa, Lanes, MAX_LANES, Real, as_reals, with_lanes};
 use crate::site::ace::Ace;
 use crate::site::pair::Pair;
-use crate::site::{Part, RadialMode, Scratch, room};
-use crate::stage::block::{Block, NONE, Sites};
-use crate::structure::Structure;
+use crate::site::{Part, RadialMode, Scratch};
+use crate::stage::block::{Block, NONE};
 use forces::{scatter_slots, subtract_incoming};
-use memory::{Pool, prefetch, prefetch_disjoint};
+use pool::{Pool, prefetch, prefetch_disjoint};
 use schedule::{Entry, Schedule};
 use std::ops::Range;
 
-/// What an evaluation writes; every slice for each readout in turn.
-pub(crate) struct Outputs<'a> {
-    /// (n_readouts, n_centres), eV.
-    pub site_energies: &'a mut [f64],
-    pub gradients: Option<Gradients<'a>>,
-}
-
-pub(crate) struct Gradients<'a> {
-    /// (n_readouts, n_atoms, 3), eV/Å.
-    pub forces: &'a mut [[f64; 3]],
-    /// (n_readouts, 3, 3), eV.
-    pub virial: &'a mut [[[f64; 3]; 3]],
-    /// (n_readouts, n_edges, 3), eV/Å, where wanted.
-    pub edges: Option<&'a mut [[f64; 3]]>,
-}
-
-/// Evaluation in one precision and instruction set. Species are indices, valid for the model.
-pub(crate) trait Engine: Send + Sync {
-    fn set_readouts(&mut self, parameters: &[Vec<f64>]) -> Result<()>;
-    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs) -> Result<()>;
-    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]) -> Result<()>;
-    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]) -> Result<()>;
-    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut assemble::Rows) -> Result<()>;
-    /// Bytes of tables and coefficients.
-    fn bytes(&self) -> usize;
-
-    /// An empty neighbour list for [`Engine::structure`].
-    fn neighbours(&self, rcut: f64, skin: f64) -> Result<Neighbours> {
-        Ok(Neighbours::Host(Box::new(NeighbourList::new(rcut, skin)?)))
-    }
-
-    /// As [`Engine::evaluate`] with the first readout, neighbour list included; returns the energy.
-    fn structure(&self, list: &mut Neighbours, structure: &Structure, species_of: &[u32], out: Outputs) -> Result<f64> {
-        match list {
-            Neighbours::Host(list) => {
-                let Outputs { site_energies, gradients } = out;
-                let out = Outputs { site_energies: &mut *site_energies, gradients };
-                self.evaluate(list.update(structure)?, species_of, 0..1, out)?;
-                Ok(site_energies.iter().sum())
-            }
-            #[cfg(feature = "cuda")]
-            Neighbours::Device(_) => Err(Error::Argument("the neighbour list belongs to another device".into())),
-        }
-    }
-
-    /// As [`Engine::structure`] in memory of the device; returns energy and virial.
-    #[cfg(feature = "cuda")]
-    fn device_structure(
-        &self,
-        _list: &mut Neighbours,
-        _at: &crate::plan::OnDevice,
-        _species_of: &[u32],
-    ) -> Result<(f64, [[f64; 3]; 3])> {
-        Err(Error::Argument("device addresses need a plan on a CUDA device".into()))
-    }
+/// The potential of a model on the processor.
+///
+/// # Errors
+/// No memory.
+pub(crate) fn potential(model: &Model, precision: Precision, mode: RadialMode, isa: Isa) -> Result<Box<dyn Potential>> {
+    memory::caught(|| Ok(engine(model, precision.is_single(), mode, isa)))
 }
 
 /// The engine for a model in working precision `f32` or `f64`, with an instruction set that is there.
-pub(crate) fn engine(model: &Model, single: bool, mode: RadialMode, isa: Isa) -> Box<dyn Engine> {
+fn engine(model: &Model, single: bool, mode: RadialMode, isa: Isa) -> Box<dyn Potential> {
     match single {
-        false => with_lanes!(isa, f64, V => Box::new(Cpu::<V>::new(model, mode))),
-        true => with_lanes!(isa, f32, V => Box::new(Cpu::<V>::new(model, mode))),
+        false => with_lanes!(isa, f64, V => Box::new(Stack::new(Cpu::<V>::new(model, mode)))),
+        true => with_lanes!(isa, f32, V => Box::new(Stack::new(Cpu::<V>::new(model, mode)))),
     }
 }
 
@@ -201,6 +152,14 @@ impl<V: Lanes> Cpu<V> {
         }
     }
 
+    /// Refuses blocks whose intermediates, of all slots and threads, do not fit into memory.
+    fn check_memory(&self, schedule: &Schedule, bytes: impl Fn(&dyn Part<V>) -> usize, more: usize) -> Result<()> {
+        let part = self.parts.iter().map(|part| bytes(&**part)).max().unwrap_or(0);
+        let (threads, most) = (parallel::n_threads().min(schedule.n_tasks()), schedule.most_edges);
+        let bytes = (Block::<V>::SLOT_BYTES + part + more) as f64 * most as f64 * threads as f64;
+        memory::check(bytes, || format!("atoms with {most} neighbours, on {threads} threads,"))
+    }
+
     /// Packs the block of `entry` for every group in turn; calls `ahead` with each lane the first time.
     fn for_groups(
         &self,
@@ -225,26 +184,46 @@ impl<V: Lanes> Cpu<V> {
 }
 
 impl<V: Lanes> Engine for Cpu<V> {
+    fn cutoff(&self) -> f64 {
+        // The widest comes first.
+        self.groups.first().map_or(0.0, |group| group.rcut)
+    }
+
+    fn n_basis(&self) -> usize {
+        self.n_basis
+    }
+
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(|p| p.bytes()).sum()
+    }
+
     fn set_readouts(&mut self, parameters: &[Vec<f64>]) -> Result<()> {
         self.fold(parameters);
         Ok(())
     }
 
-    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, mut out: Outputs) -> Result<()> {
+    fn pass(&self, sites: Sites, readouts: Range<usize>, mut out: Pass) -> Result<()> {
         let n_readouts = readouts.len();
-        let (n_centres, n_atoms, n_edges) = (graph.n_centres(), graph.n_atoms(), graph.n_edges());
+        let graph = sites.graph;
+        let (n_centres, n_atoms, n_edges) = (graph.n_owned(), graph.n_atoms(), graph.n_edges());
         let mut call = self.calls.take();
         let Call { schedule, gradients, virials } = &mut *call;
-        schedule.fill(graph, species_of, V::N);
+        schedule.fill(graph, sites.species, V::N);
         let schedule = &*schedule;
-        let sites = Sites { graph, species_of, n_species: self.n_species };
         let with_gradients = out.gradients.is_some();
+        let with_forces = out.gradients.as_ref().is_some_and(|g| g.forces.is_some());
         if with_gradients {
+            self.check_memory(schedule, |part| part.slot_bytes(), (3 * n_readouts + 1) * size_of::<V>())?;
             room(gradients, n_readouts * n_edges, [V::Real::default(); 3]);
             room(virials, n_readouts * schedule.n_tasks(), [0.0; 9]);
+            // Rows of centres that are not owned have no energy.
+            for k in 0..n_readouts {
+                gradients[k * n_edges..][graph.n_owned_edges()..n_edges].fill([V::Real::default(); 3]);
+            }
         }
         let energies = Disjoint::new(out.site_energies);
-        let forces = Disjoint::new(out.gradients.as_mut().map_or(&mut [], |g| &mut *g.forces));
+        let forces = out.gradients.as_mut().and_then(|g| g.forces.as_deref_mut());
+        let forces = Disjoint::new(forces.unwrap_or_default());
         let edge_gradients = Disjoint::new(gradients);
         let task_virials = Disjoint::new(virials);
         schedule.for_tasks(
@@ -265,7 +244,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                             // SAFETY: a centre, and so its energy, edges and force, belongs to one block.
                             unsafe {
                                 *energies.entry(readout * n_centres + i as usize) = self.e0[entry.species as usize];
-                                if with_gradients {
+                                if with_forces {
                                     *forces.entry(readout * n_atoms + i as usize) = [0.0; 3];
                                 }
                             }
@@ -292,9 +271,9 @@ impl<V: Lanes> Engine for Cpu<V> {
                     let ahead = |lane: usize| {
                         if let Some(&i) = next.get(lane) {
                             let edges = graph.edges(i as usize);
-                            prefetch(&graph.r, edges.clone());
+                            prefetch(graph.vectors(), edges.clone());
                             if self.n_species > 1 {
-                                prefetch(&graph.neighbour, edges.clone());
+                                prefetch(graph.neighbours(), edges.clone());
                             }
                         }
                         if with_gradients && let Some(&i) = schedule.centres(entry).get(lane) {
@@ -338,7 +317,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                                         ),
                                     },
                                 );
-                                for (&i, sum) in block.centres.iter().zip(sums) {
+                                for (&i, sum) in block.centres.iter().zip(sums).filter(|_| with_forces) {
                                     // SAFETY: as above.
                                     let force = unsafe { forces.entry(k * n_atoms + i as usize) };
                                     (0..3).for_each(|a| force[a] += sum[a]);
@@ -360,52 +339,38 @@ impl<V: Lanes> Engine for Cpu<V> {
                 }
             },
         );
-        let Some(out) = out.gradients else { return Ok(()) };
+        let Some(Gradients { virials, mut forces, mut site_virials, mut edges }) = out.gradients else { return Ok(()) };
         for k in 0..n_readouts {
             let gradients = &call.gradients[k * n_edges..][..n_edges];
-            subtract_incoming(graph, gradients, &mut out.forces[k * n_atoms..][..n_atoms]);
-            out.virial[k] = [[0.0; 3]; 3];
+            if let Some(forces) = &mut forces {
+                subtract_incoming(graph, gradients, &mut forces[k * n_atoms..][..n_atoms]);
+            }
+            if let Some(out) = &mut site_virials {
+                potential::site_virials(graph, gradients, &mut out[k * n_atoms..][..n_atoms]);
+            }
+            if let Some(edges) = &mut edges {
+                let to = &mut edges[k * n_edges..][..n_edges];
+                to.iter_mut().zip(gradients).for_each(|(to, from)| *to = from.map(Real::to_f64));
+            }
+            virials[k] = [[0.0; 3]; 3];
             for virial in call.virials.iter().skip(k).step_by(n_readouts).take(call.schedule.n_tasks()) {
-                for (v, x) in out.virial[k].as_flattened_mut().iter_mut().zip(virial) {
+                for (v, x) in virials[k].as_flattened_mut().iter_mut().zip(virial) {
                     *v -= x;
                 }
             }
         }
-        if let Some(edges) = out.edges {
-            for (to, from) in edges.iter_mut().zip(&call.gradients) {
-                *to = from.map(Real::to_f64);
-            }
-        }
         Ok(())
     }
 
-    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]) -> Result<()> {
-        self.basis_and_jacobian(graph, species_of, basis, None);
-        Ok(())
-    }
-
-    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]) -> Result<()> {
-        self.basis_and_jacobian(graph, species_of, basis, Some(jacobian));
-        Ok(())
-    }
-
-    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut assemble::Rows) -> Result<()> {
-        self.assemble_rows(graph, species_of, rows);
-        Ok(())
-    }
-
-    fn bytes(&self) -> usize {
-        self.parts.iter().map(|p| p.bytes()).sum()
-    }
-}
-
-impl<V: Lanes> Cpu<V> {
-    /// `basis` (n_centres, n_basis), `jacobian` (n_edges, n_basis, 3).
-    fn basis_and_jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: Option<&mut [f64]>) {
+    fn basis(&self, sites: Sites, basis: &mut [f64], mut jacobian: Option<&mut [f64]>) -> Result<()> {
+        let graph = sites.graph;
         let mut call = self.calls.take();
-        call.schedule.fill(graph, species_of, V::N);
+        call.schedule.fill(graph, sites.species, V::N);
         let schedule = &call.schedule;
-        let sites = Sites { graph, species_of, n_species: self.n_species };
+        if let Some(jacobian) = &mut jacobian {
+            self.check_memory(schedule, |part| part.slot_bytes(), 0)?;
+            jacobian[graph.n_owned_edges() * self.n_basis * 3..].fill(0.0);
+        }
         let n_basis = self.n_basis;
         let with_jacobian = jacobian.is_some();
         let nothing = |_| {};
@@ -458,5 +423,10 @@ impl<V: Lanes> Cpu<V> {
                 }
             },
         );
+        Ok(())
+    }
+
+    fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()> {
+        self.assemble_rows(sites, rows)
     }
 }

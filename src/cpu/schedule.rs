@@ -5,8 +5,8 @@
 //! and what a centre computes does not depend on the block it is in.
 
 use crate::graph::Graph;
+use crate::memory::room;
 use crate::parallel::{self, Disjoint};
-use crate::site::room;
 use std::ops::Range;
 
 /// Consecutive atoms among which blocks are formed.
@@ -25,12 +25,15 @@ pub struct Schedule {
     order: Vec<u32>,
     windows: Vec<Vec<Entry>>,
     pub entries: Vec<Entry>,
+    /// Edges of the centre that has most.
+    pub most_edges: usize,
 }
 
 impl Schedule {
-    /// Blocks of up to `lanes` centres for all centres of the graph.
+    /// Blocks of up to `lanes` centres for all owned atoms of the graph.
     pub fn fill(&mut self, graph: &Graph, species_of: &[u32], lanes: usize) {
-        let n = graph.n_centres();
+        let n = graph.n_owned();
+        self.most_edges = graph.first()[..n + 1].windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
         room(&mut self.order, n, 0);
         let n_windows = n.div_ceil(WINDOW);
         // Never shorter, so that every window keeps its memory.

@@ -7,11 +7,11 @@ use super::staging::Staging;
 use super::stream::Stream;
 use super::workspace::{DeviceGraph, Workspace};
 use super::{Cuda, FORCE_LANES, THREADS};
-use crate::cpu::assemble::Rows;
-use crate::graph::Graph;
-use crate::matrix::MatrixMut;
+use crate::graph::{Graph, Sites};
+use crate::potential::Rows;
 use crate::stage::couple::Coupling;
 use crate::{Error, Result};
+use ndarray::ArrayViewMut2;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -137,10 +137,10 @@ impl Cuda {
             Kind::Ace(p) => 8 * (p.coupling.n_monomials() + p.coupling.n_derivatives()),
         };
         let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
-        for i in 0..graph.n_centres() {
+        for i in 0..graph.n_owned() {
             bytes += row * graph.edges(i).len() + per_centre;
-            if bytes >= CHUNK_BYTES || i + 1 == graph.n_centres() {
-                let edges = graph.first[start] as usize..graph.first[i + 1] as usize;
+            if bytes >= CHUNK_BYTES || i + 1 == graph.n_owned() {
+                let edges = graph.edges(start).start..graph.edges(i).end;
                 chunks.push(Chunk { part, centres: start..i + 1, edges });
                 (start, bytes) = (i + 1, 0);
             }
@@ -198,14 +198,17 @@ impl Cuda {
     /// (n_centres, n_basis) and, where wanted, (n_edges, n_basis, 3).
     pub(super) fn basis_and_jacobian(
         &self,
-        graph: &Graph,
-        species_of: &[u32],
+        sites: Sites,
         basis: &mut [f64],
         mut jacobian: Option<&mut [f64]>,
     ) -> Result<()> {
+        let graph = sites.graph;
         let module = self.module("basis", 0)?;
+        if let Some(jacobian) = &mut jacobian {
+            jacobian[graph.n_owned_edges() * self.n_basis * 3..].fill(0.0);
+        }
         self.with_workspace(|w| {
-            let on_device = w.upload(graph, species_of, 1, 1, self.precision)?;
+            let on_device = w.upload(Sites { n_species: 1, ..sites }, 1, self.precision)?;
             let Workspace { stream, memory, staging, .. } = w;
             let mut copy = Vec::new();
             for part in 0..self.parts.len() {
@@ -227,11 +230,12 @@ impl Cuda {
         })
     }
 
-    pub(super) fn assemble_rows(&self, graph: &Graph, species_of: &[u32], rows: &mut Rows) -> Result<()> {
+    pub(super) fn assemble_rows(&self, sites: Sites, rows: &mut Rows) -> Result<()> {
+        let graph = sites.graph;
         let module = self.module("basis", 0)?;
         let n_params = self.species.len() * self.n_basis;
         self.with_workspace(|w| {
-            let on_device = w.upload(graph, species_of, 1, 1, self.precision)?;
+            let on_device = w.upload(Sites { n_species: 1, ..sites }, 1, self.precision)?;
             let Workspace { stream, memory, staging, .. } = w;
             let energy_row = memory.sums.fill(0, 7 * n_params, stream)?;
             let virial_rows = energy_row + 8 * n_params as u64;
@@ -244,11 +248,11 @@ impl Cuda {
                 memory.rows.fill(0, n_rows * n_params, stream)?;
             }
             let centre = memory.centre.room(graph.n_edges())?;
-            let n_centres = graph.n_centres() as u32;
+            let n_centres = graph.n_owned() as u32;
             let DeviceGraph { first, incoming_first, incoming, species, r, .. } = on_device;
             // SAFETY: here and below `room` and `fill` made every buffer as large as the kernels need.
             unsafe {
-                let blocks = graph.n_centres().div_ceil(THREADS / FORCE_LANES);
+                let blocks = graph.n_owned().div_ceil(THREADS / FORCE_LANES);
                 let grid = Grid { blocks, threads: THREADS, shared: 0 };
                 module.launch("centres", grid, stream, arguments![n_centres, first, centre])?;
             }
@@ -301,17 +305,24 @@ impl Cuda {
                     }
                 }
             }
+            let mut finite = true;
             if let Some(matrix) = &mut rows.forces {
                 download(matrix, &memory.rows, staging, stream)?;
+                finite = matrix.iter().all(|x| x.is_finite());
             }
             let mut host = vec![0.0; 7 * n_params];
             memory.sums.download(&mut host, stream)?;
-            if let Some(matrix) = &mut rows.energy {
-                write_rows(matrix, &host, &[0]);
+            if !(finite && host.iter().all(|x| x.is_finite())) {
+                return Err(Error::NotFinite("the design rows are not finite".into()));
+            }
+            let row = |k: usize| ndarray::aview1(&host[k * n_params..][..n_params]);
+            if let Some(to) = &mut rows.energy {
+                to.assign(&row(0));
             }
             if let Some(matrix) = &mut rows.virial {
                 let nine = [0, 5, 4, 5, 1, 3, 4, 3, 2];
-                write_rows(matrix, &host[n_params..], if matrix.n_rows() == 6 { &[0, 1, 2, 3, 4, 5] } else { &nine });
+                let which = if matrix.nrows() == 6 { &[0, 1, 2, 3, 4, 5][..] } else { &nine };
+                matrix.rows_mut().into_iter().zip(which).for_each(|(mut to, k)| to.assign(&row(1 + k)));
             }
             Ok(())
         })
@@ -325,26 +336,17 @@ fn spread(from: &[f64], n: usize, to: &mut [f64], width: usize, at: usize) {
     }
 }
 
-/// Row `k` of the matrix becomes row `which[k]` of `from`.
-fn write_rows(matrix: &mut MatrixMut, from: &[f64], which: &[usize]) {
-    let (n, strides) = (matrix.n_cols(), matrix.strides());
-    for (k, &row) in which.iter().enumerate() {
-        for c in 0..n {
-            matrix.data()[k * strides[0] + c * strides[1]] = from[row * n + c];
-        }
-    }
-}
-
 /// Copies a matrix without gaps, in the order of `to`, into the memory of `to`.
-fn download(to: &mut MatrixMut, from: &Buffer<f64>, staging: &mut Staging, stream: &Stream) -> Result<()> {
-    let (n_rows, n_cols, strides) = (to.n_rows(), to.n_cols(), to.strides());
-    let (inner, outer, ld) = if strides[1] == 1 { (n_cols, n_rows, strides[0]) } else { (n_rows, n_cols, strides[1]) };
-    let data = to.data();
-    if inner == ld {
-        return staging.download(from, 0, &mut data[..inner * outer], stream);
+fn download(to: &mut ArrayViewMut2<f64>, from: &Buffer<f64>, staging: &mut Staging, stream: &Stream) -> Result<()> {
+    if to.strides()[1] != 1 {
+        return download(&mut to.view_mut().reversed_axes(), from, staging, stream);
     }
-    for (k, line) in data.chunks_mut(ld).take(outer).enumerate() {
-        from.download_from(k * inner, &mut line[..inner], stream)?;
+    if let Some(to) = to.as_slice_mut() {
+        return staging.download(from, 0, to, stream);
+    }
+    let n = to.ncols();
+    for (k, mut row) in to.rows_mut().into_iter().enumerate() {
+        from.download_from(k * n, row.as_slice_mut().expect("a row without gaps"), stream)?;
     }
     Ok(())
 }

@@ -7,7 +7,8 @@ use super::kernel::{Grid, Module, arguments};
 use super::staging::{LARGE, Pinned, Staging};
 use super::stream::{Argument, Place, Stream};
 use super::workspace::DeviceGraph;
-use crate::plan::Precision;
+use crate::graph::ListOnDevice;
+use crate::precision::Precision;
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ struct Built {
     pbc: [bool; 3],
 }
 
-/// The list and its memory. See [`crate::plan::Neighbours`].
+/// The list and its memory. See [`crate::graph::Neighbours`].
 pub struct DeviceList {
     device: Arc<Device>,
     /// Those of the model that it was made for.
@@ -73,7 +74,7 @@ pub struct DeviceList {
     built: Option<Built>,
     /// What `species` holds.
     last_species: Vec<u32>,
-    pub builds: usize,
+    builds: usize,
     pub(super) cells: Cells,
     /// Edges that the last build wanted where it lacked memory; else 0.
     wanted: usize,
@@ -258,10 +259,6 @@ impl DeviceList {
     /// The next call builds the list.
     pub fn forget(&mut self) {
         self.built = None;
-    }
-
-    pub fn rcut(&self) -> f64 {
-        self.rcut
     }
 
     /// # Errors
@@ -459,6 +456,28 @@ impl DeviceList {
         self.launch("scan_chunks", grid, arguments![n32, input, out, sums])?;
         self.launch("scan_sums", Grid { blocks: 1, ..grid }, arguments![n_chunks, sums, total])?;
         self.launch("scan_add", grid, arguments![n32, out, sums, total, room])
+    }
+}
+
+impl ListOnDevice for DeviceList {
+    fn cutoff(&self) -> f64 {
+        self.rcut
+    }
+
+    fn builds(&self) -> usize {
+        self.builds
+    }
+
+    fn replays(&self) -> usize {
+        self.stream.replays()
+    }
+
+    fn set_timed(&self, timed: bool) -> Result<()> {
+        self.stream.set_timed(timed)
+    }
+
+    fn milliseconds(&self) -> Option<f64> {
+        self.stream.milliseconds()
     }
 }
 

@@ -20,11 +20,13 @@ mod staging;
 mod stream;
 mod workspace;
 
-use crate::cpu::assemble::Rows;
-use crate::cpu::{Engine, Outputs};
-use crate::graph::Graph;
+use crate::graph::{Neighbours, OnDevice, Place as ListPlace, Sites};
+use crate::memory;
 use crate::model::{Model, PartSpec};
-use crate::plan::{Neighbours, Precision};
+use crate::potential::stack::{Engine, Gradients, Pass, Stack};
+use crate::potential::{Potential, Rows, Virial};
+use crate::precision::Precision;
+use crate::site::RadialMode;
 use crate::structure::Structure;
 use crate::{Error, Result};
 use device::{Buffer, Device};
@@ -32,6 +34,7 @@ use kernel::{Grid, Module, arguments};
 use list::{DeviceList, Frame, Positions};
 use part::Part;
 use source::Source;
+use std::any::Any;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -64,6 +67,23 @@ pub struct Cuda {
     folded: Vec<Vec<Buffer<u8>>>,
     modules: Mutex<HashMap<(&'static str, usize), Arc<Module>>>,
     workspaces: Mutex<Vec<Workspace>>,
+}
+
+/// The potential of a model on a CUDA device.
+///
+/// # Errors
+/// No driver, device, NVRTC or memory; tables, which kernels have not.
+pub(crate) fn potential(
+    model: &Model,
+    index: usize,
+    precision: Precision,
+    mode: RadialMode,
+) -> Result<Box<dyn Potential>> {
+    if let RadialMode::Table { .. } = mode {
+        let message = "radial tables are for the processor: on CUDA devices radial functions are always exact";
+        return Err(Error::Argument(message.into()));
+    }
+    Ok(Box::new(Stack::new(Cuda::new(model, index, precision)?)))
 }
 
 /// The one-body energies and the other parts of a model.
@@ -192,10 +212,12 @@ impl Cuda {
 
     /// The list, if it goes with this plan.
     fn own<'a>(&self, list: &'a mut Neighbours) -> Result<&'a mut DeviceList> {
-        match list {
-            Neighbours::Device(list) => list.check(&self.device, &self.species, self.precision).map(|()| &mut **list),
-            Neighbours::Host(_) => Err(Error::Argument("the neighbour list belongs to another device".into())),
+        if let ListPlace::Device(list) = &mut list.0
+            && let Some(list) = (&mut **list as &mut dyn Any).downcast_mut::<DeviceList>()
+        {
+            return list.check(&self.device, &self.species, self.precision).map(|()| list);
         }
+        Err(Error::Argument("the neighbour list belongs to another device".into()))
     }
 
     /// Runs `f` with a workspace; one whose call failed is not used again.
@@ -381,50 +403,55 @@ impl Engine for Cuda {
         Ok(())
     }
 
-    fn evaluate(&self, graph: &Graph, species_of: &[u32], readouts: Range<usize>, out: Outputs) -> Result<()> {
+    fn pass(&self, sites: Sites, readouts: Range<usize>, out: Pass) -> Result<()> {
+        let graph = sites.graph;
         self.with_workspace(|w| {
-            let on_device =
-                w.upload(graph, species_of, self.species.len(), group(graph.n_centres()), self.precision)?;
-            let (n_centres, n_atoms) = (graph.n_centres(), graph.n_atoms());
-            let Outputs { site_energies, mut gradients } = out;
+            let on_device = w.upload(sites, group(graph.n_owned()), self.precision)?;
+            let (n_owned, n_atoms, n_edges) = (graph.n_owned(), graph.n_atoms(), graph.n_edges());
+            let Pass { site_energies, mut gradients } = out;
             for (k, readout) in readouts.enumerate() {
-                let to = w.targets(n_centres, n_atoms)?;
+                let to = w.targets(n_owned, n_atoms)?;
                 let stream = w.stream.clone();
                 // SAFETY: `targets` made room. There is no list, but the header is read as a whole.
                 unsafe { stream.fill(to.status, 0xff, size_of::<list::Status>()) }?;
+                if gradients.is_some() && graph.n_owned_edges() < n_edges {
+                    // Rows of centres that are not owned have no energy.
+                    w.gradients.fill(0, 3 * n_edges * self.real(), &stream)?;
+                }
                 self.launch(&on_device, readout, gradients.is_some(), to, &stream, w)?;
-                let energies = &mut site_energies[k * n_centres..][..n_centres];
-                let Some(out) = &mut gradients else {
+                let energies = &mut site_energies[k * n_owned..][..n_owned];
+                let Some(Gradients { virials, forces, site_virials, edges }) = &mut gradients else {
                     w.fetch(&stream, energies.len(), 0)?;
                     w.download(&stream, energies, &mut [])?;
                     continue;
                 };
-                w.fetch(&stream, energies.len(), n_atoms)?;
-                let (totals, _) = w.download(&stream, energies, &mut out.forces[k * n_atoms..][..n_atoms])?;
-                out.virial[k].as_flattened_mut().copy_from_slice(&totals[..9]);
-                if let (0, Some(edges)) = (k, &mut out.edges) {
-                    self.download_gradients(edges, w)?;
+                let forces = forces.as_deref_mut().map_or(&mut [][..], |f| &mut f[k * n_atoms..][..n_atoms]);
+                w.fetch(&stream, energies.len(), forces.len())?;
+                let (totals, _) = w.download(&stream, energies, forces)?;
+                virials[k].as_flattened_mut().copy_from_slice(&totals[..9]);
+                let mut own = Vec::new();
+                let edges = match edges {
+                    Some(edges) => &mut edges[k * n_edges..][..n_edges],
+                    None if site_virials.is_some() => memory::room(&mut own, n_edges, [0.0; 3]),
+                    None => continue,
+                };
+                self.download_gradients(edges, w)?;
+                if let Some(site_virials) = site_virials {
+                    crate::potential::site_virials(graph, edges, &mut site_virials[k * n_atoms..][..n_atoms]);
                 }
             }
             Ok(())
         })
     }
 
-    fn neighbours(&self, rcut: f64, skin: f64) -> Result<Neighbours> {
+    fn neighbours(&self, cutoff: f64, skin: f64) -> Result<Neighbours> {
         let [small, large] = LIST_LANES.map(|lanes| Ok((lanes, self.module("list", lanes)?)));
         let kernels = [small?, large?];
-        // Without parts that have neighbours any list without edges will do.
-        Ok(Neighbours::Device(Box::new(DeviceList::new(
-            &self.device,
-            kernels,
-            &self.species,
-            self.precision,
-            rcut.max(1e-3),
-            skin,
-        )?)))
+        let list = DeviceList::new(&self.device, kernels, &self.species, self.precision, cutoff, skin)?;
+        Ok(Neighbours(ListPlace::Device(Box::new(list))))
     }
 
-    fn structure(&self, list: &mut Neighbours, structure: &Structure, species: &[u32], out: Outputs) -> Result<f64> {
+    fn list(&self, list: &mut Neighbours, structure: &Structure, species: &[u32], out: Pass) -> Result<f64> {
         let list = self.own(list)?;
         let Structure { numbers, positions, cell, pbc } = structure;
         let frame = Frame { numbers, species, cell: *cell, pbc: *pbc };
@@ -432,23 +459,25 @@ impl Engine for Cuda {
         self.with_workspace(|w| {
             let to = w.targets(n, n)?;
             let positions = Positions::Host(positions);
-            let energies = out.site_energies;
-            let Some(g) = out.gradients else {
-                let totals = self.with_list(list, &frame, &positions, false, to, energies, &mut [], w)?;
+            let Pass { site_energies, gradients } = out;
+            let Some(Gradients { virials, forces, .. }) = gradients else {
+                let totals = self.with_list(list, &frame, &positions, false, to, site_energies, &mut [], w)?;
                 return Ok(totals[9]);
             };
-            let totals = self.with_list(list, &frame, &positions, true, to, energies, g.forces, w)?;
-            g.virial[0].as_flattened_mut().copy_from_slice(&totals[..9]);
+            let forces = forces.unwrap_or_default();
+            // Results are fetched from the first energy to the last force.
+            let mut own = Vec::new();
+            let site_energies = match site_energies.is_empty() && !forces.is_empty() {
+                true => memory::room(&mut own, n, 0.0),
+                false => site_energies,
+            };
+            let totals = self.with_list(list, &frame, &positions, true, to, site_energies, forces, w)?;
+            virials[0].as_flattened_mut().copy_from_slice(&totals[..9]);
             Ok(totals[9])
         })
     }
 
-    fn device_structure(
-        &self,
-        list: &mut Neighbours,
-        at: &crate::plan::OnDevice,
-        species: &[u32],
-    ) -> Result<(f64, [[f64; 3]; 3])> {
+    unsafe fn on_device(&self, list: &mut Neighbours, at: &OnDevice, species: &[u32]) -> Result<(f64, Virial)> {
         let list = self.own(list)?;
         let addresses = [("positions", Some(at.positions)), ("site_energies", at.site_energies), ("forces", at.forces)];
         for (name, address) in addresses {
@@ -470,16 +499,20 @@ impl Engine for Cuda {
         })
     }
 
-    fn basis(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64]) -> Result<()> {
-        self.basis_and_jacobian(graph, species_of, basis, None)
+    fn basis(&self, sites: Sites, basis: &mut [f64], jacobian: Option<&mut [f64]>) -> Result<()> {
+        self.basis_and_jacobian(sites, basis, jacobian)
     }
 
-    fn jacobian(&self, graph: &Graph, species_of: &[u32], basis: &mut [f64], jacobian: &mut [f64]) -> Result<()> {
-        self.basis_and_jacobian(graph, species_of, basis, Some(jacobian))
+    fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()> {
+        self.assemble_rows(sites, rows)
     }
 
-    fn assemble(&self, graph: &Graph, species_of: &[u32], rows: &mut Rows) -> Result<()> {
-        self.assemble_rows(graph, species_of, rows)
+    fn cutoff(&self) -> f64 {
+        self.parts.iter().map(|part| part.rcut).fold(0.0, f64::max)
+    }
+
+    fn n_basis(&self) -> usize {
+        self.n_basis
     }
 
     fn bytes(&self) -> usize {

@@ -4,7 +4,8 @@ use super::THREADS;
 use super::basis::SHARES;
 use super::part::{Kind, Part};
 use super::radial::PAIR_SIZE;
-use crate::plan::Precision;
+use crate::dtype::Dtype;
+use crate::precision::Precision;
 use std::fmt::Write;
 
 /// A kernel file with everything it needs, and the dynamic shared memory of its two main kernels.
@@ -79,6 +80,6 @@ pub fn plain(name: &'static str, kernels: &str, precision: Precision, lanes: usi
 }
 
 fn reals(precision: Precision) -> String {
-    let mixed = precision == Precision::Mixed;
+    let mixed = precision.distances == Dtype::F32;
     format!("#define SINGLE {}\n#define MIXED {}\n", u8::from(precision.is_single()), u8::from(mixed))
 }

@@ -7,9 +7,9 @@ use super::staging::{Pinned, Staging};
 use super::stream::Stream;
 use super::{SUMS, THREADS, Targets};
 use crate::Result;
-use crate::graph::Graph;
+use crate::graph::Sites;
 use crate::parallel;
-use crate::plan::Precision;
+use crate::precision::Precision;
 use std::sync::Arc;
 
 /// A slot without a centre.
@@ -135,35 +135,33 @@ impl Workspace {
     /// Copies a graph of the host.
     pub fn upload(
         &mut self,
-        graph: &Graph,
-        species_of: &[u32],
-        n_species: usize,
+        Sites { graph, species, n_species }: Sites,
         group: usize,
         precision: Precision,
     ) -> Result<DeviceGraph> {
         let (stream, copy) = (&self.stream, &mut self.staging);
         let (order, n_slots) = if n_species > 1 {
-            let order = by_species(&species_of[..graph.n_centres()], n_species, THREADS / group);
+            let order = by_species(&species[..graph.n_owned()], n_species, THREADS / group);
             (self.order.upload(&order, stream)?, order.len())
         } else {
-            (0, graph.n_centres())
+            (0, graph.n_owned())
         };
         let r = if precision.is_single() {
-            let single: Vec<f32> = parallel::map(graph.r.as_flattened(), |&x| x as f32);
+            let single: Vec<f32> = parallel::map(graph.vectors().as_flattened(), |&x| x as f32);
             copy.upload(&mut self.r_single, &single, stream)?
         } else {
-            copy.upload(&mut self.r, &graph.r, stream)?
+            copy.upload(&mut self.r, graph.vectors(), stream)?
         };
         Ok(DeviceGraph {
             n_atoms: graph.n_atoms(),
-            n_centres: graph.n_centres(),
+            n_centres: graph.n_owned(),
             n_edges: graph.n_edges(),
-            first: copy.upload(&mut self.first, &graph.first, stream)?,
-            neighbour: copy.upload(&mut self.neighbour, &graph.neighbour, stream)?,
-            species: copy.upload(&mut self.species, species_of, stream)?,
+            first: copy.upload(&mut self.first, graph.first(), stream)?,
+            neighbour: copy.upload(&mut self.neighbour, graph.neighbours(), stream)?,
+            species: copy.upload(&mut self.species, species, stream)?,
             r,
-            incoming_first: copy.upload(&mut self.incoming_first, &graph.incoming_first, stream)?,
-            incoming: copy.upload(&mut self.incoming, &graph.incoming, stream)?,
+            incoming_first: copy.upload(&mut self.incoming_first, graph.incoming_first(), stream)?,
+            incoming: copy.upload(&mut self.incoming, graph.incoming(), stream)?,
             order,
             n_slots,
             group,

@@ -1,7 +1,8 @@
 //! The grid that atoms are sorted into.
 
+use super::for_chunks;
 use super::lattice::{Lattice, combine};
-use super::{for_chunks, resize};
+use crate::memory::resize;
 use crate::parallel::{self, Disjoint};
 use crate::structure::Structure;
 use crate::{Error, Result};

@@ -1,6 +1,7 @@
 //! The transposed graph: which edges end in an atom.
 
-use super::{CHUNK, Graph, chunk, resize};
+use super::{CHUNK, Graph, chunk};
+use crate::memory::resize;
 use crate::parallel::{self, Disjoint};
 
 /// Below this many edges a thread a single one is faster.

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A neighbour graph for a sequence of similar structures, as of a simulation.
 ///
-/// It is built with `rcut + skin` and holds while no atom has moved by more than half the skin: until
+/// It is built with `cutoff + skin` and holds while no atom has moved by more than half the skin: until
 /// then only the vectors are computed anew. Its graph may therefore have edges longer than
-/// `rcut`, which have to be passed over.
+/// `cutoff`, which are passed over.
 #[derive(Clone, Debug)]
 pub struct NeighbourList {
-    rcut: f64,
+    cutoff: f64,
     skin: f64,
     graph: Graph,
     /// The structure of the last build; `None` if there is none or it failed.
@@ -29,19 +29,19 @@ impl NeighbourList {
     ///
     /// # Errors
     /// The cutoff must be positive, the skin at least 0, both finite.
-    pub fn new(rcut: f64, skin: f64) -> Result<NeighbourList> {
-        if !(rcut > 0.0 && rcut.is_finite()) {
-            return Err(Error::Graph(format!("cutoff {rcut} Å is not positive and finite")));
+    pub fn new(cutoff: f64, skin: f64) -> Result<NeighbourList> {
+        if !(cutoff > 0.0 && cutoff.is_finite()) {
+            return Err(Error::Graph(format!("cutoff {cutoff} Å is not positive and finite")));
         }
         if !(skin >= 0.0 && skin.is_finite()) {
             return Err(Error::Graph(format!("skin {skin} Å is negative or not finite")));
         }
         let (graph, positions, workspace) = Default::default();
-        Ok(NeighbourList { rcut, skin, graph, built: None, positions, workspace, builds: 0 })
+        Ok(NeighbourList { cutoff, skin, graph, built: None, positions, workspace, builds: 0 })
     }
 
-    pub fn rcut(&self) -> f64 {
-        self.rcut
+    pub fn cutoff(&self) -> f64 {
+        self.cutoff
     }
 
     pub fn skin(&self) -> f64 {
@@ -58,7 +58,7 @@ impl NeighbourList {
         self.builds
     }
 
-    /// The graph of this structure, with all edges up to `rcut` and perhaps some up to `rcut + skin`.
+    /// The graph of this structure, with all edges up to `cutoff` and perhaps some up to `cutoff + skin`.
     ///
     /// # Errors
     /// As [`Graph::build`]; the next update then builds anew.
@@ -72,7 +72,7 @@ impl NeighbourList {
             return Ok(&self.graph);
         }
         let mut built = self.built.take().unwrap_or_default();
-        self.graph.rebuild(structure, self.rcut + self.skin, &mut self.workspace)?;
+        self.graph.rebuild(structure, (self.cutoff, self.skin), &mut self.workspace)?;
         built.clone_from(structure);
         self.positions.clone_from(&structure.positions);
         self.built = Some(built);

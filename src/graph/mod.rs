@@ -2,20 +2,29 @@
 //!
 //! Atoms are sorted into the cells of a grid over the most compact basis of the lattice (`lattice`, `cells`).
 //! Per cell the atoms near its own ones are gathered into small contiguous tiles (`tile`), which each centre is
-//! then tested against: once to count its edges, once to write them to their final place (`search`).
+//! then tested against (`search`); what was found is sorted by neighbour and put in its final place (`rows`).
 
 mod cells;
 mod external;
 mod incoming;
 pub(crate) mod lattice;
 mod list;
+mod neighbours;
+mod rows;
 mod search;
 mod select;
 mod tile;
+mod vectors;
 
+pub use external::Edges;
 pub use list::NeighbourList;
+#[cfg(feature = "cuda")]
+pub(crate) use neighbours::ListOnDevice;
+pub(crate) use neighbours::Place;
+pub use neighbours::{Neighbours, OnDevice};
 
-use crate::parallel::{self, Disjoint};
+use crate::memory;
+use crate::parallel;
 use crate::simd::Isa;
 use crate::structure::Structure;
 use crate::{Error, Result};
@@ -24,58 +33,77 @@ use search::Workspace;
 /// Atoms closer than this (Å) occupy the same place, which is an error.
 const COINCIDENT: f64 = 1e-10;
 
-/// Edges sorted by centre: those of centre `i` are `first[i]..first[i+1]`.
+/// Bytes that an edge takes in a graph.
+const EDGE_BYTES: usize = 2 * size_of::<u32>() + size_of::<[f64; 3]>() + size_of::<[i16; 3]>();
+
+/// Edges sorted by centre, and within a centre by neighbour; those to several images of one neighbour by image.
 ///
-/// Within a centre the order is fixed by the structure and the cutoff alone: neither the number
-/// of threads nor the instruction set changes it. It follows the grid of the search, not the indices.
+/// Three kinds of atoms: the *owned* ones come first and have energies; then *centres* that have edges all the same, as
+/// messages that owned atoms receive need them; then atoms that edges may end in and nothing else. They are all
+/// the same where a graph is made from a structure; an engine that splits space has ghosts. Every centre has all edges
+/// up to the [`Graph::cutoff`], and perhaps longer ones, which are passed over.
+///
+/// Offsets rise, neighbours are atoms, and vectors are finite and not zero, whoever made the graph: kernels rely on it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
-    /// Offsets, (n_centres + 1).
-    pub first: Vec<u32>,
-    /// Neighbour of each edge, (n_edges), an index below `n_atoms`.
-    pub neighbour: Vec<u32>,
-    /// `x_j + shift·cell − x_i` of each edge, (n_edges, 3), Å.
-    pub r: Vec<[f64; 3]>,
-    /// Cell shift of each edge, (n_edges, 3); empty for a list with ghost atoms.
-    pub shift: Vec<[i16; 3]>,
-    /// Incoming edges in compressed columns: those that end in atom `j` are
-    /// `incoming[incoming_first[j]..incoming_first[j+1]]`, ascending.
-    pub incoming_first: Vec<u32>,
-    pub incoming: Vec<u32>,
+    cutoff: f64,
+    n_owned: usize,
+    first: Vec<u32>,
+    neighbour: Vec<u32>,
+    r: Vec<[f64; 3]>,
+    shift: Vec<[i16; 3]>,
+    incoming_first: Vec<u32>,
+    incoming: Vec<u32>,
+    /// The last update has left vectors that are none.
+    broken: bool,
 }
 
 impl Graph {
-    /// All edges with `0 < r ≤ rcut` (Å): also those of an atom to its own periodic images.
+    /// All edges with `0 < r ≤ cutoff` (Å): also those of an atom to its own periodic images.
     /// An edge `i → j` with shift `s` always comes with the edge `j → i` with shift `−s`.
     /// The work is shared among the threads of rayon's current pool.
     ///
     /// # Errors
     /// [`Structure::validate`]; a cutoff that is not positive and finite; two atoms in one place;
-    /// shifts beyond 16 bits; more than `u32::MAX` edges.
-    pub fn build(structure: &Structure, rcut: f64) -> Result<Graph> {
+    /// shifts beyond 16 bits; more than `u32::MAX` edges; [`Error::Memory`] for more edges than memory allows.
+    pub fn build(structure: &Structure, cutoff: f64) -> Result<Graph> {
         let mut graph = Graph::default();
-        graph.rebuild(structure, rcut, &mut Workspace::default())?;
+        graph.rebuild(structure, (cutoff, 0.0), &mut Workspace::default())?;
         Ok(graph)
     }
 
     /// The graph of a structure whose atoms do not see each other.
     pub fn isolated(n_atoms: usize) -> Graph {
-        Graph { first: vec![0; n_atoms + 1], incoming_first: vec![0; n_atoms + 1], ..Graph::default() }
+        let none = vec![0; n_atoms + 1];
+        Graph { n_owned: n_atoms, first: none.clone(), incoming_first: none, ..Graph::default() }
     }
 
-    /// [`Graph::build`] into the memory of this graph.
-    fn rebuild(&mut self, structure: &Structure, rcut: f64, workspace: &mut Workspace) -> Result<()> {
-        search::build(self, structure, rcut, workspace, Isa::detect())?;
-        incoming::transpose(self, structure.n_atoms(), &mut workspace.counts);
-        Ok(())
+    /// [`Graph::build`] into the memory of this graph, with edges up to cutoff and skin.
+    fn rebuild(&mut self, structure: &Structure, (cutoff, skin): (f64, f64), workspace: &mut Workspace) -> Result<()> {
+        memory::caught(|| {
+            search::build(self, structure, cutoff + skin, workspace, Isa::detect())?;
+            (self.cutoff, self.n_owned, self.broken) = (cutoff, structure.n_atoms(), false);
+            incoming::transpose(self, structure.n_atoms(), &mut workspace.counts);
+            Ok(())
+        })
     }
 
-    /// Number of atoms that have a row of edges.
+    /// Every centre has all its edges up to this length, Å; 0 where nothing has neighbours.
+    pub fn cutoff(&self) -> f64 {
+        self.cutoff
+    }
+
+    /// Number of atoms that have energies, the first ones.
+    pub fn n_owned(&self) -> usize {
+        self.n_owned
+    }
+
+    /// Number of atoms that have a row of edges, the owned ones among them.
     pub fn n_centres(&self) -> usize {
         self.first.len().saturating_sub(1)
     }
 
-    /// Number of atoms that edges may end in: centres and ghosts.
+    /// Number of atoms that edges may end in: centres and others.
     pub fn n_atoms(&self) -> usize {
         self.incoming_first.len().saturating_sub(1)
     }
@@ -84,45 +112,73 @@ impl Graph {
         self.neighbour.len()
     }
 
+    /// Offsets, (n_centres + 1): the edges of centre `i` are `first[i]..first[i+1]`.
+    pub fn first(&self) -> &[u32] {
+        &self.first
+    }
+
+    /// Neighbour of each edge, (n_edges), an index below `n_atoms`.
+    pub fn neighbours(&self) -> &[u32] {
+        &self.neighbour
+    }
+
+    /// `x_j + shift·cell − x_i` of each edge, (n_edges, 3), Å.
+    pub fn vectors(&self) -> &[[f64; 3]] {
+        &self.r
+    }
+
+    /// Cell shift of each edge, (n_edges, 3); empty for a list whose ghosts stand where they are.
+    pub fn shifts(&self) -> &[[i16; 3]] {
+        &self.shift
+    }
+
+    /// The edges that end in an atom are those of [`Graph::incoming`] from its offset to the next one, (n_atoms + 1).
+    pub fn incoming_first(&self) -> &[u32] {
+        &self.incoming_first
+    }
+
+    /// Edges by the atom that they end in, ascending for each, (n_edges).
+    pub fn incoming(&self) -> &[u32] {
+        &self.incoming
+    }
+
     /// Edge indices of centre `i`.
+    #[inline(always)]
     pub fn edges(&self, i: usize) -> std::ops::Range<usize> {
         self.first[i] as usize..self.first[i + 1] as usize
     }
 
-    /// Recomputes `r` from new positions (and cell) with the edges as they are. Allocates nothing.
-    ///
-    /// # Errors
-    /// The structure must have as many atoms as the graph.
-    pub fn update_vectors(&mut self, structure: &Structure) -> Result<()> {
-        let (n_atoms, n_centres) = (self.n_atoms(), self.n_centres());
-        if structure.n_atoms() != n_atoms {
-            return Err(Error::Graph(format!("{} positions for a graph of {n_atoms} atoms", structure.n_atoms())));
-        }
-        let (x, cell) = (&structure.positions, &structure.cell);
-        let (first, neighbour, shift) = (&self.first, &self.neighbour, &self.shift);
-        let rows = Disjoint::new(&mut self.r);
-        for_chunks(n_centres, |centres| {
-            // Edges with the same shift follow one another.
-            let (mut s, mut t) = ([0; 3], [0.0; 3]);
-            for i in centres {
-                let row = first[i] as usize..first[i + 1] as usize;
-                // SAFETY: rows of different centres do not overlap.
-                let r = unsafe { rows.slice(row.start, row.len()) };
-                let shifts = shift.get(row.clone()).unwrap_or(&[]);
-                let a = x[i];
-                for (e, (r, &j)) in r.iter_mut().zip(&neighbour[row]).enumerate() {
-                    if let Some(&shift) = shifts.get(e)
-                        && shift != s
-                    {
-                        (s, t) = (shift, lattice::combine(shift.map(f64::from), cell));
-                    }
-                    let b = x[j as usize];
-                    *r = [b[0] - a[0] + t[0], b[1] - a[1] + t[1], b[2] - a[2] + t[2]];
-                }
-            }
-        });
-        Ok(())
+    /// Places in [`Graph::incoming`] of the edges that end in an atom.
+    #[inline(always)]
+    pub(crate) fn incoming_of(&self, atom: usize) -> std::ops::Range<usize> {
+        self.incoming_first[atom] as usize..self.incoming_first[atom + 1] as usize
     }
+
+    /// Edges of the owned centres.
+    pub(crate) fn n_owned_edges(&self) -> usize {
+        self.first.get(self.n_owned).map_or(0, |&n| n as usize)
+    }
+
+    /// # Errors
+    /// [`Error::Graph`] where it may lack edges of this length (Å), or its last update failed.
+    pub(crate) fn check(&self, needed: f64) -> Result<()> {
+        if self.broken {
+            return Err(Error::Graph("its last update failed".into()));
+        }
+        if self.cutoff >= needed {
+            return Ok(());
+        }
+        Err(Error::Graph(format!("its cutoff, {} Å, is less than the potential's, {needed} Å", self.cutoff)))
+    }
+}
+
+/// Atoms to evaluate: their graph and the species index of each.
+#[derive(Clone, Copy)]
+pub(crate) struct Sites<'a> {
+    pub graph: &'a Graph,
+    /// (n_atoms), below `n_species`.
+    pub species: &'a [u32],
+    pub n_species: usize,
 }
 
 /// Runs `f` over `0..n` in chunks that threads share; small ranges stay on this one.
@@ -138,15 +194,4 @@ const CHUNK: usize = 512;
 /// Chunk `c` of `0..n`.
 fn chunk(c: usize, n: usize) -> std::ops::Range<usize> {
     c * CHUNK..n.min((c + 1) * CHUNK)
-}
-
-/// Sets the length, keeping memory where it suffices. The contents are left over or `zero`.
-#[inline(always)]
-fn resize<T: Clone>(v: &mut Vec<T>, n: usize, zero: T) {
-    if n > v.capacity() {
-        // Zeros come from the allocator without being written.
-        *v = vec![zero; n];
-    } else {
-        v.resize(n, zero);
-    }
 }

@@ -1,9 +1,12 @@
-//! Two passes over the occupied cells: count the edges of each centre, then write them in place.
+//! One pass over the occupied cells finds the edges; then every centre knows where its own begin, and they are put there.
 
 use super::cells::Cells;
+use super::rows::{Found, Order, Row};
 use super::select::Select;
 use super::tile::{TILE, Tile};
-use super::{COINCIDENT, Graph, resize};
+use super::vectors::Translations;
+use super::{COINCIDENT, EDGE_BYTES, Graph};
+use crate::memory::{self, reserve, resize};
 use crate::parallel::{self, Disjoint};
 use crate::simd::{Isa, with_lanes};
 use crate::structure::Structure;
@@ -12,6 +15,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Occupied cells that a thread takes at a time.
 const CELLS_PER_TURN: usize = 16;
+/// Bytes that an edge takes while it is built, at most: in the graph, and as it was found in memory that grows by doubling.
+const BUILD_BYTES: usize = EDGE_BYTES + 3 * size_of::<Found>();
 
 /// Memory that one build leaves to the next.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +34,15 @@ pub(super) struct Workspace {
 struct Scratch {
     tile: Tile,
     /// Per centre of the cell at hand.
-    within: Vec<u64>,
-    coincident: Vec<u64>,
+    coincident: Vec<u32>,
+    /// The cells, one after another, and the number of tiles of each.
+    cells: Vec<(usize, usize)>,
+    /// Edges by cell, tile and slot, and how many each slot has.
+    found: Vec<Found>,
+    runs: Vec<u32>,
+    /// The edges of a slot that met several tiles.
+    row: Vec<Found>,
+    order: Order,
 }
 
 /// Fills all of the graph but its incoming edges.
@@ -46,19 +58,23 @@ pub(super) fn build(
         return Err(Error::Graph(format!("cutoff {rcut} Å is not positive and finite")));
     }
     let n_atoms = structure.n_atoms();
-    if n_atoms >= u32::MAX as usize {
-        return Err(Error::Graph(format!("{n_atoms} atoms are more than 32 bits can count")));
+    if n_atoms >= i32::MAX as usize {
+        return Err(Error::Graph(format!("{n_atoms} atoms are more than 31 bits can count")));
     }
     let Workspace { cells, scratch, degree, .. } = workspace;
     cells.sort(structure, rcut)?;
     let turns = cells.n_occupied().div_ceil(CELLS_PER_TURN);
     scratch.resize_with(parallel::n_threads().min(turns).max(1), Scratch::default);
     refuse_absurd(cells, n_atoms, rcut)?;
+    resize(degree, n_atoms, 0);
 
-    with_lanes!(isa, f64, V => passes::<V>(graph, cells, scratch, degree, rcut))
+    with_lanes!(isa, f64, V => find::<V>(cells, scratch, degree, rcut))?;
+    lay_rows(graph, cells, degree);
+    with_lanes!(isa, f64, V => fill::<V>(graph, structure, cells, scratch));
+    Ok(())
 }
 
-/// Refuses what can be seen to exceed 32 bits before it is counted.
+/// Refuses what can be seen to exceed 32 bits, or memory, before it is looked for.
 fn refuse_absurd(cells: &Cells, n_atoms: usize, rcut: f64) -> Result<()> {
     use std::f64::consts::PI;
     let dimensions = cells.lattice.periodic.iter().filter(|&&p| p).count();
@@ -70,26 +86,14 @@ fn refuse_absurd(cells: &Cells, n_atoms: usize, rcut: f64) -> Result<()> {
     if edges > 2.0 * f64::from(u32::MAX) {
         return Err(Error::Graph(format!("about {edges:.1e} edges within {rcut} Å, more than 32 bits can count")));
     }
-    Ok(())
+    memory::check(edges * BUILD_BYTES as f64, || format!("about {edges:.1e} edges within {rcut} Å"))
 }
 
-fn too_many(rcut: f64) -> Error {
-    Error::Graph(format!("more than {} edges within {rcut} Å", u32::MAX))
-}
-
-fn passes<V: Select>(
-    graph: &mut Graph,
-    cells: &Cells,
-    scratch: &mut [Scratch],
-    degree: &mut Vec<u32>,
-    rcut: f64,
-) -> Result<()> {
+/// Offsets of the rows, and room for them.
+fn lay_rows(graph: &mut Graph, cells: &Cells, degree: &[u32]) {
     let n_atoms = cells.atom.len();
-    resize(degree, n_atoms, 0);
-    count::<V>(cells, scratch, degree, rcut)?;
-
     resize(&mut graph.first, n_atoms + 1, 0);
-    for (&i, &n) in cells.atom.iter().zip(&*degree) {
+    for (&i, &n) in cells.atom.iter().zip(degree) {
         graph.first[i as usize] = n;
     }
     let mut next = 0;
@@ -97,31 +101,9 @@ fn passes<V: Select>(
         next += std::mem::replace(first, next);
     }
     graph.first[n_atoms] = next;
-
     resize(&mut graph.neighbour, next as usize, 0);
     resize(&mut graph.r, next as usize, [0.0; 3]);
     resize(&mut graph.shift, next as usize, [0; 3]);
-    fill::<V>(graph, cells, scratch, rcut);
-    Ok(())
-}
-
-/// Runs `f` for every occupied cell, on all threads, each with its own scratch.
-fn over_cells<V: Select>(cells: &Cells, scratch: &mut [Scratch], f: impl Fn(usize, &mut Scratch) + Sync) {
-    let n = cells.n_occupied();
-    let turn = AtomicUsize::new(0);
-    let work = |scratch: &mut Scratch| {
-        V::vectorize(
-            #[inline(always)]
-            || loop {
-                let start = turn.fetch_add(CELLS_PER_TURN, Relaxed);
-                if start >= n {
-                    return;
-                }
-                (start..n.min(start + CELLS_PER_TURN)).for_each(|b| f(b, scratch));
-            },
-        )
-    };
-    parallel::for_each_mut(scratch, |_, scratch| work(scratch));
 }
 
 fn centre(cells: &Cells, slot: usize) -> [f64; 3] {
@@ -133,64 +115,75 @@ fn range(rcut: f64) -> (f64, f64) {
     (COINCIDENT * COINCIDENT, (rcut * rcut).min(f64::MAX))
 }
 
-fn count<V: Select>(cells: &Cells, scratch: &mut [Scratch], degree: &mut [u32], rcut: f64) -> Result<()> {
+fn find<V: Select>(cells: &Cells, scratch: &mut [Scratch], degree: &mut [u32], rcut: f64) -> Result<()> {
     let (low, high) = range(rcut);
-    let total = AtomicU64::new(0);
-    let clash = AtomicU32::new(u32::MAX);
+    let (total, clash) = (AtomicU64::new(0), AtomicU32::new(u32::MAX));
+    // A system without three periods may have more edges than could be seen.
+    let most = (memory::limit() / BUILD_BYTES as u64).min(u32::MAX.into());
     let degree = Disjoint::new(degree);
-    over_cells::<V>(
-        cells,
-        scratch,
-        #[inline(always)]
-        |b, scratch| {
-            if total.load(Relaxed) > u64::from(u32::MAX) {
-                return;
-            }
-            let slots = cells.slots(b);
-            let Scratch { tile, within, coincident } = scratch;
-            within.clear();
-            within.resize(slots.len(), 0);
-            coincident.clear();
-            coincident.resize(slots.len(), 0);
-            tile.for_tiles::<V>(
-                cells,
-                b,
-                rcut,
-                #[inline(always)]
-                |tile| {
-                    for (k, slot) in slots.clone().enumerate() {
-                        let n = tile.measure(centre(cells, slot));
-                        let (mut near, mut same) = (0, 0);
-                        for &square in &tile.squares[..n] {
-                            near += u64::from(square <= high);
-                            same += u64::from(square <= low);
-                        }
-                        within[k] += near;
-                        coincident[k] += same;
-                    }
-                },
-            );
-            // SAFETY: each cell is handled once.
-            let degree = unsafe { degree.slice(slots.start, slots.len()) };
-            let mut all = 0;
-            for (k, slot) in slots.enumerate() {
-                let edges = within[k].saturating_sub(coincident[k]);
-                degree[k] = edges as u32;
-                all += edges;
-                if coincident[k] > 1 {
-                    clash.fetch_min(cells.atom[slot], Relaxed);
+    let (n_cells, turn) = (cells.n_occupied(), AtomicUsize::new(0));
+    let cell = |b: usize, scratch: &mut Scratch| {
+        let slots = cells.slots(b);
+        let Scratch { tile, coincident, found, runs, .. } = scratch;
+        let mut n_tiles = 0;
+        coincident.clear();
+        coincident.resize(slots.len(), 0);
+        // SAFETY: a cell is handled once, and no other cell has its slots.
+        let degree = unsafe { degree.slice(slots.start, slots.len()) };
+        degree.fill(0);
+        let before = found.len();
+        tile.for_tiles::<V>(
+            cells,
+            b,
+            rcut,
+            #[inline(always)]
+            |tile| {
+                for (k, slot) in slots.clone().enumerate() {
+                    let n = tile.measure(centre(cells, slot));
+                    coincident[k] += tile.squares[..n].iter().map(|&square| u32::from(square <= low)).sum::<u32>();
+                    let n = V::select(&tile.squares[..n], low, high, &mut tile.list[..]);
+                    reserve(found, n);
+                    let w = cells.wrap[slot];
+                    found.extend(tile.list[..n].iter().map(|&k| {
+                        let (k, s) = (k as usize % TILE, tile.shift[k as usize % TILE]);
+                        Found { atom: tile.atom[k], shift: std::array::from_fn(|d| s[d] + w[d]) }
+                    }));
+                    runs.push(n as u32);
+                    degree[k] += n as u32;
                 }
-            }
-            total.fetch_add(all, Relaxed);
-        },
-    );
+                n_tiles += 1;
+            },
+        );
+        scratch.cells.push((b, n_tiles));
+        if let Some(k) = coincident.iter().position(|&n| n > 1) {
+            let least = slots.clone().skip(k).zip(&coincident[k..]).filter(|(_, n)| **n > 1);
+            let least = least.map(|(slot, _)| cells.atom[slot]).min();
+            clash.fetch_min(least.unwrap_or(u32::MAX), Relaxed);
+        }
+        total.fetch_add((scratch.found.len() - before) as u64, Relaxed);
+    };
+    parallel::for_each_mut(scratch, |_, scratch| {
+        scratch.cells.clear();
+        scratch.found.clear();
+        scratch.runs.clear();
+        V::vectorize(
+            #[inline(always)]
+            || loop {
+                let start = turn.fetch_add(CELLS_PER_TURN, Relaxed);
+                if start >= n_cells || total.load(Relaxed) > most {
+                    return;
+                }
+                (start..n_cells.min(start + CELLS_PER_TURN)).for_each(|b| cell(b, scratch));
+            },
+        )
+    });
     if clash.load(Relaxed) != u32::MAX {
         return Err(name_clash::<V>(cells, &mut scratch[0].tile, clash.into_inner(), rcut));
     }
-    if total.into_inner() > u64::from(u32::MAX) {
-        return Err(too_many(rcut));
+    match total.into_inner() {
+        n if n > u64::from(u32::MAX) => Err(Error::Graph(format!("more than {} edges within {rcut} Å", u32::MAX))),
+        n => memory::check((n as usize * BUILD_BYTES) as f64, || format!("more than {n} edges within {rcut} Å")),
     }
-    Ok(())
 }
 
 /// The error for atom `i`, which shares its place with another one.
@@ -206,47 +199,52 @@ fn name_clash<V: Select>(cells: &Cells, tile: &mut Tile, i: u32, rcut: f64) -> E
     Error::Graph(format!("atoms {i} and {other} are at the same place"))
 }
 
-fn fill<V: Select>(graph: &mut Graph, cells: &Cells, scratch: &mut [Scratch], rcut: f64) {
-    let (low, high) = range(rcut);
-    let first = &graph.first;
-    let rows = (Disjoint::new(&mut graph.neighbour), Disjoint::new(&mut graph.r), Disjoint::new(&mut graph.shift));
-    over_cells::<V>(
-        cells,
-        scratch,
-        #[inline(always)]
-        |b, scratch| {
-            let slots = cells.slots(b);
-            let Scratch { tile, within: next, .. } = scratch;
-            next.clear();
-            next.extend(slots.clone().map(|slot| u64::from(first[cells.atom[slot] as usize])));
-            tile.for_tiles::<V>(
-                cells,
-                b,
-                rcut,
-                #[inline(always)]
-                |tile| {
-                    for (k, slot) in slots.clone().enumerate() {
-                        let (x, w) = (centre(cells, slot), cells.wrap[slot]);
-                        let n = tile.measure(x);
-                        let found = V::select(&tile.squares[..n], low, high, &mut tile.list[..]);
-                        let at = next[k] as usize;
-                        next[k] += found as u64;
-                        // SAFETY: rows of different centres do not overlap, and this thread alone has this one.
-                        let (neighbour, r, shift) =
-                            unsafe { (rows.0.slice(at, found), rows.1.slice(at, found), rows.2.slice(at, found)) };
-                        let written = neighbour.iter_mut().zip(r).zip(shift);
-                        for (&k, ((neighbour, r), shift)) in tile.list.iter().zip(written) {
-                            let k = k as usize % TILE;
-                            *neighbour = tile.atom[k];
-                            *r = std::array::from_fn(|d| (tile.x[d][k] - x[d]) + tile.t[d][k]);
-                            let s = tile.shift[k];
-                            *shift = std::array::from_fn(|d| s[d] + w[d]);
+fn fill<V: Select>(graph: &mut Graph, structure: &Structure, cells: &Cells, scratch: &mut [Scratch]) {
+    let Graph { first, neighbour, r, shift, .. } = graph;
+    let (neighbour, r, shift) = (Disjoint::new(neighbour), Disjoint::new(r), Disjoint::new(shift));
+    let (x, translations) = (&structure.positions, Translations::new(structure.cell));
+    let write = |slot: usize, found: &[Found], order: &mut Order| {
+        let i = cells.atom[slot] as usize;
+        let (at, n) = (first[i] as usize, found.len());
+        // SAFETY: rows of different centres do not overlap, and the thread that found the edges of this one has all of them.
+        let row = unsafe { Row { neighbour: neighbour.slice(at, n), shift: shift.slice(at, n), r: r.slice(at, n) } };
+        order.write(i, found, x, &translations, row);
+    };
+    parallel::for_each_mut(scratch, |_, scratch| {
+        V::vectorize(
+            #[inline(always)]
+            || {
+                let Scratch { cells: own, found, runs, row, order, .. } = scratch;
+                let (mut found, mut runs) = (&found[..], &runs[..]);
+                for &(b, n_tiles) in &*own {
+                    let slots = cells.slots(b);
+                    let (of_cell, others) = runs.split_at(n_tiles * slots.len());
+                    runs = others;
+                    if n_tiles == 1 {
+                        for (slot, &n) in slots.zip(of_cell) {
+                            let (edges, others) = found.split_at(n as usize);
+                            found = others;
+                            write(slot, edges, order);
                         }
+                        continue;
                     }
-                },
-            );
-        },
-    );
+                    for (k, slot) in slots.clone().enumerate() {
+                        row.clear();
+                        let mut at = 0;
+                        for (run, &n) in of_cell.iter().enumerate() {
+                            if run % slots.len() == k {
+                                reserve(row, n as usize);
+                                row.extend_from_slice(&found[at..][..n as usize]);
+                            }
+                            at += n as usize;
+                        }
+                        write(slot, row, order);
+                    }
+                    found = &found[of_cell.iter().map(|&n| n as usize).sum()..];
+                }
+            },
+        )
+    });
 }
 
 #[cfg(test)]

@@ -15,6 +15,12 @@ impl<'a, T> Disjoint<'a, T> {
         Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
     }
 
+    /// # Safety
+    /// As for a slice of `len` entries from `start` on, but that entries which nobody asks for may be those of others.
+    pub unsafe fn from_raw(start: *mut T, len: usize) -> Self {
+        Disjoint { start, len, slice: std::marker::PhantomData }
+    }
+
     /// Where entry `k` is, or would be: an address to prefetch.
     #[inline(always)]
     pub fn address(&self, k: usize) -> *const T {

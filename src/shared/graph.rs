@@ -71,16 +71,13 @@ impl SharedGraph {
     /// Takes over the atoms that `fill` leaves in the structure; says whether the edges are others than before.
     ///
     /// # Errors
-    /// Those of `fill` and [`NeighbourList::update`]; the graph is of no use then until an update succeeds.
-    /// [`Error::Graph`] for a graph made from edges, which stays as it is.
+    /// Those of `fill`, [`NeighbourList::update`], and, for a graph of the caller's edges, which stay as they are,
+    /// [`Graph::update_positions`]; the graph is of no use then until an update succeeds.
     pub fn update<E: From<Error>>(
         &self,
         fill: impl FnOnce(&mut Structure) -> std::result::Result<(), E>,
     ) -> std::result::Result<bool, E> {
         let mut neighbours = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if matches!(neighbours.source, Source::Edges(_)) {
-            return Err(Error::Graph("it was made from edges and cannot be updated".into()).into());
-        }
         neighbours.ready = false;
         fill(&mut neighbours.structure)?;
         Ok(neighbours.update()?)
@@ -108,13 +105,13 @@ impl SharedGraph {
             exactly("neighbour", neighbour.as_deref(), graph.n_edges())?;
             exactly("shift", shift.as_deref(), 3 * graph.n_edges())?;
             exactly("r", r.as_deref(), 3 * graph.n_edges())?;
-            if shift.is_some() && graph.shift.len() != graph.n_edges() {
+            if shift.is_some() && graph.shifts().len() != graph.n_edges() {
                 return Err(Error::Graph("it was made from edges and has no shifts".into()));
             }
-            first.into_iter().for_each(|out| out.copy_from_slice(&graph.first));
-            neighbour.into_iter().for_each(|out| out.copy_from_slice(&graph.neighbour));
-            r.into_iter().for_each(|out| out.copy_from_slice(graph.r.as_flattened()));
-            let shifts = graph.shift.as_flattened();
+            first.into_iter().for_each(|out| out.copy_from_slice(graph.first()));
+            neighbour.into_iter().for_each(|out| out.copy_from_slice(graph.neighbours()));
+            r.into_iter().for_each(|out| out.copy_from_slice(graph.vectors().as_flattened()));
+            let shifts = graph.shifts().as_flattened();
             shift.into_iter().for_each(|out| out.iter_mut().zip(shifts).for_each(|(out, &s)| *out = s.into()));
             Ok(())
         })
@@ -129,8 +126,7 @@ impl SharedGraph {
         f: impl FnOnce(&Sites) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         let neighbours = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let numbers = &neighbours.structure.numbers;
-        f(&Sites::Graph { graph: neighbours.graph()?, rcut: neighbours.rcut(), numbers })
+        f(&Sites::Graph(neighbours.graph()?, &neighbours.structure.numbers))
     }
 }
 
@@ -143,14 +139,6 @@ impl Neighbours {
             Source::List(list) => list.graph(),
             Source::Isolated(graph) | Source::Edges(graph) => graph,
         })
-    }
-
-    fn rcut(&self) -> Option<f64> {
-        match &self.source {
-            Source::List(list) => Some(list.rcut()),
-            Source::Isolated(_) => Some(0.0),
-            Source::Edges(_) => None,
-        }
     }
 
     /// Brings the graph up to date with the structure; says whether the list was built anew.
@@ -167,7 +155,11 @@ impl Neighbours {
                 *graph = Graph::isolated(structure.n_atoms());
                 true
             }
-            Source::Edges(_) => unreachable!("refused before"),
+            Source::Edges(graph) => {
+                structure.validate()?;
+                graph.update_positions(&structure.positions, &structure.cell)?;
+                false
+            }
         };
         self.ready = true;
         Ok(rebuilt)

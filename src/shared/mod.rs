@@ -10,9 +10,10 @@ mod plan;
 mod sites;
 mod threads;
 
+pub use crate::potential::Buffers;
 pub use graph::{Edges, SharedGraph, atomic_numbers};
 pub use list::{Addresses, SharedList};
-pub use outputs::{Outputs, check};
+pub use outputs::{Taken, check, matrix};
 pub use plan::SharedPlan;
-pub use sites::{CommitteeResults, Results, Sites};
+pub use sites::Sites;
 pub use threads::Threads;

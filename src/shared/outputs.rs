@@ -1,15 +1,16 @@
 //! Memory of the caller for results, checked before it is touched.
 
 use crate::{Error, Result};
+use ndarray::{ArrayViewMut2, IntoDimension, ShapeBuilder};
 use std::ops::Range;
 
-/// The results of one call: none may overlap another.
+/// The memory of one call: no result may overlap another, or what is read.
 #[derive(Default)]
-pub struct Outputs {
+pub struct Taken {
     taken: Vec<(&'static str, Range<usize>)>,
 }
 
-impl Outputs {
+impl Taken {
     /// A buffer of `length` numbers; `None` where it is null.
     ///
     /// # Safety
@@ -67,15 +68,24 @@ pub fn exactly<T>(name: &str, result: Option<&[T]>, expected: usize) -> Result<(
     }
 }
 
-/// Numbers as vectors; their number is a multiple of 3.
-pub fn as_vectors(numbers: &mut [f64]) -> &mut [[f64; 3]] {
-    numbers.as_chunks_mut().0
-}
-
-/// The caller's buffer, or one of our own where the caller wants no such result.
-pub fn or_own<'a, T: Clone + Default>(wanted: Option<&'a mut [T]>, own: &'a mut Vec<T>, n: usize) -> &'a mut [T] {
-    wanted.unwrap_or_else(|| {
-        own.resize(n, T::default());
-        own
-    })
+/// A matrix of the caller, columns of `ld` numbers or rows of them.
+///
+/// # Errors
+/// [`Error::Argument`] for a leading dimension shorter than a row (column, where `by_columns`), or too little data.
+pub fn matrix<'a>(
+    data: &'a mut [f64],
+    (n_rows, n_columns): (usize, usize),
+    by_columns: bool,
+    ld: usize,
+) -> Result<ArrayViewMut2<'a, f64>> {
+    let (inner, outer) = if by_columns { (n_rows, n_columns) } else { (n_columns, n_rows) };
+    if ld < inner {
+        return Err(Error::Argument(format!("leading dimension {ld} is less than {inner}")));
+    }
+    let length = data.len();
+    let strides = if by_columns { [1, ld] } else { [ld, 1] };
+    let empty = inner == 0 || outer == 0;
+    let shape = [n_rows, n_columns].into_dimension().strides((if empty { [0, 0] } else { strides }).into_dimension());
+    let view = ArrayViewMut2::from_shape(shape, data);
+    view.map_err(|_| Error::Argument(format!("a {n_rows} × {n_columns} matrix does not fit into {length} numbers")))
 }

@@ -340,4 +340,9 @@ impl<V: Lanes> Part<V> for Ace<V> {
         let folded: usize = self.folded.iter().map(|c| std::mem::size_of_val(&c[..])).sum();
         self.rows.bytes() + folded
     }
+
+    fn slot_bytes(&self) -> usize {
+        let stride = self.stride(&self.energies).max(self.rows.stride());
+        (2 * stride + n_harmonics(self.program.lmax)) * size_of::<V>()
+    }
 }

@@ -4,6 +4,7 @@ pub mod ace;
 pub mod pair;
 mod pooling;
 
+use crate::memory::room;
 use crate::simd::{Lanes, Real};
 use crate::stage::block::Block;
 use crate::stage::rows::RowsScratch;
@@ -47,6 +48,8 @@ pub(crate) trait Part<V: Lanes>: Send + Sync {
     fn jacobian(&self, first: usize, ws: &Scratch<V>, out: &mut [[V; 3]]);
     /// Bytes of tables and coefficients.
     fn bytes(&self) -> usize;
+    /// Bytes of [`Scratch`] that a slot takes where gradients are wanted.
+    fn slot_bytes(&self) -> usize;
 }
 
 /// Intermediates of one block; they keep their memory.
@@ -88,15 +91,6 @@ impl<V: Lanes> Default for Scratch<V> {
             derivatives: vec![],
         }
     }
-}
-
-/// At least `n` entries, contents unspecified.
-#[inline(always)]
-pub(crate) fn room<T: Copy>(v: &mut Vec<T>, n: usize, fill: T) -> &mut [T] {
-    if v.len() < n {
-        v.resize(n, fill);
-    }
-    &mut v[..n]
 }
 
 /// Numbers in the working precision.

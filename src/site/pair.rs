@@ -141,4 +141,8 @@ impl<V: Lanes> Part<V> for Pair<V> {
     fn bytes(&self) -> usize {
         self.rows.bytes() + self.folded.iter().map(Rows::bytes).sum::<usize>()
     }
+
+    fn slot_bytes(&self) -> usize {
+        2 * self.rows.stride() * size_of::<V>()
+    }
 }

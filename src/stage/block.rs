@@ -1,23 +1,14 @@
 //! A block of centres: one centre to a lane, their edges in slots.
 
-use crate::graph::Graph;
+use crate::graph::Sites;
+use crate::memory::room;
 use crate::simd::{Lanes, MAX_LANES, Real, as_reals_mut};
-use crate::site::room;
 
 /// An edge index that stands for "no edge in this lane".
 pub const NONE: u32 = u32::MAX;
 
 /// With more species than this, slots are mixed.
 pub const MAX_SPECIES_BY_SLOT: usize = 16;
-
-/// The atoms to evaluate: their graph and the species index of each.
-#[derive(Clone, Copy)]
-pub struct Sites<'a> {
-    pub graph: &'a Graph,
-    /// (n_atoms).
-    pub species_of: &'a [u32],
-    pub n_species: usize,
-}
 
 /// Consecutive slots whose neighbours are of one species.
 #[derive(Clone, Debug)]
@@ -102,6 +93,9 @@ impl<V: Lanes> Default for Block<V> {
 }
 
 impl<V: Lanes> Block<V> {
+    /// Memory of a slot.
+    pub const SLOT_BYTES: usize = 6 * size_of::<V>() + (2 * V::N + 1) * size_of::<u32>();
+
     /// Fills the block with the edges of `centres` (all of species `species`) that are shorter than `rcut`.
     ///
     /// Where `by_species`, the neighbours in a slot are all of one species, at the price of some padding. Calls `each` before
@@ -125,7 +119,8 @@ impl<V: Lanes> Block<V> {
         (rcut, by_species): (f64, bool),
         each: impl Fn(usize),
     ) {
-        let Sites { graph, species_of, n_species } = sites;
+        let Sites { graph, species: of_atoms, n_species } = sites;
+        let (neighbours, vectors) = (graph.neighbours(), graph.vectors());
         // Edges are put without a check for each: this one and the count below are what keeps them inside.
         assert!(centres.len() <= V::N, "{} centres for {} lanes", centres.len(), V::N);
         assert!(!by_species || n_species <= MAX_SPECIES_BY_SLOT, "slots by {n_species} species");
@@ -134,7 +129,7 @@ impl<V: Lanes> Block<V> {
         self.centres.extend_from_slice(centres);
         let rcut2 = rcut * rcut;
         let inside = |[x, y, z]: [f64; 3]| x * x + y * y + z * z < rcut2;
-        let species_of = |e: usize| species_of[graph.neighbour[e] as usize];
+        let species_of = |e: usize| of_atoms[neighbours[e] as usize];
         // Slots that each segment may need.
         let n_segments = if by_species { n_species } else { 1 };
         let mut needed = [0; MAX_SPECIES_BY_SLOT];
@@ -144,7 +139,7 @@ impl<V: Lanes> Block<V> {
                 1 => count[0] = graph.edges(i as usize).len(),
                 _ => graph
                     .edges(i as usize)
-                    .for_each(|e| count[species_of(e) as usize] += usize::from(inside(graph.r[e]))),
+                    .for_each(|e| count[species_of(e) as usize] += usize::from(inside(vectors[e]))),
             }
             needed.iter_mut().zip(count).for_each(|(n, c)| *n = (*n).max(c));
         }
@@ -173,7 +168,7 @@ impl<V: Lanes> Block<V> {
         for (lane, &i) in centres.iter().enumerate() {
             each(lane);
             let edges = graph.edges(i as usize);
-            let edges = edges.clone().zip(&graph.r[edges]);
+            let edges = edges.clone().zip(&vectors[edges]);
             if n_segments == 1 {
                 // Nothing to predict: every edge is put, and counts where it is inside.
                 let mut count = 0;

@@ -1,6 +1,6 @@
 //! Every stage against its definition, and every slope and adjoint against differences.
 
-use super::block::{Block, Sites};
+use super::block::Block;
 use super::couple::Coupling;
 use super::mix::{self, Mixed, Weights};
 use super::pool::{self, Shell, Slots};
@@ -8,7 +8,7 @@ use super::product::Trie;
 use super::radial::Radial;
 use super::rows::{Rows, RowsScratch};
 use super::table::Table;
-use crate::graph::Graph;
+use crate::graph::{Edges, Graph, Sites};
 use crate::model::spec::{EnvelopeSpec, FunctionsSpec, RadialSpec, SplineSpec, TransformSpec};
 use crate::simd::{Lanes, Portable};
 
@@ -117,9 +117,12 @@ fn by_rows(rows: &Rows<V>, lengths: &[f64]) -> Vec<([f64; N_T], [f64; N_T])> {
         let n = lengths.len();
         let r: Vec<_> = lengths.iter().map(|&r| [0.0, r, 0.0]).collect();
         let first: Vec<u32> = (0..=n as u32).collect();
-        let graph = Graph::from_edges(n, n, &first, &vec![0; n], &r).unwrap();
+        let neighbour = vec![0; n];
+        let edges =
+            Edges { n_owned: n, n_centres: n, n_atoms: n, first: &first, neighbour: &neighbour, ..Edges::default() };
+        let graph = Graph::from_edges(&edges, &r).unwrap();
         let centres: Vec<u32> = (0..n as u32).collect();
-        let sites = Sites { graph: &graph, species_of: &vec![0; n], n_species: 1 };
+        let sites = Sites { graph: &graph, species: &vec![0; n], n_species: 1 };
         block.pack(sites, 0, &centres, (RCUT, false), |_| {});
         rows.eval_slots::<true>(&block, 0..1, &mut scratch, &mut f, &mut df);
         for lane in 0..n {
@@ -366,6 +369,6 @@ fn couplings_and_their_derivatives() {
 #[should_panic(expected = "3 centres for 2 lanes")]
 fn a_block_has_no_more_centres_than_lanes() {
     let graph = Graph::isolated(3);
-    let sites = Sites { graph: &graph, species_of: &[0; 3], n_species: 1 };
+    let sites = Sites { graph: &graph, species: &[0; 3], n_species: 1 };
     Block::<V>::default().pack(sites, 0, &[0, 1, 2], (RCUT, false), |_| {});
 }

@@ -68,7 +68,7 @@ fn lists_refuse_what_does_not_fit() {
     let call = |list: &OwnedList, n_forces, forces: *mut f64, energy: *mut f64| unsafe {
         acerust_list_energy_forces_virial(list.0, whole.0, n, z, x, cell, pbc, energy, none, 0, forces, n_forces, none)
     };
-    let message = "graph: the list's cutoff, 0.001 Å, is less than the plan's, 5.5 Å";
+    let message = "graph: the list's cutoff, 0.001 Å, is less than the potential's, 5.5 Å";
     fails!(ACERUST_ERROR_GRAPH, message, call(&list, 0, none, &mut energy));
     let list = self::list(&whole, 0.0);
     let message = format!("argument: forces: expected a length of {}, got 5", 3 * n);
@@ -82,6 +82,6 @@ fn lists_refuse_what_does_not_fit() {
         )
     };
     fails!(a, message, on_device(none, none));
-    let message = "argument: the virial comes with forces alone, and forces is null";
+    let message = "argument: the virial comes with forces alone, which have no address";
     fails!(a, message, on_device(none, [0.0; 9].as_mut_ptr()));
 }

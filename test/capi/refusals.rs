@@ -56,8 +56,6 @@ fn null_pointers() {
     fails!(a, "argument: numbers is null", acerust_energy(plan.0, n, null(), x, cell, pbc, e));
     fails!(a, "argument: positions is null", acerust_energy(plan.0, n, z, null(), cell, pbc, e));
     fails!(a, "argument: energy is null", acerust_energy(plan.0, n, z, x, cell, pbc, none));
-    fails!(a, "argument: site_energies is null", acerust_site_energies(plan.0, n, z, x, cell, pbc, none, n));
-    fails!(a, "argument: basis is null", acerust_site_basis(plan.0, n, z, x, cell, pbc, none, 0));
     fails!(a, "argument: rows is null", acerust_assemble(plan.0, n, z, x, cell, pbc, null()));
     fails!(a, "argument: path is null", acerust_model_load(null(), &mut null_mut()));
     fails!(a, "argument: path is null", acerust_model_save(model.0, null()));
@@ -74,7 +72,6 @@ fn null_pointers() {
     fails!(a, "argument: parameters is null", acerust_plan_linear_parameters(plan.0, none, 0));
     let graph = atoms.graph(5.5, 0.0, 0);
     fails!(a, "argument: out is null", acerust_graph_n_edges(graph.0, null_mut()));
-    fails!(a, "argument: site_energies is null", acerust_graph_site_energies(plan.0, graph.0, none, n));
     let out = null_mut();
     fails!(a, "argument: out is null", acerust_graph_build(n, z, x, cell, pbc, 5.5, 0.0, 0, out));
     fails!(a, "argument: first is null", acerust_graph_from_edges(n, n, z, null(), 0, null(), null(), &mut null_mut()));
@@ -119,7 +116,7 @@ fn lengths_and_layouts() {
         format!("argument: numbers of {many} entries is longer than memory"),
         acerust_energy(plan.0, many, z, x, cell, pbc, out)
     );
-    let basis = "argument: basis: expected a length of ";
+    let basis = "argument: descriptors: expected a length of ";
     let mut n_basis = 0;
     ok!(acerust_plan_n_basis(plan.0, &mut n_basis));
     fails!(a, format!("{basis}{}, got 1", n * n_basis), acerust_site_basis(plan.0, n, z, x, cell, pbc, out, 1));
@@ -138,8 +135,8 @@ fn lengths_and_layouts() {
     fails!(a, sites, acerust_graph_site_grads(plan.0, g, out, 9, none, 0));
     fails!(a, sites, acerust_graph_energy_forces_virial(plan.0, g, none, out, 9, none, 0, none));
     let wrong = |what: &str, expected: usize| format!("argument: {what}: expected a length of {expected}, got 1");
-    fails!(a, wrong("gradients", s), acerust_graph_site_grads(plan.0, g, none, 0, out, 1));
-    fails!(a, wrong("basis", n * n_basis), acerust_graph_site_basis(plan.0, g, out, 1));
+    fails!(a, wrong("edge_gradients", s), acerust_graph_site_grads(plan.0, g, none, 0, out, 1));
+    fails!(a, wrong("descriptors", n * n_basis), acerust_graph_site_basis(plan.0, g, out, 1));
     fails!(a, wrong("basis", n * n_basis), acerust_graph_site_basis_jacobian(plan.0, g, out, 1, none, 0));
     fails!(a, wrong("jacobian", s * n_basis), acerust_graph_site_basis_jacobian(plan.0, g, none, 0, out, 1));
     let (u, i) = (&raw mut edges, &mut 0_i32);
@@ -175,7 +172,7 @@ fn lengths_and_layouts() {
         let mut call = [(none, 0); 4];
         call[k] = (out, 2);
         let [(e, ne), (s, ns), (f, nf), (v, nv)] = call;
-        let message = format!("argument: {what}: expected a length of {expected} for 1 members, got 2");
+        let message = format!("argument: committee_{what}: expected a length of {expected}, got 2");
         fails!(a, message, acerust_graph_committee_energy_forces_virial(plan.0, g, e, ne, s, ns, f, nf, v, nv));
         fails!(
             a,
@@ -232,7 +229,7 @@ fn graphs() {
     assert!(out.is_null());
 
     let short = atoms.graph(3.0, 1.0, 0);
-    let message = "graph: its cutoff, 3 Å, is less than the plan's, 5.5 Å";
+    let message = "graph: its cutoff, 3 Å, is less than the potential's, 5.5 Å";
     fails!(g, message, acerust_graph_site_energies(plan.0, short.0, vec![0.0; n].as_mut_ptr(), n));
     // After a failed update a graph waits for a good one.
     let graph = atoms.graph(5.5, 1.0, 0);
@@ -253,7 +250,7 @@ fn graphs() {
     };
     fails!(g, "graph: edge 0: neighbour 8 of 8 atoms", edges(&[0, 1, 1], &[8], &[1.0; 3], &mut out));
     fails!(g, "graph: the last offset is 2 for 1 edges", edges(&[0, 1, 2], &[7], &[1.0; 3], &mut out));
-    let message = "graph: edge 0: vector [0.0, 0.0, 0.0] is zero or not finite";
+    let message = "graph: edge 0 from atom 0 to atom 7: vector [0.0, 0.0, 0.0] is shorter than 1e-10 Å or not finite";
     fails!(g, message, edges(&[0, 1, 1], &[7], &[0.0; 3], &mut out));
     let bad = [14, 14, 0, 14, 14, 14, 14, 14];
     let call = |out| unsafe { acerust_graph_from_edges(2, n, bad.as_ptr(), [0; 3].as_ptr(), 0, null(), null(), out) };
@@ -263,8 +260,10 @@ fn graphs() {
     fails!(ACERUST_ERROR_ARGUMENT, message, call(&mut out));
     ok!(edges(&[0, 1, 1], &[7], &[1.0; 3], &mut out));
     let graph = OwnedGraph(out);
-    let message = "graph: it was made from edges and cannot be updated";
-    fails!(g, message, acerust_graph_update(graph.0, n, z, x, cell, pbc, null_mut()));
+    ok!(acerust_graph_update(graph.0, n, z, x, cell, pbc, null_mut()));
+    let message = "graph: 7 positions for a graph of 8 atoms";
+    fails!(g, message, acerust_graph_update(graph.0, n - 1, z, x, cell, pbc, null_mut()));
+    ok!(acerust_graph_update(graph.0, n, z, x, cell, pbc, null_mut()));
     let message = "graph: it was made from edges and has no shifts";
     let mut shift = [0; 3];
     let none = null_mut();

@@ -1,11 +1,13 @@
 //! What the ABI computes is what the library computes, and what the golden data say.
 
 use crate::call::*;
+use crate::common::evaluate::{self, committee, energy_forces_virial, site_grads};
 use crate::common::{assert_close, flat, golden, only, structure};
-use acerust::graph::Graph;
-use acerust::matrix::{MatrixMut, Order};
+use acerust::graph::{Edges, Graph};
 use acerust::model::Model;
-use acerust::plan::{Committee, Device, Options, Plan, Precision, RadialMode, Rows};
+use acerust::ndarray::Axis;
+use acerust::plan::{Device, Options, Plan, Precision, RadialMode, Rows};
+use acerust::shared::matrix;
 use acerust::structure::Structure;
 
 struct Case {
@@ -28,14 +30,14 @@ fn case() -> Case {
 }
 
 fn exact(model: &Model) -> Plan {
-    let options = Options { radial: Some(RadialMode::Exact), isa: None };
+    let options = Options::new().radial(RadialMode::Exact);
     Plan::with_options(model, Device::Cpu, Precision::F64, options).unwrap()
 }
 
 fn expected(plan: &Plan, graph: &Graph, numbers: &[u8]) -> Results {
     let mut forces = vec![[0.0; 3]; graph.n_atoms()];
     let mut found = Results::room(graph.n_centres(), 0);
-    let (energy, virial) = plan.energy_forces_virial(graph, numbers, &mut found.site_energies, &mut forces).unwrap();
+    let (energy, virial) = energy_forces_virial(plan, (graph, numbers), &mut found.site_energies, &mut forces).unwrap();
     found.virial.copy_from_slice(virial.as_flattened());
     Results { energy, forces: forces.into_flattened(), ..found }
 }
@@ -95,7 +97,7 @@ fn evaluation_of_structures() {
     let free = Structure { pbc: [false; 3], ..structure };
     let graph = own.graph(&free).unwrap();
     ok!(acerust_energy(plan.0, n, z, x, null(), null(), &mut energy));
-    assert_eq!(energy, own.energy(&graph, &free.numbers).unwrap());
+    assert_eq!(energy, own.energy((&graph, &free.numbers)).unwrap());
 }
 
 #[test]
@@ -118,13 +120,16 @@ fn evaluation_on_graphs() {
         ok!(acerust_graph_n_edges(handle.0, &mut count));
         assert_eq!(count, n_edges);
         let (mut sites, mut expected) = (vec![f64::NAN; n], vec![[f64::NAN; 3]; n_edges]);
-        own.site_grads(&graph, &structure.numbers, &mut sites, &mut expected).unwrap();
+        site_grads(&own, &graph, &structure.numbers, &mut sites, &mut expected).unwrap();
         let (mut found, mut gradients) = (vec![f64::NAN; n], vec![f64::NAN; 3 * n_edges]);
         let g = gradients.as_mut_ptr();
         ok!(acerust_graph_site_grads(plan.0, handle.0, found.as_mut_ptr(), n, g, 3 * n_edges));
         assert_eq!((&found, &gradients[..]), (&sites, expected.as_flattened()));
-        let beyond =
-            graph.r.iter().zip(&expected).filter(|(r, _)| r.iter().map(|x| x * x).sum::<f64>().sqrt() > own.rcut());
+        let beyond = graph
+            .vectors()
+            .iter()
+            .zip(&expected)
+            .filter(|(r, _)| r.iter().map(|x| x * x).sum::<f64>().sqrt() > own.rcut());
         let beyond: Vec<_> = beyond.map(|(_, g)| *g).collect();
         assert_eq!(beyond.is_empty(), skin == 0.0);
         assert!(beyond.iter().all(|g| *g == [0.0; 3]));
@@ -132,8 +137,8 @@ fn evaluation_on_graphs() {
         ok!(acerust_graph_site_grads(plan.0, handle.0, found.as_mut_ptr(), n, null_mut(), 0));
 
         let n_basis = own.n_basis();
-        let (mut basis, mut jacobian) = (vec![f64::NAN; n * n_basis], vec![f64::NAN; 3 * n_edges * n_basis]);
-        own.site_basis_jacobian(&graph, &structure.numbers, &mut basis, &mut jacobian).unwrap();
+        let (basis, jacobian) = evaluate::jacobian(&own, &graph, &structure.numbers);
+        assert_eq!((basis.len(), jacobian.len()), (n * n_basis, 3 * n_edges * n_basis));
         let (mut b, mut j) = (vec![f64::NAN; basis.len()], vec![f64::NAN; jacobian.len()]);
         let (nb, nj) = (b.len(), j.len());
         ok!(acerust_graph_site_basis_jacobian(plan.0, handle.0, b.as_mut_ptr(), nb, j.as_mut_ptr(), nj));
@@ -146,7 +151,7 @@ fn evaluation_on_graphs() {
         assert!(b == basis);
     }
     let mut basis = vec![f64::NAN; n * own.n_basis()];
-    own.site_basis(&own.graph(&structure).unwrap(), &structure.numbers, &mut basis).unwrap();
+    evaluate::site_basis(&own, &own.graph(&structure).unwrap(), &structure.numbers, &mut basis).unwrap();
     let (mut found, [z, pbc], [x, cell]) = (vec![f64::NAN; basis.len()], atoms.integers(), atoms.reals());
     ok!(acerust_site_basis(plan.0, n, z, x, cell, pbc, found.as_mut_ptr(), found.len()));
     assert!(found == basis);
@@ -158,10 +163,11 @@ fn graphs_of_edges_with_ghosts() {
     let whole = own.graph(&structure).unwrap();
     let numbers: Vec<i32> = structure.numbers.iter().map(|&z| z.into()).collect();
     let (n_centres, n_atoms) = (5, structure.n_atoms());
-    let first = &whole.first[..=n_centres];
+    let first = &whole.first()[..=n_centres];
     let n_edges = first[n_centres] as usize;
-    let (neighbour, r) = (&whole.neighbour[..n_edges], &whole.r[..n_edges]);
-    let graph = Graph::from_edges(n_centres, n_atoms, first, neighbour, r).unwrap();
+    let (neighbour, r) = (&whole.neighbours()[..n_edges], &whole.vectors()[..n_edges]);
+    let edges = Edges { cutoff: own.rcut(), n_owned: n_centres, n_centres, n_atoms, first, neighbour, shift: &[] };
+    let graph = Graph::from_edges(&edges, r).unwrap();
 
     let (z, mut out) = (numbers.as_ptr(), null_mut());
     let (f, j, v) = (first.as_ptr(), neighbour.as_ptr(), r.as_flattened().as_ptr());
@@ -184,13 +190,13 @@ fn edges_are_copied_out_and_graphs_follow_their_structure() {
     let handle = atoms.graph(rcut, skin, 1);
     let graph = Graph::build(&structure, rcut + skin).unwrap();
     let n = graph.n_edges();
-    let (mut first, mut neighbour) = (vec![9; graph.first.len()], vec![9; n]);
+    let (mut first, mut neighbour) = (vec![9; graph.first().len()], vec![9; n]);
     let (mut shift, mut r) = (vec![9; 3 * n], vec![f64::NAN; 3 * n]);
     let (f, j, s, v) = (first.as_mut_ptr(), neighbour.as_mut_ptr(), shift.as_mut_ptr(), r.as_mut_ptr());
     ok!(acerust_graph_edges(handle.0, f, first.len(), j, n, s, 3 * n, v, 3 * n));
-    let shifts: Vec<i32> = graph.shift.as_flattened().iter().map(|&s| s.into()).collect();
-    assert!((&first, &neighbour, &shift) == (&graph.first, &graph.neighbour, &shifts));
-    assert_eq!(r, graph.r.as_flattened());
+    let shifts: Vec<i32> = graph.shifts().as_flattened().iter().map(|&s| s.into()).collect();
+    assert!((&first[..], &neighbour[..], &shift) == (graph.first(), graph.neighbours(), &shifts));
+    assert_eq!(r, graph.vectors().as_flattened());
     ok!(acerust_graph_edges(handle.0, null_mut(), 0, null_mut(), 0, null_mut(), 0, null_mut(), 0));
 
     // Small moves keep the edges, large ones do not; the energy follows either way.
@@ -240,7 +246,7 @@ fn atoms_without_neighbours_feel_nothing() {
     ok!(acerust_energy_forces_virial(plan.0, n, z, x, null(), null(), e, none, 0, f, 3 * n, none));
     let onebody = exact(&only(own.model(), "onebody"));
     let numbers: Vec<u8> = atoms.numbers.iter().map(|&z| z as u8).collect();
-    assert_eq!(energy, onebody.energy(&Graph::isolated(n), &numbers).unwrap());
+    assert_eq!(energy, onebody.energy((&Graph::isolated(n), &numbers)).unwrap());
     assert!(forces.iter().all(|&f| f == 0.0));
 }
 
@@ -250,20 +256,20 @@ fn design_rows_in_every_layout() {
     let (n, p) = (atoms.n(), own.length_basis());
     let graph = own.graph(&structure).unwrap();
     let handle = atoms.graph(own.rcut(), 0.0, 0);
-    for (order, flag) in [(Order::RowMajor, ACERUST_ROW_MAJOR), (Order::ColMajor, ACERUST_COL_MAJOR)] {
+    for (by_columns, flag) in [(false, ACERUST_ROW_MAJOR), (true, ACERUST_COL_MAJOR)] {
         for (n_virial, gap) in [(9, 0), (6, 0), (6, 3)] {
-            let ld = |rows: usize| if gap == 0 { 0 } else { gap + if order == Order::RowMajor { p } else { rows } };
+            let ld = |rows: usize| if gap == 0 { 0 } else { gap + if by_columns { rows } else { p } };
             let room = |rows: usize| vec![-7.0; (rows + gap) * (p + gap)];
             let shapes = [1, 3 * n, n_virial];
             let mut expected = shapes.map(room);
             {
                 let [e, f, v] = &mut expected;
-                let mut rows = Rows { energy: None, forces: None, virial: None };
-                let targets = [(&mut rows.energy, e), (&mut rows.forces, f), (&mut rows.virial, v)];
-                for ((target, data), rows) in targets.into_iter().zip(shapes) {
-                    let tight = if order == Order::RowMajor { p } else { rows };
-                    *target = Some(MatrixMut::new(data, rows, p, order, tight.max(ld(rows))).unwrap());
-                }
+                let view = |data, rows: usize| {
+                    let tight = if by_columns { rows } else { p };
+                    matrix(data, (rows, p), by_columns, tight.max(ld(rows))).unwrap()
+                };
+                let rows = Rows::new().energy(view(e, 1).index_axis_move(Axis(0), 0));
+                let mut rows = rows.forces(view(f, 3 * n)).virial(view(v, n_virial));
                 own.assemble(&graph, &structure.numbers, &mut rows).unwrap();
             }
             let mut found = shapes.map(room);
@@ -286,10 +292,10 @@ fn design_rows_in_every_layout() {
             };
             let ([z, pbc], [x, cell]) = (atoms.integers(), atoms.reals());
             ok!(acerust_assemble(plan.0, n, z, x, cell, pbc, &rows));
-            assert!(found == expected, "{order:?}, {n_virial} virial rows, gap {gap}");
+            assert!(found == expected, "{flag}, {n_virial} virial rows, gap {gap}");
             found.iter_mut().for_each(|m| m.fill(-7.0));
             ok!(acerust_graph_assemble(plan.0, handle.0, &rows));
-            assert!(found == expected, "{order:?}, {n_virial} virial rows, gap {gap}, graph");
+            assert!(found == expected, "{flag}, {n_virial} virial rows, gap {gap}, graph");
             // The energy row alone.
             found.iter_mut().for_each(|m| m.fill(-7.0));
             let alone = acerust_rows { forces: null_mut(), virial: null_mut(), n_virial_rows: 0, ..rows };
@@ -334,8 +340,7 @@ fn parameters_and_committees() {
     assert_eq!(k, 3);
     let (mut e, mut s) = (vec![0.0; k], vec![0.0; k * n]);
     let (mut f, mut v) = (vec![[0.0; 3]; k * n], vec![[[0.0; 3]; 3]; k]);
-    let out = Committee { energies: &mut e, site_energies: &mut s, forces: &mut f, virials: &mut v };
-    own.committee_energy_forces_virial(&graph, &structure.numbers, out).unwrap();
+    committee(&own, &graph, &structure.numbers, [&mut e, &mut s], &mut f, &mut v);
     let sizes = [k, k * n, 3 * k * n, 9 * k];
     let expected = [e, s, f.into_flattened(), v.into_flattened().into_flattened()];
     let (none, [z, pbc], [x, cell]) = (null_mut::<f64>(), atoms.integers(), atoms.reals());
@@ -383,7 +388,8 @@ fn options_reach_the_plan() {
     for (radial, mode) in modes {
         for (precision, ours) in [(ACERUST_F64, Precision::F64), (ACERUST_F32, Precision::F32)] {
             for (instruction_set, isa) in (1..).zip(acerust::plan::Isa::available()) {
-                let told = Options { radial: mode, isa: Some(isa) };
+                let mut told = Options::new().isa(isa);
+                told.radial = mode;
                 let own = Plan::with_options(&whole, Device::Cpu, ours, told).unwrap();
                 let expected = expected(&own, &own.graph(&structure).unwrap(), &structure.numbers);
                 let options = acerust_options { radial, instruction_set, tolerance: 1e-4, n_threads: 2, ..options() };

@@ -1,11 +1,11 @@
 //! Random models on random structures, against the formulas as they stand.
 
 use super::cases::Case;
-use super::results::{Errors, column, jacobian, largest, on_graph, rows};
+use super::results::{Errors, Order, column, jacobian, largest, on_graph, rows};
 use super::{models, structures};
+use crate::common::evaluate::{site_basis, site_energies, site_grads};
 use crate::naive::{self, Answer};
 use acerust::graph::Graph;
-use acerust::matrix::Order;
 use acerust::model::Model;
 use acerust::plan::Plan;
 use acerust::structure::Structure;
@@ -74,10 +74,10 @@ fn compare(errors: &mut Errors, case: &Case, name: &str, plan: &Plan, model: &Mo
     check("virial", found.virial.as_flattened(), virial, largest(virial).max(virial_scale));
 
     let mut sites = vec![f64::NAN; graph.n_centres()];
-    plan.site_energies(&graph, &s.numbers, &mut sites).unwrap();
+    site_energies(plan, (&graph, &s.numbers), &mut sites).unwrap();
     check("site energies", &sites, &answer.site_energies, energy_scale);
     let mut gradients = vec![[f64::NAN; 3]; graph.n_edges()];
-    plan.site_grads(&graph, &s.numbers, &mut sites, &mut gradients).unwrap();
+    site_grads(plan, &graph, &s.numbers, &mut sites, &mut gradients).unwrap();
     check("site energies", &sites, &answer.site_energies, energy_scale);
     let expected: Vec<[f64; 3]> = order.iter().map(|&e| answer.gradients[e]).collect();
     check("edge gradients", gradients.as_flattened(), expected.as_flattened(), force_scale);
@@ -85,7 +85,7 @@ fn compare(errors: &mut Errors, case: &Case, name: &str, plan: &Plan, model: &Mo
     let n_b = plan.n_basis();
     let (found_basis, found_jacobian) = jacobian(plan, &graph, &s.numbers);
     let mut alone = vec![f64::NAN; found_basis.len()];
-    plan.site_basis(&graph, &s.numbers, &mut alone).unwrap();
+    site_basis(plan, &graph, &s.numbers, &mut alone).unwrap();
     let [found_e, found_f, found_v] = rows(plan, &graph, &s.numbers, Order::RowMajor, 0, 9);
     let n_species = model.species().len();
     for (part, b, at) in basis_functions(model) {
@@ -130,6 +130,6 @@ fn basis_functions(model: &Model) -> Vec<(usize, usize, usize)> {
 fn edge_order(graph: &Graph, answer: &Answer) -> Vec<usize> {
     let index: HashMap<_, _> = answer.edges.iter().enumerate().map(|(k, e)| ((e.i, e.j, e.shift), k)).collect();
     assert_eq!(index.len(), graph.n_edges(), "the number of edges");
-    let of = |i: usize, e: usize| index[&(i, graph.neighbour[e] as usize, graph.shift[e])];
+    let of = |i: usize, e: usize| index[&(i, graph.neighbours()[e] as usize, graph.shifts()[e])];
     (0..graph.n_centres()).flat_map(|i| graph.edges(i).map(move |e| of(i, e))).collect()
 }

@@ -25,7 +25,7 @@ impl Case {
             None => "default".into(),
         };
         let isa = self.options.isa.map_or(String::new(), |isa| format!(" {isa:?}"));
-        format!("{:?}{isa} {:?} {radial}", self.device, self.precision)
+        format!("{:?}{isa} {} {radial}", self.device, self.precision)
     }
 
     /// The same with the tolerance of rounding alone, for what is equal but for the order of sums.
@@ -45,7 +45,8 @@ impl Case {
 /// Precisions and radial modes on one device and instruction set.
 pub fn on(device: Device, isa: Option<Isa>) -> Vec<Case> {
     let case = |precision, radial, tolerance| {
-        let options = Options { radial: Some(radial), isa };
+        let mut options = Options::new().radial(radial);
+        options.isa = isa;
         Case { device, precision, options, tolerance }
     };
     let table = |tolerance| RadialMode::Table { tolerance };

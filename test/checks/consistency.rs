@@ -3,10 +3,11 @@
 use super::cases::Case;
 use super::models::{self, random_model};
 use super::random::Random;
-use super::results::{Errors, contract, jacobian, largest, on_graph, results, rows};
+use super::results::{Errors, Order, contract, jacobian, largest, on_graph, results, rows};
 use super::structures;
-use acerust::matrix::Order;
-use acerust::plan::{Committee, Rows};
+use crate::common::evaluate::{committee, site_grads};
+use acerust::ndarray::ArrayViewMut2;
+use acerust::plan::Rows;
 
 const VOIGT: [usize; 6] = [0, 4, 8, 5, 2, 1];
 
@@ -25,7 +26,7 @@ pub fn rows_times_parameters(cases: &[Case]) {
                 let [e, f, v] = rows(&plan, &graph, &s.numbers, Order::RowMajor, 0, 9);
                 let e0 = -3.0 * s.n_atoms() as f64;
                 let mut gradients = vec![[0.0; 3]; graph.n_edges()];
-                plan.site_grads(&graph, &s.numbers, &mut vec![0.0; s.n_atoms()], &mut gradients).unwrap();
+                site_grads(&plan, &graph, &s.numbers, &mut vec![0.0; s.n_atoms()], &mut gradients).unwrap();
                 let scale = largest(gradients.as_flattened());
                 let sites = largest(&direct.site_energies) * s.n_atoms() as f64;
                 errors.check(&rounding, name, "energy", (&[contract(&e, &theta)[0] + e0], &[direct.energy]), sites);
@@ -93,11 +94,13 @@ pub fn layouts_of_rows(cases: &[Case]) {
         for only in 0..3 {
             let n_rows = [1, 3 * s.n_atoms(), 9][only];
             let mut data = vec![f64::NAN; n_rows * plan.length_basis()];
-            let matrix = acerust::matrix::MatrixMut::rows(&mut data, n_rows, plan.length_basis()).unwrap();
-            let mut one = [None, None, None];
-            one[only] = Some(matrix);
-            let [energy, forces, virial] = one;
-            plan.assemble(&graph, &s.numbers, &mut Rows { energy, forces, virial }).unwrap();
+            let mut one = Rows::new();
+            match only {
+                0 => one = one.energy(&mut data),
+                1 => one.forces = ArrayViewMut2::from_shape((n_rows, plan.length_basis()), &mut data).ok(),
+                _ => one.virial = ArrayViewMut2::from_shape((n_rows, plan.length_basis()), &mut data).ok(),
+            }
+            plan.assemble(&graph, &s.numbers, &mut one).unwrap();
             assert_eq!(data, reference[only], "{}: rows {only} alone", case.label());
         }
     }
@@ -122,13 +125,7 @@ pub fn committees_and_parameters(cases: &[Case]) {
             let (n, k) = (s.n_atoms(), members.len());
             let (mut energies, mut sites) = (vec![f64::NAN; k], vec![f64::NAN; k * n]);
             let (mut forces, mut virials) = (vec![[f64::NAN; 3]; k * n], vec![[[f64::NAN; 3]; 3]; k]);
-            let out = Committee {
-                energies: &mut energies,
-                site_energies: &mut sites,
-                forces: &mut forces,
-                virials: &mut virials,
-            };
-            plan.committee_energy_forces_virial(&graph, &s.numbers, out).unwrap();
+            committee(&plan, &graph, &s.numbers, [&mut energies, &mut sites], &mut forces, &mut virials);
             for (m, member) in members.iter().enumerate() {
                 plan.set_linear_parameters(member).unwrap();
                 assert_eq!(plan.model().linear_parameters(), *member);

@@ -4,6 +4,7 @@ use super::cases::Case;
 use super::models::{invariant_model, kinked_model, random_model};
 use super::results::{Errors, largest, results};
 use super::structures;
+use crate::common::evaluate::site_grads;
 use acerust::model::Model;
 use acerust::model::spec::HarmonicsKind;
 use acerust::plan::Plan;
@@ -32,11 +33,11 @@ pub fn finite_differences(cases: &[Case]) {
 
 fn check(errors: &mut Errors, case: &Case, name: &str, plan: &Plan, s: &Structure) {
     let analytic = results(plan, s);
-    let energy = |s: &Structure| plan.energy(&plan.graph(s).unwrap(), &s.numbers).unwrap();
+    let energy = |s: &Structure| plan.energy((&plan.graph(s).unwrap(), &s.numbers)).unwrap();
     let slope = |moved: &dyn Fn(f64) -> Structure| (energy(&moved(STEP)) - energy(&moved(-STEP))) / (2.0 * STEP);
     let graph = plan.graph(s).unwrap();
     let mut gradients = vec![[0.0; 3]; graph.n_edges()];
-    plan.site_grads(&graph, &s.numbers, &mut vec![0.0; s.n_atoms()], &mut gradients).unwrap();
+    site_grads(plan, &graph, &s.numbers, &mut vec![0.0; s.n_atoms()], &mut gradients).unwrap();
     let scale = largest(gradients.as_flattened());
 
     for atom in (0..s.n_atoms()).step_by(s.n_atoms().div_ceil(3)) {

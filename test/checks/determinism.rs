@@ -2,9 +2,8 @@
 
 use super::cases::Case;
 use super::models::random_model;
-use super::results::{Results, jacobian, results, rows};
+use super::results::{Order, Results, jacobian, results, rows};
 use super::structures;
-use acerust::matrix::Order;
 use acerust::plan::Plan;
 use acerust::structure::Structure;
 

@@ -6,7 +6,7 @@ use super::results::{Results, largest, results};
 use crate::common::golden;
 use acerust::model::Model;
 use acerust::model::spec::HarmonicsKind::{Solid, Spherical};
-use acerust::plan::{Options, Plan, RadialMode};
+use acerust::plan::{Plan, RadialMode};
 use acerust::structure::Structure;
 
 fn dimer(model: &Model, r: f64) -> Structure {
@@ -36,7 +36,7 @@ pub fn all_distances(cases: &[Case]) {
     for model in models() {
         for case in cases {
             let plan = case.plan(&model);
-            let options = Options { radial: Some(RadialMode::Exact), ..case.options };
+            let options = case.options.radial(RadialMode::Exact);
             let exact = Plan::with_options(&model, case.device, acerust::plan::Precision::F64, options).unwrap();
             let isolated = results(&exact, &dimer(&model, 1000.0)).energy;
             let rs: Vec<f64> = (0..600).map(|k| 0.3 + (model.rcut() - 0.2) * f64::from(k) / 599.0).collect();

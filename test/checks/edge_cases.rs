@@ -3,13 +3,14 @@
 use super::cases::Case;
 use super::models::{finish, invariant_model, pair, random_model, random_models};
 use super::random::Random;
-use super::results::{on_graph, results, rows};
+use super::results::{Order, jacobian, on_graph, results, rows};
 use super::structures::CUBE;
-use acerust::graph::Graph;
-use acerust::matrix::{MatrixMut, Order};
+use crate::common::evaluate::{committee, energy_forces_virial, site_grads};
+use acerust::graph::{Edges, Graph};
 use acerust::model::Model;
 use acerust::model::spec::{HarmonicsKind, OneBodySpec, PartSpec};
-use acerust::plan::{Committee, Plan, Rows};
+use acerust::ndarray::ArrayViewMut2;
+use acerust::plan::{Outputs, Plan, Rows};
 use acerust::structure::Structure;
 
 fn atoms(numbers: &[u8], positions: &[[f64; 3]]) -> Structure {
@@ -24,17 +25,16 @@ fn run_all(plan: &mut Plan, s: &Structure) {
     let n = s.n_atoms();
     assert_eq!((graph.n_centres(), graph.n_atoms()), (n, n));
     let found = on_graph(plan, &graph, &s.numbers);
-    let difference = (plan.energy(&graph, &s.numbers).unwrap() - found.energy).abs();
+    let difference = (plan.energy((&graph, &s.numbers)).unwrap() - found.energy).abs();
     assert!(difference <= 1e-5 * found.site_energies.iter().map(|e| e.abs()).sum::<f64>());
     let mut gradients = vec![[f64::NAN; 3]; graph.n_edges()];
-    plan.site_grads(&graph, &s.numbers, &mut vec![f64::NAN; n], &mut gradients).unwrap();
-    super::results::jacobian(plan, &graph, &s.numbers);
+    site_grads(plan, &graph, &s.numbers, &mut vec![f64::NAN; n], &mut gradients).unwrap();
+    jacobian(plan, &graph, &s.numbers);
     rows(plan, &graph, &s.numbers, Order::ColMajor, 2, 6);
     rows(plan, &graph, &s.numbers, Order::RowMajor, 0, 9);
     let (mut e, mut v) = ([f64::NAN; 3], [[[f64::NAN; 3]; 3]; 3]);
     let (mut sites, mut f) = (vec![f64::NAN; 3 * n], vec![[f64::NAN; 3]; 3 * n]);
-    let out = Committee { energies: &mut e, site_energies: &mut sites, forces: &mut f, virials: &mut v };
-    plan.committee_energy_forces_virial(&graph, &s.numbers, out).unwrap();
+    committee(plan, &graph, &s.numbers, [&mut e, &mut sites], &mut f, &mut v);
     let numbers = [&e[..], &sites, f.as_flattened(), v.as_flattened().as_flattened()].concat();
     assert!(numbers.iter().all(|x| x.is_finite()), "the committee's results are finite");
 }
@@ -138,7 +138,7 @@ pub fn odd_transforms(cases: &[Case]) {
     };
     for model in [of(5.0, 6.0, 2), of(0.0, 50.0, 3), of(0.0, 0.02, 64)] {
         let exact = |case: &Case| {
-            let options = acerust::plan::Options { radial: Some(acerust::plan::RadialMode::Exact), ..case.options };
+            let options = case.options.radial(acerust::plan::RadialMode::Exact);
             Case { options, ..*case }.plan(&model)
         };
         for case in cases {
@@ -175,41 +175,52 @@ pub fn refusals(cases: &[Case]) {
         let graph = plan.graph(&s).unwrap();
         let (mut sites, mut forces) = (vec![0.0; 2], vec![[0.0; 3]; 2]);
 
-        let unknown = message(plan.energy(&graph, &[14, 26]));
+        let unknown = message(plan.energy((&graph, &[14, 26])));
         assert!(unknown.contains("atom 1 is Fe; the model knows Si, O"), "{unknown}");
-        let unknown = message(plan.energy(&graph, &[0, 14]));
+        let unknown = message(plan.energy((&graph, &[0, 14])));
         assert!(unknown.contains("atom 0 is element 0"), "{unknown}");
 
-        let text = message(plan.energy(&graph, &[14]));
+        let text = message(plan.energy((&graph, &[14])));
         assert!(text.contains("numbers: expected 2, got 1"), "{text}");
-        let text = message(plan.energy_forces_virial(&graph, &s.numbers, &mut sites[..1], &mut forces));
-        assert!(text.contains("site_energies: expected 2, got 1"), "{text}");
-        let text = message(plan.energy_forces_virial(&graph, &s.numbers, &mut sites, &mut forces[..1]));
-        assert!(text.contains("forces: expected 2, got 1"), "{text}");
-        let text = message(plan.site_grads(&graph, &s.numbers, &mut sites, &mut []));
-        assert!(text.contains("gradients: expected 2, got 0"), "{text}");
-        let text = message(plan.site_basis(&graph, &s.numbers, &mut [0.0]));
-        assert!(text.contains(&format!("basis: expected {}, got 1", 2 * plan.n_basis())), "{text}");
-        let mut basis = vec![0.0; 2 * plan.n_basis()];
-        let text = message(plan.site_basis_jacobian(&graph, &s.numbers, &mut basis, &mut []));
-        assert!(text.contains("jacobian: expected"), "{text}");
+        let text = message(energy_forces_virial(&plan, (&graph, &s.numbers), &mut sites[..1], &mut forces));
+        assert!(text.contains("site_energies: expected (2), got (1)"), "{text}");
+        let text = message(energy_forces_virial(&plan, (&graph, &s.numbers), &mut sites, &mut forces[..1]));
+        assert!(text.contains("forces: expected (2, 3), got (1, 3)"), "{text}");
+        let text = message(site_grads(&plan, &graph, &s.numbers, &mut sites, &mut []));
+        assert!(text.contains("edge_gradients: expected (2, 3), got (0, 3)"), "{text}");
+        let n_basis = plan.n_basis();
+        let mut basis = vec![0.0; n_basis];
+        let view = ArrayViewMut2::from_shape((1, n_basis), &mut basis).unwrap();
+        let text = message(plan.evaluate((&graph, &s.numbers), &mut Outputs::new().descriptors(view)));
+        assert!(text.contains(&format!("descriptors: expected (2, {n_basis}), got (1, {n_basis})")), "{text}");
+        let mut none = acerust::ndarray::Array3::zeros((0, n_basis, 3));
+        let text = message(plan.site_basis_jacobian(&graph, &s.numbers, None, none.view_mut()));
+        assert!(text.contains("jacobian: expected (2, "), "{text}");
+        let mut gaps = acerust::ndarray::Array2::<f64>::zeros((2, 6));
+        let gaps = gaps.slice_mut(acerust::ndarray::s![.., ..3]);
+        let text = message(plan.evaluate((&graph, &s.numbers), &mut Outputs::new().forces(gaps)));
+        assert!(text.contains("forces: its numbers do not follow one another"), "{text}");
+        let mut gradients = [[0.0; 3]; 2];
+        let text = message(plan.evaluate(&s, &mut Outputs::new().edge_gradients(&mut gradients)));
+        assert!(text.contains("edge_gradients: only a graph says which edges there are"), "{text}");
+        let text = message(plan.evaluate(&s, &mut Outputs::new().grade(&mut sites)));
+        assert!(text.contains("grade: the potential has none"), "{text}");
 
         let p = plan.length_basis();
         let mut data = vec![0.0; 12 * p];
         let mut assemble = |n_rows: usize, n_cols: usize, which: usize| {
-            let mut one = [None, None, None];
-            one[which] = Some(MatrixMut::rows(&mut data, n_rows, n_cols).unwrap());
-            let [energy, forces, virial] = one;
-            message(plan.assemble(&graph, &s.numbers, &mut Rows { energy, forces, virial }))
+            let view = ArrayViewMut2::from_shape((n_rows, n_cols), &mut data[..n_rows * n_cols]).unwrap();
+            let rows = match which {
+                0 => Rows::new().energy(view.into_shape_with_order(n_rows * n_cols).unwrap()),
+                1 => Rows::new().forces(view),
+                _ => Rows::new().virial(view),
+            };
+            message(plan.assemble(&graph, &s.numbers, &mut { rows }))
         };
-        assert!(assemble(2, p, 0).contains("number of energy row: expected 1, got 2"));
-        assert!(assemble(1, p - 1, 0).contains(&format!("columns of the energy row: expected {p}, got {}", p - 1)));
-        assert!(assemble(5, p, 1).contains("number of force rows: expected 6, got 5"));
-        assert!(assemble(3, p, 2).contains("number of virial rows"));
-        let text = message(MatrixMut::new(&mut [0.0; 5], 2, 3, Order::RowMajor, 3));
-        assert!(text.contains("2 × 3") && text.contains('5'), "{text}");
-        let text = message(MatrixMut::new(&mut [0.0; 9], 2, 3, Order::ColMajor, 1));
-        assert!(text.contains("leading dimension 1"), "{text}");
+        assert!(assemble(2, p, 0).contains(&format!("energy row: expected ({p}), got ({})", 2 * p)));
+        assert!(assemble(1, p - 1, 0).contains(&format!("energy row: expected ({p}), got ({})", p - 1)));
+        assert!(assemble(5, p, 1).contains(&format!("force rows: expected (6, {p}), got (5, {p})")));
+        assert!(assemble(3, p, 2).contains(&format!("virial rows: expected (9, {p}), got (3, {p})")));
 
         let before = plan.model().linear_parameters();
         let text = message(plan.set_linear_parameters(&before[1..]));
@@ -231,7 +242,10 @@ pub fn refusals(cases: &[Case]) {
         assert!(message(plan.graph(&singular)).contains("cell row 1"), "{}", message(plan.graph(&singular)));
         let text = message(plan.graph(&atoms(&[14, 14], &[[1.0; 3]; 2])));
         assert!(text.contains("atoms 0 and 1"), "{text}");
-        let text = message(Graph::from_edges(1, 2, &[0, 1], &[2], &[[1.0, 0.0, 0.0]]));
+        let text = message(Graph::from_edges(
+            &Edges { cutoff: 5.0, n_owned: 1, n_centres: 1, n_atoms: 2, first: &[0, 1], neighbour: &[2], shift: &[] },
+            &[[1.0, 0.0, 0.0]],
+        ));
         assert!(text.contains("edge 0"), "{text}");
 
         let onebody = finish("one-body", 1, vec![PartSpec::OneBody(OneBodySpec { e0: vec![1.0] })]);

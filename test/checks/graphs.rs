@@ -4,7 +4,8 @@ use super::cases::Case;
 use super::models::random_model;
 use super::results::{Errors, largest, on_graph, results};
 use super::structures;
-use acerust::graph::{Graph, NeighbourList};
+use crate::common::evaluate::site_grads;
+use acerust::graph::{Edges, Graph, NeighbourList};
 use std::collections::HashMap;
 
 /// Periodic images as ghosts: their forces, folded back, are those of the periodic system.
@@ -20,7 +21,7 @@ pub fn ghosts(cases: &[Case]) {
                 let expected = on_graph(&plan, &periodic, &s.numbers);
                 // The atom behind each ghost, and a ghost for each image.
                 let (mut owner, mut ghosts): (Vec<usize>, _) = ((0..n).collect(), HashMap::new());
-                let neighbour: Vec<u32> = (periodic.neighbour.iter().zip(&periodic.shift))
+                let neighbour: Vec<u32> = (periodic.neighbours().iter().zip(periodic.shifts()))
                     .map(|(&j, &shift)| match shift {
                         [0, 0, 0] => j,
                         _ => *ghosts.entry((j, shift)).or_insert_with(|| {
@@ -29,7 +30,16 @@ pub fn ghosts(cases: &[Case]) {
                         }),
                     })
                     .collect();
-                let graph = Graph::from_edges(n, owner.len(), &periodic.first, &neighbour, &periodic.r).unwrap();
+                let edges = Edges {
+                    cutoff: plan.rcut(),
+                    n_owned: n,
+                    n_centres: n,
+                    n_atoms: owner.len(),
+                    first: periodic.first(),
+                    neighbour: &neighbour,
+                    shift: &[],
+                };
+                let graph = Graph::from_edges(&edges, periodic.vectors()).unwrap();
                 let numbers: Vec<u8> = owner.iter().map(|&i| s.numbers[i]).collect();
                 let found = on_graph(&plan, &graph, &numbers);
                 let label = format!("{}, {name}, seed {seed}", case.label());
@@ -65,7 +75,7 @@ pub fn skin(cases: &[Case]) {
                 let found = on_graph(&plan, graph, &s.numbers);
                 let mut gradients = vec![[f64::NAN; 3]; graph.n_edges()];
                 let mut sites = vec![f64::NAN; s.n_atoms()];
-                plan.site_grads(graph, &s.numbers, &mut sites, &mut gradients).unwrap();
+                site_grads(&plan, graph, &s.numbers, &mut sites, &mut gradients).unwrap();
                 let scale = largest(gradients.as_flattened());
                 let case = case.rounding();
                 let sites = largest(&expected.site_energies);
@@ -76,7 +86,7 @@ pub fn skin(cases: &[Case]) {
                 check("forces", found.forces.as_flattened(), expected.forces.as_flattened(), scale);
                 let virial = expected.virial.as_flattened();
                 check("virial", found.virial.as_flattened(), virial, largest(virial).max(scale * plan.rcut()));
-                for (r, g) in graph.r.iter().zip(&gradients) {
+                for (r, g) in graph.vectors().iter().zip(&gradients) {
                     let length = r.iter().map(|x| x * x).sum::<f64>().sqrt();
                     assert!(length < plan.rcut() || *g == [0.0; 3], "{}: an edge of {length} Å", case.label());
                 }

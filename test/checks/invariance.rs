@@ -5,6 +5,7 @@ use super::models::invariant_model;
 use super::random::Random;
 use super::results::{Errors, Results, largest, results};
 use super::structures;
+use crate::common::evaluate::site_grads;
 use crate::common::golden;
 use acerust::model::Model;
 use acerust::model::spec::HarmonicsKind::{Solid, Spherical};
@@ -36,7 +37,7 @@ fn check(errors: &mut Errors, case: &Case, name: &str, model: &Model, s: &Struct
     let mut random = Random::new(seed);
     let graph = plan.graph(s).unwrap();
     let mut gradients = vec![[0.0; 3]; graph.n_edges()];
-    plan.site_grads(&graph, &s.numbers, &mut vec![0.0; n], &mut gradients).unwrap();
+    site_grads(&plan, &graph, &s.numbers, &mut vec![0.0; n], &mut gradients).unwrap();
     let scale = largest(gradients.as_flattened());
     let mut same = |what: &'static str, s: &Structure, order: &[usize], q: Matrix, copies: f64| {
         let found = results(&plan, s);

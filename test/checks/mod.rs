@@ -11,6 +11,7 @@ pub mod edge_cases;
 pub mod graphs;
 pub mod invariance;
 pub mod models;
+pub mod paths;
 pub mod random;
 pub mod results;
 pub mod structures;
@@ -27,6 +28,7 @@ macro_rules! battery {
             edge_cases: few_or_lonely_atoms, models_of_one_part, near_contact, odd_transforms, refusals;
             graphs: ghosts, skin;
             invariance: symmetries;
+            paths: one_sum, virials_of_atoms, owned_centres;
         }
     };
     ($cases:expr; $($module:ident: $($check:ident),*;)*) => {

@@ -1,10 +1,19 @@
 //! All that a plan computes for a structure, and comparison against a scale.
 
+use crate::common::evaluate::energy_forces_virial;
+pub use crate::common::evaluate::jacobian;
 use acerust::graph::Graph;
-use acerust::matrix::{MatrixMut, Order};
+use acerust::ndarray::{ArrayViewMut2, s};
 use acerust::plan::{Plan, Rows, Virial};
 use acerust::structure::Structure;
 use std::collections::BTreeMap;
+
+/// How a matrix lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Order {
+    RowMajor,
+    ColMajor,
+}
 
 /// Energies, forces, virial: what a simulation asks for. Outputs start as NaN, so that gaps show.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,19 +29,11 @@ pub fn results(plan: &Plan, s: &Structure) -> Results {
 }
 
 pub fn on_graph(plan: &Plan, graph: &Graph, numbers: &[u8]) -> Results {
-    let mut site_energies = vec![f64::NAN; graph.n_centres()];
+    let mut site_energies = vec![f64::NAN; graph.n_owned()];
     let mut forces = vec![[f64::NAN; 3]; graph.n_atoms()];
     let (energy, virial) =
-        plan.energy_forces_virial(graph, numbers, &mut site_energies, &mut forces).expect("valid input");
+        energy_forces_virial(plan, (graph, numbers), &mut site_energies, &mut forces).expect("valid input");
     Results { energy, site_energies, forces, virial }
-}
-
-/// Basis and Jacobian.
-pub fn jacobian(plan: &Plan, graph: &Graph, numbers: &[u8]) -> (Vec<f64>, Vec<f64>) {
-    let n = plan.n_basis();
-    let (mut basis, mut jacobian) = (vec![f64::NAN; graph.n_centres() * n], vec![f64::NAN; graph.n_edges() * n * 3]);
-    plan.site_basis_jacobian(graph, numbers, &mut basis, &mut jacobian).expect("valid input");
-    (basis, jacobian)
 }
 
 /// Energy, force and virial rows, each (n_rows · n_params), whatever the layout they were computed in.
@@ -52,9 +53,14 @@ pub fn rows(
     const GAP: f64 = 12345.0;
     let mut data = n_rows.map(|n| vec![GAP; ld(n) * outer(n)]);
     let [e, f, v] = &mut data;
-    let matrix = |data, n| Some(MatrixMut::new(data, n, p, order, ld(n)).expect("a matrix"));
-    let mut all = Rows { energy: matrix(e, n_rows[0]), forces: matrix(f, n_rows[1]), virial: matrix(v, n_rows[2]) };
-    plan.assemble(graph, numbers, &mut all).expect("valid input");
+    let matrix = |data, n: usize| {
+        let lines = ArrayViewMut2::from_shape((outer(n), ld(n)), data).expect("a matrix");
+        let lines = lines.slice_move(s![.., ..ld(n) - padding]);
+        if order == Order::RowMajor { lines } else { lines.reversed_axes() }
+    };
+    let energy = matrix(&mut e[..], n_rows[0]).index_axis_move(acerust::ndarray::Axis(0), 0);
+    let all = Rows::new().energy(energy).forces(matrix(&mut f[..], n_rows[1])).virial(matrix(&mut v[..], n_rows[2]));
+    plan.assemble(graph, numbers, &mut { all }).expect("valid input");
     std::array::from_fn(|k| {
         let (n, data) = (n_rows[k], &data[k]);
         let at = |i: usize, j: usize| if order == Order::RowMajor { i * ld(n) + j } else { i + j * ld(n) };

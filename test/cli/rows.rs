@@ -1,6 +1,7 @@
 //! `basis`: design rows in NumPy's format.
 
 use super::{fails, ok, prepare};
+use crate::common::evaluate::energy_forces_virial;
 use crate::common::{assert_close, flat, golden, only};
 use acerust::model::Model;
 use acerust::plan::{Device, Plan, Precision};
@@ -70,8 +71,8 @@ fn rows_times_parameters_are_energies_forces_and_virials() {
     for (k, s) in structures.iter().enumerate() {
         let graph = plan.graph(s).unwrap();
         let (mut sites, mut f) = (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()]);
-        let (energy, virial) = plan.energy_forces_virial(&graph, &s.numbers, &mut sites, &mut f).unwrap();
-        let linear = energy - onebody.energy(&graph, &s.numbers).unwrap();
+        let (energy, virial) = energy_forces_virial(&plan, (&graph, &s.numbers), &mut sites, &mut f).unwrap();
+        let linear = energy - onebody.energy((&graph, &s.numbers)).unwrap();
         assert_close("energy", &[energies[k]], &[linear], 1e-9);
         assert_close("forces", &forces[offsets[k]..offsets[k + 1]], f.as_flattened(), 1e-9);
         assert_close("virial", &virials[9 * k..9 * k + 9], virial.as_flattened(), 1e-9);

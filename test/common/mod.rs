@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod compare;
+pub mod evaluate;
 
 use acerust::model::{Model, PartSpec};
 use acerust::structure::Structure;

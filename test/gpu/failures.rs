@@ -28,7 +28,7 @@ fn running_out_of_memory_is_an_error_that_passes() {
     stream.synchronize().unwrap();
     let mut list = gpu.neighbours(0.0).unwrap();
     let (mut e, mut f) = (vec![0.0; 100_000], vec![[0.0; 3]; 100_000]);
-    let message = gpu.structure_energy_forces_virial(&mut list, &large, &mut e, &mut f).unwrap_err().to_string();
+    let message = energy_forces_virial(&gpu, (&large, &mut list), &mut e, &mut f).unwrap_err().to_string();
     assert!(message.contains("allocating") && message.contains("use fewer atoms at a time"), "{message}");
     let cpu = Plan::new(&model, Device::Cpu, Precision::F64).unwrap();
     let on_cpu = evaluate(&cpu, &mut cpu.neighbours(0.0).unwrap(), &small);
@@ -38,7 +38,7 @@ fn running_out_of_memory_is_an_error_that_passes() {
     stream.synchronize().unwrap();
     assert!(evaluate(&gpu, &mut gpu.neighbours(0.0).unwrap(), &small) == expected);
     let mut list = gpu.neighbours(0.0).unwrap();
-    gpu.structure_energy_forces_virial(&mut list, &large, &mut e, &mut f).unwrap();
+    energy_forces_virial(&gpu, (&large, &mut list), &mut e, &mut f).unwrap();
 }
 
 /// Runs a test of this file that is otherwise ignored in a process of its own, and returns what it prints.
@@ -79,12 +79,12 @@ fn lose_the_device() {
     assert!(stream.synchronize().is_err());
     let (mut e, mut f) = (vec![0.0; 300], vec![[0.0; 3]; 300]);
     for _ in 0..2 {
-        let message = gpu.structure_energy_forces_virial(&mut list, &s, &mut e, &mut f).unwrap_err().to_string();
+        let message = energy_forces_virial(&gpu, (&s, &mut list), &mut e, &mut f).unwrap_err().to_string();
         assert!(message.starts_with("device: CUDA: ") && message.contains("lost to this process"), "{message}");
     }
-    let message = gpu.site_energies(&gpu.graph(&s).unwrap(), &s.numbers, &mut e).unwrap_err().to_string();
+    let message = site_energies(&gpu, &s, &mut e).unwrap_err().to_string();
     assert!(message.contains("lost to this process"), "{message}");
-    let message = Plan::new(&model, Device::Cuda(0), Precision::F64).err().expect("an error").to_string();
+    let message = Plan::new(&model, Device::Cuda(0), Precision::F64).expect_err("an error").to_string();
     assert!(message.starts_with("device: CUDA: "), "{message}");
     drop((list, gpu));
     let cpu = Plan::new(&model, Device::Cpu, Precision::F64).unwrap();
@@ -108,7 +108,7 @@ fn evaluate_without_nvrtc() {
     let s = random(&model, 100, [true; 3], 1);
     let gpu = plan(&model, Precision::F64);
     let mut e = vec![0.0; 100];
-    let message = gpu.site_energies(&gpu.graph(&s).unwrap(), &s.numbers, &mut e).unwrap_err().to_string();
+    let message = site_energies(&gpu, &s, &mut e).unwrap_err().to_string();
     assert!(message.contains("NVRTC") && message.contains("pip install nvidia-cuda-nvrtc"), "{message}");
     let cpu = Plan::new(&model, Device::Cpu, Precision::F64).unwrap();
     evaluate(&cpu, &mut cpu.neighbours(0.0).unwrap(), &s);

@@ -5,7 +5,7 @@ use acerust::capi::list::*;
 use acerust::capi::model::*;
 use acerust::capi::plan::*;
 use acerust::capi::status::*;
-use acerust::plan::OnDevice;
+use acerust::plan::{Input, OnDevice, Outputs};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
@@ -32,6 +32,18 @@ impl Arrays {
     }
 }
 
+/// Energy and virial.
+///
+/// # Safety
+/// As [`Input::on_device`].
+unsafe fn at_addresses(plan: &Plan, list: &mut Neighbours, at: OnDevice) -> acerust::Result<(f64, Virial)> {
+    let (mut energy, mut virial) = (f64::NAN, [[f64::NAN; 3]; 3]);
+    // SAFETY: the caller's promise.
+    let input = unsafe { Input::on_device(at, list) };
+    plan.evaluate(input, &mut Outputs::new().energy(&mut energy).virial(&mut virial))?;
+    Ok((energy, virial))
+}
+
 #[test]
 fn positions_and_forces_may_stay_on_the_device() {
     if !device() {
@@ -56,7 +68,7 @@ fn positions_and_forces_may_stay_on_the_device() {
         };
         for _ in 0..4 {
             // SAFETY: the buffers hold n_atoms numbers or vectors.
-            let found = unsafe { gpu.device_energy_forces_virial(&mut list, &at) }.unwrap();
+            let found = unsafe { at_addresses(&gpu, &mut list, at) }.unwrap();
             assert!(found == (energy, virial));
             assert_eq!(arrays.stream.clone_dtoh(&arrays.energies).unwrap(), sites);
             assert_eq!(arrays.stream.clone_dtoh(&arrays.forces).unwrap(), forces.as_flattened());
@@ -65,14 +77,14 @@ fn positions_and_forces_may_stay_on_the_device() {
         // Addresses of the host are told from those of the device before anything happens.
         let host = OnDevice { positions: s.positions.as_ptr() as u64, ..at };
         // SAFETY: the address is refused.
-        let message = unsafe { gpu.device_energy_forces_virial(&mut list, &host) }.unwrap_err().to_string();
+        let message = unsafe { at_addresses(&gpu, &mut list, host) }.unwrap_err().to_string();
         assert!(
             message.starts_with("argument: positions: 0x") && message.ends_with("is no address of device 0"),
             "{message}"
         );
         let host = OnDevice { forces: Some(1), ..at };
         // SAFETY: as above.
-        let message = unsafe { gpu.device_energy_forces_virial(&mut list, &host) }.unwrap_err().to_string();
+        let message = unsafe { at_addresses(&gpu, &mut list, host) }.unwrap_err().to_string();
         assert_eq!(message, "argument: forces: 0x1 is no address of device 0");
         assert!(evaluate(&gpu, &mut list, &s) == (energy, sites, forces, virial));
     }

@@ -52,7 +52,7 @@ fn repeated_calls_are_replayed_and_changes_are_noticed() {
         // Energies alone, in between.
         let mut e = vec![f64::NAN; s.n_atoms()];
         for _ in 0..3 {
-            gpu.structure_energies(&mut list, &s, &mut e).unwrap();
+            site_energies(&gpu, (&s, &mut list), &mut e).unwrap();
             assert_close("energies alone", &e, &fresh(&gpu, &s).1, tolerance.max(1e-5));
         }
         // A list outlives its plan; the kernels of the next plan are others.

@@ -3,7 +3,7 @@ use crate::npz;
 use crate::options::{self, Options};
 use crate::output::Output;
 use acerust::extxyz::Frame;
-use acerust::matrix::MatrixMut;
+use acerust::ndarray::ArrayViewMut2;
 use acerust::plan::{Plan, Rows};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -84,11 +84,10 @@ fn design(plan: &Plan, frame: &Frame) -> Result<Design> {
     forces.try_reserve_exact(size).with_context(|| format!("no memory for {n} rows of {columns} numbers"))?;
     forces.resize(size, 0.0);
     let (mut energy, mut virial) = (vec![0.0; columns], vec![0.0; 9 * columns]);
-    let mut rows = Rows {
-        energy: Some(MatrixMut::rows(&mut energy, 1, columns)?),
-        forces: Some(MatrixMut::rows(&mut forces, n, columns)?),
-        virial: Some(MatrixMut::rows(&mut virial, 9, columns)?),
-    };
-    plan.assemble(&graph, &frame.structure.numbers, &mut rows)?;
+    let rows = Rows::new()
+        .energy(&mut energy[..])
+        .forces(ArrayViewMut2::from_shape((n, columns), &mut forces)?)
+        .virial(ArrayViewMut2::from_shape((9, columns), &mut virial)?);
+    plan.assemble(&graph, &frame.structure.numbers, &mut { rows })?;
     Ok(Design { energy, forces, virial })
 }

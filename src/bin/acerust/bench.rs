@@ -3,9 +3,8 @@ use crate::options::{self, Options};
 use crate::output::Output;
 use acerust::bench::{fma_peak, nominal_flops};
 use acerust::graph::Graph;
-use acerust::matrix::MatrixMut;
-use acerust::plan::Isa;
-use acerust::plan::{Device, Plan, Rows};
+use acerust::ndarray::ArrayViewMut2;
+use acerust::plan::{Device, Input, Isa, Outputs, Plan, Rows};
 use acerust::structure::Structure;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -97,7 +96,7 @@ impl Bench {
                 "model": model.spec().name,
                 "atoms": n,
                 "edges_per_atom": edges as f64 / n,
-                "precision": format!("{:?}", plan.precision()).to_lowercase(),
+                "precision": plan.precision().to_string(),
                 "isa": on_cpu.then(|| format!("{:?}", Isa::detect()).to_lowercase()),
                 "device": if on_cpu { "cpu".to_owned() } else { place },
                 "threads": threads,
@@ -118,7 +117,7 @@ impl Bench {
         } else {
             writeln!(
                 out,
-                "{}: {n} atoms, {:.1} neighbours, {:?}, {place}, {threads} thread(s)",
+                "{}: {n} atoms, {:.1} neighbours, {}, {place}, {threads} thread(s)",
                 model.spec().name,
                 edges as f64 / n,
                 plan.precision()
@@ -156,13 +155,13 @@ impl Bench {
         let list = self.time(|| structures.iter().try_for_each(|s| Ok(plan.graph(s).map(drop)?)))?;
         let energy = self.time(|| {
             for ((graph, s), (sites, _)) in graphs.iter().zip(structures).zip(&mut *results) {
-                plan.site_energies(graph, &s.numbers, sites)?;
+                plan.evaluate((graph, &s.numbers), &mut Outputs::new().site_energies(&mut sites[..]))?;
             }
             Ok(())
         })?;
         let forces = self.time(|| {
             for ((graph, s), (sites, forces)) in graphs.iter().zip(structures).zip(&mut *results) {
-                plan.energy_forces_virial(graph, &s.numbers, sites, forces)?;
+                evaluate(plan, (graph, &s.numbers).into(), sites, forces)?;
             }
             Ok(())
         })?;
@@ -175,13 +174,13 @@ impl Bench {
         let mut reused = lists()?;
         let energy = self.time(|| {
             for ((list, s), (sites, _)) in reused.iter_mut().zip(structures).zip(&mut *results) {
-                plan.structure_energies(list, s, sites)?;
+                plan.evaluate((s, list), &mut Outputs::new().site_energies(&mut sites[..]))?;
             }
             Ok(())
         })?;
         let forces = self.time(|| {
             for ((list, s), (sites, forces)) in reused.iter_mut().zip(structures).zip(&mut *results) {
-                plan.structure_energy_forces_virial(list, s, sites, forces)?;
+                evaluate(plan, (s, list).into(), sites, forces)?;
             }
             Ok(())
         })?;
@@ -192,7 +191,7 @@ impl Bench {
             turn = !turn;
             let structures = if turn { &moved[..] } else { structures };
             for ((list, s), (sites, _)) in built.iter_mut().zip(structures).zip(&mut *results) {
-                plan.structure_energies(list, s, sites)?;
+                plan.evaluate((s, list), &mut Outputs::new().site_energies(&mut sites[..]))?;
             }
             Ok(())
         })?;
@@ -240,15 +239,22 @@ impl Bench {
         let (mut e, mut f, mut v) = (vec![0.0; columns], vec![0.0; 3 * most * columns], vec![0.0; 9 * columns]);
         let times = self.time(|| {
             for (graph, s) in graphs.iter().zip(structures) {
-                let mut rows = Rows {
-                    energy: Some(MatrixMut::rows(&mut e, 1, columns)?),
-                    forces: Some(MatrixMut::rows(&mut f, 3 * s.n_atoms(), columns)?),
-                    virial: Some(MatrixMut::rows(&mut v, 9, columns)?),
-                };
-                plan.assemble(graph, &s.numbers, &mut rows)?;
+                let n = 3 * s.n_atoms();
+                let rows = Rows::new()
+                    .energy(&mut e[..])
+                    .forces(ArrayViewMut2::from_shape((n, columns), &mut f[..n * columns])?)
+                    .virial(ArrayViewMut2::from_shape((9, columns), &mut v[..])?);
+                plan.assemble(graph, &s.numbers, &mut { rows })?;
             }
             Ok(())
         })?;
         Ok(Some(times))
     }
+}
+
+/// Energies, forces and virial.
+fn evaluate(plan: &Plan, input: Input, sites: &mut [f64], forces: &mut [[f64; 3]]) -> Result<()> {
+    let (mut energy, mut virial) = (0.0, [[0.0; 3]; 3]);
+    let out = Outputs::new().energy(&mut energy).site_energies(sites).forces(forces);
+    Ok(plan.evaluate(input, &mut out.virial(&mut virial))?)
 }

@@ -36,7 +36,7 @@ impl Info {
             writeln!(out, "{value}")?;
         } else {
             writeln!(out, "{model}")?;
-            writeln!(out, "  {:.1} KiB in a plan ({:?})", plan.bytes() as f64 / 1024.0, plan.precision())?;
+            writeln!(out, "  {:.1} KiB in a plan ({})", plan.bytes() as f64 / 1024.0, plan.precision())?;
             if !model.spec().source.is_empty() {
                 writeln!(out, "  source: {}", model.spec().source)?;
             }

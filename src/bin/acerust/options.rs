@@ -14,8 +14,8 @@ pub struct Options {
     /// Threads to use, at most one a processor [default: all processors]
     #[arg(long, global = true, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Working precision: f64, f32, or mixed (f32 without exception, on CUDA devices)
-    #[arg(long, global = true, default_value = "f64", value_parser = precision)]
+    /// Working precision: f64, f32 (but for the transform of distances), or f32-distances (f32 without exception)
+    #[arg(long, global = true, default_value = "f64", value_parser = str::parse::<Precision>)]
     pub precision: Precision,
     /// Where to compute: cpu, cuda or cuda:INDEX
     #[arg(long, global = true, default_value = "cpu", value_parser = device)]
@@ -37,7 +37,8 @@ impl Options {
     }
 
     pub fn plan(&self, model: &Model) -> Result<Plan> {
-        let options = plan::Options { radial: self.radial.0, ..Default::default() };
+        let mut options = plan::Options::new();
+        options.radial = self.radial.0;
         Ok(Plan::with_options(model, self.device, self.precision, options)?)
     }
 }
@@ -55,15 +56,6 @@ pub fn standard_input() -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::io::stdin().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).context("standard input")?;
     Ok(bytes)
-}
-
-fn precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "f64" => Ok(Precision::F64),
-        "f32" => Ok(Precision::F32),
-        "mixed" => Ok(Precision::Mixed),
-        _ => Err("none of f64, f32, mixed".into()),
-    }
 }
 
 fn device(text: &str) -> Result<Device, String> {

@@ -2,9 +2,9 @@
 
 use acerust::extxyz::{Column, Data, Frame, Value};
 use acerust::graph::Graph;
-use acerust::plan::{Plan, Virial};
+use acerust::plan::{Outputs, Plan, Virial};
 use acerust::structure::Structure;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -24,11 +24,10 @@ impl Results {
     pub fn new(plan: &Plan, graph: &Graph, structure: &Structure) -> Result<Results> {
         let n = structure.n_atoms();
         let (mut site_energies, mut forces) = (vec![0.0; n], vec![[0.0; 3]; n]);
-        let (energy, virial) = plan.energy_forces_virial(graph, &structure.numbers, &mut site_energies, &mut forces)?;
-        let finite = |x: &[f64]| x.iter().all(|x| x.is_finite());
-        if !(energy.is_finite() && finite(forces.as_flattened()) && finite(virial.as_flattened())) {
-            bail!("the results are not finite");
-        }
+        let (mut energy, mut virial) = (0.0, [[0.0; 3]; 3]);
+        let out = Outputs::new().energy(&mut energy).site_energies(&mut site_energies[..]);
+        let mut out = out.forces(&mut forces[..]).virial(&mut virial);
+        plan.evaluate((graph, &structure.numbers), &mut out)?;
         Ok(Results { energy, site_energies, forces, virial })
     }
 

@@ -1,0 +1,10 @@
+//! Where something is computed.
+
+/// A device that plans run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The processor, on the threads of rayon's current pool.
+    Cpu,
+    /// The CUDA device of this index.
+    Cuda(usize),
+}

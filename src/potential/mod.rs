@@ -1,0 +1,102 @@
+//! What every potential is to the plan, whatever it is made of and wherever it runs.
+
+mod outputs;
+mod rows;
+pub(crate) mod stack;
+mod virials;
+
+pub use outputs::{Buffers, Outputs};
+pub(crate) use outputs::{Sizes, check_view};
+pub use rows::Rows;
+pub(crate) use virials::site_virials;
+
+use crate::graph::{Neighbours, OnDevice, Sites};
+use crate::structure::Structure;
+use crate::{Error, Result};
+use ndarray::{ArrayViewMut2, ArrayViewMut3};
+
+/// A virial, `V[a][b] = −Σ g[a] r[b]`, eV.
+pub type Virial = [[f64; 3]; 3];
+
+/// How far energies look: an atom's energy depends on atoms as far as `hops` edges of up to `cutoff` away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Reach {
+    /// Å; 0 where nothing has neighbours.
+    pub cutoff: f64,
+    /// 1 for site models; one for each layer of messages.
+    pub hops: usize,
+}
+
+impl Reach {
+    pub fn new(cutoff: f64, hops: usize) -> Reach {
+        Reach { cutoff, hops }
+    }
+
+    /// The width of the shell of ghosts that an engine needs around what it owns, Å.
+    pub fn ghosts(&self) -> f64 {
+        self.cutoff * self.hops as f64
+    }
+}
+
+/// A potential on a device in a precision. The plan has checked sites and outputs: species are valid, the graph is complete
+/// up to the cutoff, views have the sizes of [`Sizes`] and no gaps.
+pub(crate) trait Potential: Send + Sync {
+    fn reach(&self) -> Reach;
+
+    /// Bytes of tables and coefficients.
+    fn bytes(&self) -> usize;
+
+    /// Writes every output that has a view.
+    fn evaluate(&self, sites: Sites, out: &mut Outputs) -> Result<()>;
+
+    /// Numbers that describe a site, for [`Outputs::descriptors`].
+    fn n_descriptors(&self) -> usize {
+        0
+    }
+
+    /// The potential as a linear one, if it is.
+    fn linear(&self) -> Option<&dyn LinearPotential> {
+        None
+    }
+
+    fn linear_mut(&mut self) -> Option<&mut dyn LinearPotential> {
+        None
+    }
+
+    /// An empty neighbour list where the potential runs, for [`Potential::evaluate_list`] if that is a device.
+    fn neighbours(&self, skin: f64) -> Result<Neighbours> {
+        // Without parts that have neighbours any list will do.
+        Neighbours::on_host(self.reach().cutoff.max(1e-3), skin)
+    }
+
+    /// As [`Potential::evaluate`], with a list on the device.
+    fn evaluate_list(&self, _: &mut Neighbours, _: &Structure, _: &[u32], _: &mut Outputs) -> Result<()> {
+        Err(Error::Argument("the neighbour list belongs to another device".into()))
+    }
+
+    /// As [`Potential::evaluate_list`], with positions, site energies and forces in the memory of the device.
+    ///
+    /// # Safety
+    /// The addresses are those of memory on the device, as large as [`OnDevice`] says.
+    unsafe fn evaluate_on_device(&self, _: &mut Neighbours, _: &OnDevice, _: &[u32], _: &mut Outputs) -> Result<()> {
+        Err(Error::Argument("device addresses need a plan on a CUDA device".into()))
+    }
+}
+
+/// A potential whose site energies are linear in parameters: `E_i = Σ_b W[z_i, b] B_b` and one-body energies.
+pub(crate) trait LinearPotential: Potential {
+    /// Replaces the linear parameters: the potential's own, then those of the committee members.
+    fn set_readouts(&mut self, parameters: &[Vec<f64>]) -> Result<()>;
+
+    /// The site basis (n_owned, n_basis) and `∂B_b/∂r_ij` (n_edges, n_basis, 3), 1/Å, where wanted; without gaps.
+    fn jacobian(
+        &self,
+        sites: Sites,
+        basis: Option<ArrayViewMut2<f64>>,
+        jacobian: Option<ArrayViewMut3<f64>>,
+    ) -> Result<()>;
+
+    /// The design rows.
+    fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()>;
+}
