@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: demo demo-julia docs-julia test test-gpu bench bench-stages bench-pace bench-gpu instructions miri valgrind lint release julia-test
+.PHONY: demo demo-julia docs-julia test test-gpu bench bench-stages bench-pace bench-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -26,20 +26,51 @@ docs-julia:
 release:
 	@$(CARGO) build --release --quiet
 
-test: lint valgrind
-	ACERUST_FETCH_NVRTC=1 $(CARGO) test --quiet
-	$(CARGO) build --quiet --lib
+# Nothing is fetched: what a tool is missing for says SKIPPED, and `make setup` brings it. ACERUST_TEST=all for whole batteries.
+test: lint
+	$(CARGO) test --quiet --locked
+	$(CARGO) build --quiet --locked --lib
 	test/abi/julia15.sh $(TARGET)/debug/libacerust.so
 	@$(MAKE) --no-print-directory julia-test
 
-# Counts instructions in the tests; they say so where it is missing.
-valgrind:
-	@command -v valgrind >/dev/null || apt-get install --yes --quiet valgrind >/dev/null 2>&1 || true
+# All there is to run without a GPU: minutes of it in whole batteries, in Miri and in the fuzzer.
+test-all:
+	@ACERUST_TEST=all $(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory platforms miri fuzz
+
+# The least version of Rust, other processors and systems, and what the dependencies are.
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+ARM = aarch64-unknown-linux-gnu
+CHECKED = aarch64-apple-darwin x86_64-pc-windows-gnu
+platforms:
+	@if rustup toolchain list 2>/dev/null | grep -q '^$(MSRV)-'; then \
+		$(CARGO) +$(MSRV) check --quiet --locked --target-dir $(TARGET)/msrv && echo "Rust $(MSRV) compiles it"; \
+	else echo "SKIPPED: Rust $(MSRV): the toolchain is not here"; fi
+	@for t in $(CHECKED); do \
+		if rustup target list --installed 2>/dev/null | grep -qx $$t; then \
+			$(CARGO) check --quiet --locked --target $$t && echo "it compiles for $$t" || exit 1; \
+		else echo "SKIPPED: $$t: its standard library is not here"; fi; done
+	@if command -v qemu-aarch64 >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null && rustup target list --installed 2>/dev/null | grep -qx $(ARM); then \
+		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+		$(CARGO) test --quiet --locked --target $(ARM) --no-default-features --lib -- simd:: stage:: graph:: parallel::; \
+	else echo "SKIPPED: NEON: no qemu-aarch64, aarch64-linux-gnu-gcc or Rust for $(ARM)"; fi
+	@if [ -x $(TARGET)/tools/bin/cargo-deny ]; then $(TARGET)/tools/bin/cargo-deny --locked check; \
+	else echo "SKIPPED: cargo deny: it is not in $(TARGET)/tools"; fi
+
+# Fetches what tests use beyond a Rust toolchain; what cannot be had stays away.
+setup:
+	-@command -v valgrind >/dev/null && command -v qemu-aarch64 >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null || \
+		apt-get install --yes --quiet valgrind qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross >/dev/null
+	-@rustup toolchain install --profile minimal $(MSRV) >/dev/null 2>&1
+	-@rustup target add $(ARM) $(CHECKED) >/dev/null 2>&1
+	-@[ -x $(TARGET)/tools/bin/cargo-deny ] || $(CARGO) install --quiet --locked --root $(TARGET)/tools cargo-deny
+	-@ACERUST_FETCH_NVRTC=1 $(CARGO) test --quiet --test gpu_compile unknown >/dev/null
+	-@ACERUST_FETCH=1 test/abi/julia15.sh --fetch
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --all-targets --quiet -- -D warnings
-	$(CARGO) clippy --package acerust-benchmark --quiet -- -D warnings
+	$(CARGO) clippy --workspace --exclude acerust-jl --exclude acerust-fuzz --all-targets --quiet --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
 
 julia-test:
@@ -51,6 +82,27 @@ miri:
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo "SKIPPED: Miri: there is no nightly Rust with it"; exit 0; } && \
 	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-ignore-leaks" CARGO_TARGET_DIR=$(TARGET)/miri \
 	$(CARGO) +nightly miri test --quiet --lib --no-default-features -- $(MIRI_TESTS)
+
+# Coverage-guided fuzzing, a minute a target. The flags are those of cargo-fuzz, which stable Rust has, too.
+TARGETS = model reference pace extxyz capi
+SECONDS = 60
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ = $(TARGET)/fuzz/$(HOST)/release/acerust-fuzz
+COVERAGE = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions=on
+fuzz-build:
+	RUSTFLAGS="$(COVERAGE)" CARGO_PROFILE_RELEASE_LTO=off $(CARGO) build --release --quiet --package acerust-fuzz --target $(HOST) \
+		--target-dir $(TARGET)/fuzz
+fuzz:
+	@command -v c++ >/dev/null || { echo "SKIPPED: fuzzing: there is no C++ compiler"; exit 0; } && \
+	$(MAKE) --no-print-directory fuzz-build && for t in $(TARGETS); do mkdir -p $(TARGET)/fuzz/$$t fuzz/corpus/$$t && \
+	ACERUST_FUZZ_TARGET=$$t ACERUST_FUZZ_SEEDS=$(TARGET)/fuzz/$$t $(FUZZ) $(TARGET)/fuzz/$$t fuzz/corpus/$$t \
+		-max_total_time=$(SECONDS) -timeout=20 -max_len=4096 -len_control=20 -print_final_stats=1 -verbosity=0 \
+		-artifact_prefix=$(TARGET)/fuzz/$$t- || exit 1; done
+
+# Keeps a small set of what `make fuzz` found.
+fuzz-corpus: fuzz-build
+	@for t in $(TARGETS); do ACERUST_FUZZ_TARGET=$$t $(FUZZ) -set_cover_merge=1 fuzz/corpus/$$t $(TARGET)/fuzz/$$t || exit 1; done
 
 # On a machine with a CUDA device.
 test-gpu:
@@ -66,7 +118,7 @@ bench:
 	@$(TARGET)/measure/bench
 
 # Instructions of the code that users run, against their budget; the tests have it for the code that they run.
-instructions: valgrind
+instructions:
 	@$(CARGO) test --quiet --profile measure --test instructions
 
 # Single stages; `make bench-stages ONLY=product` those of that name.

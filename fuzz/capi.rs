@@ -325,7 +325,7 @@ fn message() -> String {
 /// Never a panic, never a write beside a buffer. Accepted: some call beyond the first ones succeeded.
 pub fn target(input: &[u8]) -> bool {
     let mut machine = Machine::default();
-    let json = crate::model::small::model().to_string();
+    let json = super::model::small::model().to_string();
     let mut model = null_mut();
     // SAFETY: as long as the text.
     machine.status(unsafe { acerust_model_from_json(json.as_ptr().cast(), json.len(), &mut model) });

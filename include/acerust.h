@@ -143,6 +143,11 @@
 #define ACERUST_ISA_AVX512 3
 
 /**
+ * NEON, of 64-bit Arm.
+ */
+#define ACERUST_ISA_NEON 4
+
+/**
  * Entry (i, j) of a matrix at `i·ld + j`.
  */
 #define ACERUST_ROW_MAJOR 0

@@ -2,6 +2,8 @@
 
 #[path = "model/hostile.rs"]
 mod hostile;
+#[path = "model/schema.rs"]
+mod schema;
 #[path = "model/small.rs"]
 mod small;
 #[path = "model/validation.rs"]

@@ -39,6 +39,8 @@ pub const ACERUST_ISA_PORTABLE: i32 = 1;
 pub const ACERUST_ISA_AVX2: i32 = 2;
 /// AVX-512 (F, DQ, VL).
 pub const ACERUST_ISA_AVX512: i32 = 3;
+/// NEON, of 64-bit Arm.
+pub const ACERUST_ISA_NEON: i32 = 4;
 
 /// What a plan may be told beyond device and precision. Set `size` to `sizeof(acerust_options)` and the rest to 0 for the
 /// defaults; later versions of the library may add fields at the end, whose 0 will mean what this version does.
@@ -97,6 +99,7 @@ impl acerust_options {
             ACERUST_ISA_PORTABLE => Some(Isa::Portable),
             ACERUST_ISA_AVX2 => Some(Isa::Avx2),
             ACERUST_ISA_AVX512 => Some(Isa::Avx512),
+            ACERUST_ISA_NEON => Some(Isa::Neon),
             other => return Err(Failure::argument(format!("options: no instruction set {other}"))),
         };
         let mut options = Options::new();

@@ -13,6 +13,8 @@ use crate::site::RadialMode;
 const DEGREE: usize = 5;
 /// More intervals than this are not tried: the exact functions are used instead.
 const MAX_INTERVALS: usize = 1 << 14;
+/// Nor are tables larger than this, however many species there are.
+const MAX_BYTES: usize = 256 << 20;
 
 /// Coefficients on a uniform grid over `[r0, rcut]`.
 #[derive(Clone, Debug)]
@@ -44,22 +46,27 @@ impl Table {
     }
 
     /// Tabulates `exact` between `r0` and `rcut` to the relative error `tolerance` of values and slopes;
-    /// `None` where that takes too many intervals.
+    /// `None` where that takes too many intervals or too much memory.
     pub fn new(exact: &Radial, r0: f64, rcut: f64, tolerance: f64) -> Option<Table> {
+        let interval = exact.n_species.pow(2) * (DEGREE + 1) * exact.n_t * size_of::<f64>();
+        let most = MAX_INTERVALS.min(MAX_BYTES / interval.max(1));
         let (mut n, mut last) = (64, f64::INFINITY);
         loop {
+            if n > most {
+                return None;
+            }
             let table = Table::with_intervals(exact, r0, rcut, n);
             if table.error <= tolerance {
                 return Some(table);
             }
             // More intervals do not help against rounding.
-            if n == MAX_INTERVALS || n > 512 && table.error >= last {
+            if n == most || n > 512 && table.error >= last {
                 return None;
             }
             last = table.error;
             // The error of the slopes falls with the fifth power of the width.
             let wanted = n as f64 * (table.error / tolerance).powf(0.2).min(2.0);
-            n = ((wanted * 1.05) as usize + 8).min(MAX_INTERVALS);
+            n = ((wanted * 1.05) as usize + 8).min(most);
         }
     }
 

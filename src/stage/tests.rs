@@ -372,3 +372,15 @@ fn a_block_has_no_more_centres_than_lanes() {
     let sites = Sites { graph: &graph, species: &[0; 3], n_species: 1 };
     Block::<V>::default().pack(sites, 0, &[0, 1, 2], (RCUT, false), |_| {});
 }
+
+#[test]
+fn many_species_do_not_make_a_table_that_fills_the_memory() {
+    let n = 64;
+    let rows = vec![vec![1.0]; 40];
+    let functions = FunctionsSpec::Polynomial { a: vec![1.0], b: vec![0.0], c: vec![0.0], w: vec![rows; n * n] };
+    let (transforms, envelopes) = (vec![transforms()[0]; n * (n + 1) / 2], vec![envelopes()[0]; n * (n + 1) / 2]);
+    let spec = RadialSpec { transforms, envelopes, functions, spec: vec![] };
+    let radial = Radial::new(n, &spec, &(0..40).collect::<Vec<_>>());
+    // The coarsest table that is tried would take 500 MB.
+    assert!(Table::new(&radial, 1.0, RCUT, 1e-3).is_none());
+}

@@ -2,12 +2,15 @@
 # Runs test/abi/smoke.jl with Julia 1.5 of Debian bullseye: julia15.sh path/to/libacerust.so
 #
 # The packages come once, from the Debian mirror that apt on this machine uses (or ACERUST_DEBIAN_MIRROR), into a cache of our
-# own; the system and its apt stay as they are. Where that is not possible the script says SKIPPED in one line and succeeds.
+# own; the system and its apt stay as they are. Only where CI or ACERUST_FETCH is set (make setup: julia15.sh --fetch, which does no more).
+# Where that is not possible the script says SKIPPED in one line and succeeds.
 set -eu
 
-[ $# -eq 1 ] || { echo "usage: $0 path/to/libacerust.so" >&2; exit 2; }
-[ -f "$1" ] || { echo "$0: no library $1" >&2; exit 2; }
-library=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+[ $# -eq 1 ] || { echo "usage: $0 path/to/libacerust.so | --fetch" >&2; exit 2; }
+if [ "$1" != --fetch ]; then
+    [ -f "$1" ] || { echo "$0: no library $1" >&2; exit 2; }
+    library=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/acerust/julia-1.5
 prefix=$cache/root
@@ -32,6 +35,7 @@ private_apt() {
 }
 
 install() {
+    [ -n "${CI:-}${ACERUST_FETCH:-}" ] || skip "it is not here; make setup fetches it"
     for tool in apt-get dpkg; do
         command -v $tool >/dev/null || skip "no $tool on this machine"
     done
@@ -56,6 +60,7 @@ install() {
 }
 
 [ -f "$cache/complete" ] || install
+[ "$1" != --fetch ] || exit 0
 
 libraries=$(find "$prefix" -name '*.so*' -exec dirname {} + | sort -u | tr '\n' ':')
 # Julia's own libraries want the symbols of the libgcc_s that the system's libstdc++ and Rust were built with.
