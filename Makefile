@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: demo demo-julia docs-julia test test-gpu bench bench-stages bench-pace bench-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
+.PHONY: demo demo-julia docs-julia test test-gpu bench bench-stages bench-pace bench-gpu bench-ops-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -106,11 +106,15 @@ fuzz-corpus: fuzz-build
 
 # On a machine with a CUDA device.
 test-gpu:
-	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu --test gpu_battery -- --nocapture --test-threads=1
+	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu --test gpu_battery --test ops -- --nocapture --test-threads=1
 	@JULIA=$(JULIA) ACERUST_GPU=1 julia/run.sh "the Julia tests on a GPU" "AtomsBase AtomsCalculators StaticArrays Unitful" julia/test/gpu.jl
 
 bench-gpu:
 	$(CARGO) run --release --quiet --example gpu
+
+# Equivariant operations on a device, beside their targets.
+bench-ops-gpu:
+	$(CARGO) run --release --quiet --example gpu_ops
 
 # The table of benchmark/README.md.
 bench:

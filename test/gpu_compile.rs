@@ -7,6 +7,7 @@
 
 use acerust::cuda::{compile, sources};
 use acerust::model::Model;
+use acerust::ops::Spec;
 use acerust::plan::Precision;
 use std::collections::HashSet;
 use std::io::Write;
@@ -49,22 +50,61 @@ fn every_kernel_compiles() {
                 if let Some(folder) = &keep {
                     std::fs::write(Path::new(folder).join(format!("{title}.cu")), &source.text).expect("written");
                 }
-                match compile::compile(source.name, &source.text, 90, &["--ptxas-options=-v"]) {
-                    Ok((image, log)) => {
-                        assert!(image.starts_with(b"\x7fELF"), "{title}: no machine code");
-                        let report = report(&log);
-                        assert!(!report.is_empty(), "{title}: no kernel");
-                        for (kernel, registers, spill) in report {
-                            println!("{title} {kernel}: {registers} registers, {spill} bytes spilled");
-                            let most = most(name, precision == Precision::F64, kernel);
-                            if spill > most {
-                                failures.push(format!("{title} {kernel} spills {spill} bytes, more than {most}"));
-                            }
-                        }
-                    }
-                    Err(e) => panic!("{title}: {e}"),
-                }
+                let double = precision == Precision::F64;
+                failures.extend(check(&title, source.name, &source.text, 90, |kernel| most(name, double, kernel)));
             }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Compiles a kernel file; kernels that spill more than they may.
+fn check(title: &str, name: &str, text: &str, architecture: u32, most: impl Fn(&str) -> usize) -> Vec<String> {
+    let compiled = compile::compile(name, text, architecture, &["--ptxas-options=-v"]);
+    let (image, log) = compiled.unwrap_or_else(|e| panic!("{title}: {e}"));
+    assert!(image.starts_with(b"\x7fELF"), "{title}: no machine code");
+    let report = report(&log);
+    assert!(!report.is_empty(), "{title}: no kernel");
+    let mut failures = Vec::new();
+    for (kernel, registers, spill) in report {
+        println!("{title} {kernel}: {registers} registers, {spill} bytes spilled");
+        if spill > most(kernel) {
+            failures.push(format!("{title} {kernel} spills {spill} bytes, more than {}", most(kernel)));
+        }
+    }
+    failures
+}
+
+/// Operations of networks with 128 channels, their types and architectures, and how many bytes a thread may spill.
+const OPERATIONS: [(&str, &str, &str, u32, usize); 9] = [
+    ("linear", LINEAR, "f32", 80, 0),
+    ("linear", LINEAR, "bf16", 100, 0),
+    ("linear", LINEAR, "f64", 90, 0),
+    ("channelwise", CHANNELWISE, "f32", 90, 0),
+    ("channelwise", CHANNELWISE, "f16", 80, 0),
+    ("channelwise", CHANNELWISE, "f64", 100, 16),
+    ("contraction", CONTRACTION, "f32", 90, 0),
+    ("contraction", CONTRACTION, "f64", 90, 0),
+    ("contraction", CONTRACTION, "bf16", 80, 0),
+];
+const LINEAR: &str = r#"{"irreps_in": "128x0e+128x1o", "irreps_out": "128x0e+128x1o", "species": 20}"#;
+const CHANNELWISE: &str = r#"{"irreps_in1": "128x0e+128x1o", "irreps_in2": "0e+1o+2e+3o", "targets": "0e+1o+2e+3o",
+    "convolution": true}"#;
+const CONTRACTION: &str = r#"{"irreps_in": "128x0e+128x1o+128x2e", "irreps_out": "128x0e+128x1o", "correlation": 3,
+    "species": 10}"#;
+
+#[test]
+fn kernels_of_operations_compile() {
+    if !prepare() {
+        return;
+    }
+    let mut failures = Vec::new();
+    for (name, operation, storage, architecture, most) in OPERATIONS {
+        let text = format!(r#"{{"operation": {{"{name}": {operation}}}, "storage": "{storage}"}}"#);
+        let spec: Spec = serde_json::from_str(&text).expect("an operation");
+        for (file, text) in acerust::ops::cuda::sources(&spec).expect("kernels") {
+            let title = format!("{name}-{storage}-sm_{architecture}");
+            failures.extend(check(&title, file, &text, architecture, |_| most));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

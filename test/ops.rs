@@ -2,5 +2,8 @@
 
 #[path = "ops/battery.rs"]
 mod battery;
+#[cfg(feature = "cuda")]
+#[path = "ops/device.rs"]
+mod device;
 #[path = "ops/golden.rs"]
 mod golden;

@@ -82,6 +82,10 @@ impl Device {
         }
     }
 
+    pub fn context(&self) -> &Arc<CudaContext> {
+        &self.context
+    }
+
     /// Makes the device that of the calling thread.
     pub fn bind(&self) -> Result<()> {
         self.context.bind_to_thread().map_err(failed("binding the device"))

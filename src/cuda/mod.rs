@@ -8,7 +8,7 @@ mod basis;
 mod cache;
 mod cells;
 pub mod compile;
-mod device;
+pub(crate) mod device;
 mod harmonics;
 mod kernel;
 mod library;

@@ -88,6 +88,29 @@ pub struct Ports {
     pub output: Port,
 }
 
+impl Ports {
+    /// Lengths and ranges of all indices.
+    ///
+    /// # Errors
+    /// A list that is missing or of another length than there are rows, an index out of range.
+    pub(crate) fn check_indices(&self, sizes: Sizes, indices: &[&[u32]]) -> Result<()> {
+        if indices.len() != self.indices.len() {
+            let (n, expected) = (indices.len(), self.indices.len());
+            return Err(Error::Argument(format!("{n} arguments of indices, expected {expected}")));
+        }
+        for (IndexPort { name, bound }, index) in self.indices.iter().zip(indices) {
+            let bound = bound.unwrap_or(sizes.nodes);
+            if index.len() != sizes.rows {
+                return Err(Error::Argument(format!("{name}: {} indices, expected {}", index.len(), sizes.rows)));
+            }
+            if let Some(k) = index.iter().position(|&i| i as usize >= bound) {
+                return Err(Error::Argument(format!("{name}: {} at {k}, expected less than {bound}", index[k])));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The most arguments that an operation has.
 pub(crate) const MAX_INPUTS: usize = 40;
 

@@ -11,6 +11,7 @@
 //! | linear maps, for all rows or by species | [`linear`] |
 //! | products of two arguments, as convolution too | [`product`] |
 //! | symmetric contraction | [`contraction`] |
+//! | on CUDA devices | `cuda` |
 //! | functions of distances | [`radial`] |
 //! | perceptrons, gates, activations | [`mlp`], [`gate`], [`activation`] |
 //!
@@ -21,6 +22,8 @@
 pub mod activation;
 pub mod contraction;
 pub mod coupling;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod edges;
 pub mod gate;
 pub mod harmonics;

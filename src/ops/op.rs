@@ -1,6 +1,6 @@
 //! The front door of operations: checks arguments, brings them into the type and the order of the kernels, dispatches.
 
-use super::kernel::{Call, IndexPort, Kernel, MAX_INPUTS, Pass, Port, Ports, Sizes};
+use super::kernel::{Call, Kernel, MAX_INPUTS, Pass, Port, Ports, Sizes};
 use super::layout::{Layout, transpose_block};
 use super::scratch::{Line, Scratch, Workspace, lines};
 use super::spec::Spec;
@@ -197,20 +197,7 @@ impl<S: Storage> Op<S> {
         let sizes = args.sizes;
         sizes.check()?;
         self.check_many("", args.inputs.len(), sizes, |k| Some(args.inputs[k].len()))?;
-        if args.indices.len() != self.ports.indices.len() {
-            let (n, expected) = (args.indices.len(), self.ports.indices.len());
-            return Err(Error::Argument(format!("{n} arguments of indices, expected {expected}")));
-        }
-        for (IndexPort { name, bound }, index) in self.ports.indices.iter().zip(args.indices) {
-            let bound = bound.unwrap_or(sizes.nodes);
-            if index.len() != sizes.rows {
-                return Err(Error::Argument(format!("{name}: {} indices, expected {}", index.len(), sizes.rows)));
-            }
-            if let Some(k) = index.iter().position(|&i| i as usize >= bound) {
-                return Err(Error::Argument(format!("{name}: {} at {k}, expected less than {bound}", index[k])));
-            }
-        }
-        Ok(())
+        self.ports.check_indices(sizes, args.indices)
     }
 
     fn check_many(&self, what: &str, n: usize, sizes: Sizes, len: impl Fn(usize) -> Option<usize>) -> Result<()> {

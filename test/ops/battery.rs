@@ -1,7 +1,55 @@
 //! One case of an operation, run in every way that there is.
 
+use acerust::Result;
 use acerust::dtype::{Dtype, Storage};
-use acerust::ops::{Args, Isa, Layout, Op, Port, Sizes, Spec, Workspace};
+#[cfg(feature = "cuda")]
+use acerust::ops::cuda::DeviceOp;
+use acerust::ops::{Args, Isa, Layout, Op, Port, Ports, Sizes, Spec, Workspace};
+
+/// The passes of an operation; everything is wanted.
+pub trait Passes<S> {
+    fn forward(&mut self, args: &Args<S>, out: &mut [S]) -> Result<()>;
+    fn backward(&mut self, args: &Args<S>, cotangent: &[S], gradients: &mut [Vec<S>]) -> Result<()>;
+    fn double_backward(
+        &mut self,
+        args: &Args<S>,
+        cotangent: &[S],
+        along: &[Option<&[S]>],
+        seconds: &mut [Vec<S>],
+    ) -> Result<()>;
+}
+
+struct OnProcessor<'a, S: Storage> {
+    op: Op<S>,
+    workspace: &'a mut Workspace,
+}
+
+fn wanted<S>(results: &mut [Vec<S>]) -> Vec<Option<&mut [S]>> {
+    results.iter_mut().map(|r| Some(&mut r[..])).collect()
+}
+
+impl<S: Storage> Passes<S> for OnProcessor<'_, S> {
+    fn forward(&mut self, args: &Args<S>, out: &mut [S]) -> Result<()> {
+        self.workspace.soil();
+        self.op.forward(args, out, self.workspace)
+    }
+
+    fn backward(&mut self, args: &Args<S>, cotangent: &[S], gradients: &mut [Vec<S>]) -> Result<()> {
+        self.workspace.soil();
+        self.op.backward(args, cotangent, &mut wanted(gradients), self.workspace)
+    }
+
+    fn double_backward(
+        &mut self,
+        args: &Args<S>,
+        cotangent: &[S],
+        along: &[Option<&[S]>],
+        seconds: &mut [Vec<S>],
+    ) -> Result<()> {
+        self.workspace.soil();
+        self.op.double_backward(args, cotangent, along, &mut wanted(seconds), self.workspace)
+    }
+}
 
 /// An operation with numbers in `mul_ir`, and what is known of its results.
 pub struct Case {
@@ -49,15 +97,18 @@ impl Case {
         self.run_with::<S>(layouts, isa, &mut Workspace::new())
     }
 
-    pub fn run_with<S: Storage>(
-        &self,
-        [layout, layout_out]: [Layout; 2],
-        isa: Isa,
-        workspace: &mut Workspace,
-    ) -> Outcome {
-        let spec = Spec { layout, layout_out: Some(layout_out), storage: S::DTYPE, ..self.spec.clone() };
-        let op = Op::<S>::with_isa(&spec, isa).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+    pub fn run_with<S: Storage>(&self, layouts: [Layout; 2], isa: Isa, workspace: &mut Workspace) -> Outcome {
+        let op = Op::<S>::with_isa(&self.spec_in::<S>(layouts), isa).unwrap_or_else(|e| panic!("{}: {e}", self.name));
         let ports = op.ports().clone();
+        self.run_by(layouts, &ports, &mut OnProcessor { op, workspace })
+    }
+
+    fn spec_in<S: Storage>(&self, [layout, layout_out]: [Layout; 2]) -> Spec {
+        Spec { layout, layout_out: Some(layout_out), storage: S::DTYPE, ..self.spec.clone() }
+    }
+
+    fn run_by<S: Storage>(&self, layouts: [Layout; 2], ports: &Ports, passes: &mut dyn Passes<S>) -> Outcome {
+        let [layout, layout_out] = layouts;
         let store = |x: &[f64], port: &Port, layout: Layout| -> Vec<S> {
             let x = if layout == Layout::IrMul { transposed(port, x, true) } else { x.to_vec() };
             x.into_iter().map(S::of).collect()
@@ -66,6 +117,7 @@ impl Case {
             let x: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
             if layout == Layout::IrMul { transposed(port, &x, false) } else { x }
         };
+        let good = |done: Result<()>| done.unwrap_or_else(|e| panic!("{}: {e}", self.name));
         let inputs: Vec<Vec<S>> = ports.inputs.iter().zip(&self.inputs).map(|(p, x)| store(x, p, layout)).collect();
         let inputs: Vec<&[S]> = inputs.iter().map(|x| &x[..]).collect();
         let indices: Vec<&[u32]> = self.indices.iter().map(|x| &x[..]).collect();
@@ -73,13 +125,10 @@ impl Case {
         let junk = S::of(f64::NAN);
 
         let mut out = vec![junk; ports.output.len(self.sizes)];
-        workspace.soil();
-        op.forward(&args, &mut out, workspace).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        good(passes.forward(&args, &mut out));
         let cotangent = store(&self.cotangent, &ports.output, layout_out);
         let mut gradients: Vec<Vec<S>> = inputs.iter().map(|x| vec![junk; x.len()]).collect();
-        let mut wanted: Vec<Option<&mut [S]>> = gradients.iter_mut().map(|g| Some(&mut g[..])).collect();
-        workspace.soil();
-        op.backward(&args, &cotangent, &mut wanted, workspace).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        good(passes.backward(&args, &cotangent, &mut gradients));
 
         let mut directions: Vec<Option<Vec<S>>> =
             ports.inputs.iter().zip(&self.directions).map(|(p, d)| d.as_ref().map(|d| store(d, p, layout))).collect();
@@ -87,10 +136,7 @@ impl Case {
         let along: Vec<Option<&[S]>> = directions.iter().map(|d| d.as_deref()).collect();
         let mut seconds: Vec<Vec<S>> = inputs.iter().map(|x| vec![junk; x.len()]).collect();
         seconds.push(vec![junk; out.len()]);
-        let mut wanted: Vec<Option<&mut [S]>> = seconds.iter_mut().map(|g| Some(&mut g[..])).collect();
-        workspace.soil();
-        let done = op.double_backward(&args, &cotangent, &along, &mut wanted, workspace);
-        done.unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        good(passes.double_backward(&args, &cotangent, &along, &mut seconds));
 
         let second_cotangent = load(&seconds.pop().unwrap(), &ports.output, layout_out);
         let back =
@@ -109,6 +155,29 @@ impl Case {
                 self.compare(&self.run::<f32>(layouts, isa), 2e-6, &format!("{isa:?}, {layouts:?}, f32"));
             }
         }
+        // Kernels are compiled for each layout: both are seen on both sides.
+        #[cfg(feature = "cuda")]
+        {
+            if let Some(outcome) = self.run_on_device::<f64>([MulIr, IrMul]) {
+                self.compare(&outcome, 1e-12, "device, f64");
+            }
+            if let Some(outcome) = self.run_on_device::<f32>([IrMul, MulIr]) {
+                self.compare(&outcome, 2e-6, "device, f32");
+            }
+        }
+    }
+
+    /// The same on a CUDA device where `ACERUST_GPU` demands one, for operations that have kernels for it.
+    #[cfg(feature = "cuda")]
+    pub fn run_on_device<S: Storage>(&self, layouts: [Layout; 2]) -> Option<Outcome> {
+        use acerust::ops::Operation::{Channelwise, Contraction, Linear};
+        let known = matches!(self.spec.operation, Linear(_) | Channelwise(_) | Contraction(_));
+        if !known || std::env::var_os("ACERUST_GPU").is_none() {
+            return None;
+        }
+        let device = DeviceOp::new(&self.spec_in::<S>(layouts), 0).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        let ports = device.ports().clone();
+        Some(self.run_by::<S>(layouts, &ports, &mut crate::device::OnDevice { device }))
     }
 
     pub fn compare(&self, outcome: &Outcome, tolerance: f64, how: &str) {

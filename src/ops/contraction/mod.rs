@@ -4,6 +4,8 @@
 //! `q1…qν` acts: the tensors `U` become coefficients of monomials once, and the weights of a species the numbers of a polynomial in `A`.
 
 pub mod basis;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod kernel;
 mod program;
 mod projection;

@@ -4,6 +4,8 @@
 //! `out_b[v, m] = (1/√fan_b) Σ_a Σ_u W_ab[u, v] x_a[u, m]`, `fan_b = Σ_a mul_a` over all input blocks of that irrep. An output
 //! block without partner is zero. A bias is added, unscaled, to blocks `0e`.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub(crate) mod gemm;
 
 use super::irreps::{Irrep, Irreps};

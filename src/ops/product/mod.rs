@@ -1,6 +1,8 @@
 //! Products of two arguments on irreps, a row at a time or as convolution over a graph.
 
 pub mod channelwise;
+#[cfg(feature = "cuda")]
+pub(crate) mod channelwise_cuda;
 mod channelwise_kernel;
 mod convolution;
 pub mod fully_connected;

@@ -1,0 +1,88 @@
+// Numbers of the operations: plain, or with a derivative along one direction, and how they are kept in memory.
+// Rust defines SINGLE and STORAGE (0: as computed, 1: f16, 2: bf16). What only CUDA knows stands in this file.
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef unsigned short u16;
+
+#if SINGLE
+typedef float real;
+#else
+typedef double real;
+#endif
+
+#define NONE 0xffffffffu
+#define FULL 0xffffffffu
+#define KERNEL extern "C" __global__ void
+#define DEVICE __device__ __forceinline__
+
+#if STORAGE == 0
+typedef real stored;
+DEVICE real widen(stored x) { return x; }
+DEVICE stored narrow(real x) { return x; }
+#else
+typedef u16 stored;
+#if STORAGE == 1
+DEVICE real widen(stored x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x)); return y; }
+DEVICE stored narrow(real x) { stored y; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x)); return y; }
+#else
+DEVICE real widen(stored x) { return __uint_as_float(u32(x) << 16); }
+DEVICE stored narrow(real x) { stored y; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x)); return y; }
+#endif
+#endif
+
+// A value and its derivative along a direction: what `double_backward` computes with.
+struct dual { real v, d; };
+
+DEVICE dual operator+(dual a, dual b) { return {a.v + b.v, a.d + b.d}; }
+DEVICE dual operator-(dual a, dual b) { return {a.v - b.v, a.d - b.d}; }
+DEVICE dual operator*(dual a, dual b) { return {a.v * b.v, a.v * b.d + a.d * b.v}; }
+DEVICE dual operator*(real a, dual b) { return {a * b.v, a * b.d}; }
+DEVICE dual& operator+=(dual& a, dual b) { a.v += b.v, a.d += b.d; return a; }
+
+DEVICE real shuffle(real x, int k) { return __shfl_xor_sync(FULL, x, k); }
+DEVICE dual shuffle(dual x, int k) { return {shuffle(x.v, k), shuffle(x.d, k)}; }
+
+template <class T> DEVICE T zero() { return T{}; }
+
+// An input: values and, where T has derivatives, the direction; without an address it is zero.
+struct Input { const stored* v; const stored* d; };
+// What is written: the values of plain numbers, the derivatives of dual ones. Without an address nothing is.
+struct Output { stored* to; };
+
+template <class T> DEVICE T load(const Input& from, u64 k);
+template <> DEVICE real load<real>(const Input& from, u64 k) { return widen(from.v[k]); }
+template <> DEVICE dual load<dual>(const Input& from, u64 k) {
+  return {widen(from.v[k]), from.d ? widen(from.d[k]) : real(0)};
+}
+DEVICE void store(const Output& out, u64 k, real x) { out.to[k] = narrow(x); }
+DEVICE void store(const Output& out, u64 k, dual x) { out.to[k] = narrow(x.d); }
+
+// What later kernels sum, in full precision; of dual numbers the derivatives.
+struct Scratch { real* to; };
+DEVICE void store(const Scratch& out, u64 k, real x) { out.to[k] = x; }
+DEVICE void store(const Scratch& out, u64 k, dual x) { out.to[k] = x.d; }
+
+// Component q of channel u of a row that starts at `row`: blocks of irreps lie side by side, in either layout.
+#define AT(NAME, row, q, u) ((row) + NAME##_base[q] + u64(u) * NAME##_stride[q])
+
+// The sum over the lanes of a warp of N numbers, N a power of two up to 32: lane k ends with entry k·N/32.
+// Half of the entries go to the other half of the lanes in each step, so that it takes N shuffles, not 5 N.
+template <int N, class T> DEVICE T reduce_entries(T* x) {
+  int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int n = N / 2, k = 16; k > 0; k /= 2) {
+    if (n > 0) {
+      bool upper = lane & k;
+#pragma unroll
+      for (int q = 0; q < n; q++) {
+        T keep = upper ? x[q + n] : x[q], give = upper ? x[q] : x[q + n];
+        x[q] = keep + shuffle(give, k);
+      }
+      n /= 2;
+    } else {
+      x[0] = x[0] + shuffle(x[0], k);
+    }
+  }
+  return x[0];
+}
