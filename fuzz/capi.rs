@@ -2,13 +2,19 @@
 //! library has to believe its caller; what surrounds a buffer must not change.
 
 use crate::mutate::Mutator;
-use acerust::capi::evaluate::*;
-use acerust::capi::graph::*;
+use acerust::capi::evaluate::acerust_rows;
+use acerust::capi::graph::{
+    acerust_graph, acerust_graph_build, acerust_graph_free, acerust_graph_n_atoms, acerust_graph_n_centres,
+    acerust_graph_n_edges, acerust_graph_update,
+};
 use acerust::capi::model::*;
 use acerust::capi::plan::*;
 use acerust::capi::status::*;
-use acerust::capi::structure::*;
+use short::*;
 use std::ptr::{null, null_mut, without_provenance, without_provenance_mut};
+
+#[path = "../test/capi/short.rs"]
+mod short;
 
 /// Any bytes are a sequence of calls; of some at random, those in which a call succeeds.
 pub fn seeds() -> Vec<Vec<u8>> {
@@ -118,7 +124,8 @@ struct Machine {
 
 impl Machine {
     fn status(&mut self, status: i32) {
-        assert!((ACERUST_OK..ACERUST_ERROR_PANIC).contains(&status), "status {status}: {}", message());
+        assert!((ACERUST_OK..=ACERUST_ERROR_NOT_FINITE).contains(&status), "status {status}: {}", message());
+        assert_ne!(status, ACERUST_ERROR_PANIC, "{}", message());
         self.successes += usize::from(status == ACERUST_OK);
     }
 
@@ -160,7 +167,7 @@ impl Machine {
             outputs.push(buffer);
             found
         };
-        let operation = choices.byte() % 20;
+        let operation = choices.byte() % 21;
         let status = unsafe {
             match operation {
                 0 => {
@@ -280,6 +287,20 @@ impl Machine {
                     acerust_graph_assemble(plan, graph, &rows)
                 }
                 17 => acerust_plan_set_threads(plan, choices.byte() % 3),
+                20 => {
+                    let mut input = if choices.rarely() { short::of(graph) } else { short::atoms(n, z, x, cell, pbc) };
+                    let mut wanted = short::outputs();
+                    (wanted.site_virials, wanted.n_site_virials) = out(choices, 9 * n);
+                    (wanted.descriptors, wanted.n_descriptors) = out(choices, n * b);
+                    (wanted.grade, wanted.n_grade) = if choices.rarely() { out(choices, n) } else { (null_mut(), 0) };
+                    if choices.rarely() {
+                        (wanted.forces, wanted.n_forces) = (wanted.site_virials, wanted.n_site_virials.min(3 * n));
+                    }
+                    // Sizes are never more than the structs have.
+                    input.size = if choices.rarely() { choices.byte() % size_of_val(&input) } else { input.size };
+                    wanted.size = if choices.rarely() { choices.byte() % size_of_val(&wanted) } else { wanted.size };
+                    acerust::capi::evaluate::acerust_evaluate(plan, &input, &wanted)
+                }
                 18 => match choices.byte() % 3 {
                     0 => acerust_model_free(model),
                     1 => acerust_plan_free(plan),

@@ -96,7 +96,7 @@ class PairACErust : public Pair {
   void check(int32_t status);
 };
 
-/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|mixed] [threads n] [radial exact|table tolerance] */
+/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|f32-distances] [threads n] [radial exact|table tolerance] */
 void PairACErust::settings(int narg, char **arg)
 {
   for (int i = 0; i < narg; i += 2) {
@@ -126,8 +126,8 @@ void PairACErust::settings(int narg, char **arg)
     } else if (key == "precision") {
       if (value == "f64") precision = ACERUST_F64;
       else if (value == "f32") precision = ACERUST_F32;
-      else if (value == "mixed") precision = ACERUST_MIXED;
-      else error->all(FLERR, "pair_style acerust: precision {} is none of f64, f32, mixed", value);
+      else if (value == "f32-distances") precision = ACERUST_F32_DISTANCES;
+      else error->all(FLERR, "pair_style acerust: precision {} is none of f64, f32, f32-distances", value);
     } else if (key == "threads") {
       const int n = utils::inumeric(FLERR, value, false, lmp);
       if (n < 0) error->all(FLERR, "pair_style acerust: {} threads", n);
@@ -266,14 +266,36 @@ void PairACErust::compute(int eflag, int vflag)
   for (size_t c = 0, e = 0; c < n_centres; c++)
     for (const double *a = x[atom_of(c)]; e < first[c + 1]; e++)
       for (int d = 0; d < 3; d++) vectors[3 * e + d] = x[atom_of(neighbour[e])][d] - a[d];
+  acerust_edges edges = {};
+  edges.size = sizeof edges;
+  edges.cutoff = rcut;
+  edges.n_owned = edges.n_centres = n_centres;
+  edges.n_atoms = n_atoms;
+  edges.numbers = numbers.data();
+  edges.first = first.data();
+  edges.n_edges = neighbour.size();
+  edges.neighbour = neighbour.data();
+  edges.r = vectors.data();
   acerust_graph *new_graph = nullptr;
-  check(acerust_graph_from_edges(n_centres, n_atoms, numbers.data(), first.data(), neighbour.size(), neighbour.data(), vectors.data(), &new_graph));
+  check(acerust_graph_from_edges(&edges, &new_graph));
   graph.reset(new_graph);
 
   double energy = 0, v[9];
   energies.resize(n_centres);
   forces.resize(3 * n_atoms);
-  check(acerust_graph_energy_forces_virial(plan.get(), graph.get(), &energy, energies.data(), n_centres, forces.data(), 3 * n_atoms, v));
+  acerust_input input = {};
+  input.size = sizeof input;
+  input.graph = graph.get();
+  acerust_outputs outputs = {};
+  outputs.size = sizeof outputs;
+  outputs.energy = &energy;
+  outputs.site_energies = energies.data();
+  outputs.n_site_energies = n_centres;
+  outputs.forces = forces.data();
+  outputs.n_forces = 3 * n_atoms;
+  outputs.virial = v;
+  outputs.n_virial = 9;
+  check(acerust_evaluate(plan.get(), &input, &outputs));
 
   // By LAMMPS' index.
   const double *on = forces.data();

@@ -10,8 +10,12 @@ mod header;
 mod list;
 #[path = "capi/models.rs"]
 mod models;
+#[path = "capi/outputs.rs"]
+mod outputs;
 #[path = "capi/refusals.rs"]
 mod refusals;
+#[path = "capi/short.rs"]
+mod short;
 #[path = "capi/smoke.rs"]
 mod smoke;
 #[path = "capi/threads.rs"]

@@ -66,7 +66,9 @@ function graph_from_edges(numbers, first, jj, r; rcut = Inf)
     edges = Vector{SVector{3,Float64}}(r)
     length(edges) == length(neighbour) == Int(last(offsets)) ||
         throw(ArgumentError("$(length(neighbour)) neighbours and $(length(edges)) vectors for $(Int(last(offsets))) edges"))
-    handle = graph_from_edges(binding(), z, offsets, neighbour, collect(reinterpret(reshape, Float64, edges)))
+    # No model has a longer cutoff than 100 Å.
+    cutoff = isfinite(rcut) ? Float64(rcut) : 100.0
+    handle = graph_from_edges(binding(), z, offsets, neighbour, collect(reinterpret(reshape, Float64, edges)), cutoff)
     return InteractionGraph(handle, centres(offsets), Int.(jj), Int.(first), SVector{3,Int32}[], edges, z, rcut)
 end
 

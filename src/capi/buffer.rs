@@ -27,6 +27,32 @@ pub unsafe fn vectors<'a>(name: &str, pointer: *const f64, n: usize) -> Result<&
     unsafe { input(name, pointer.cast(), n) }
 }
 
+/// A struct that begins with its size as the caller knows it: shorter ones are filled up with zeros, longer ones may not have more.
+///
+/// # Safety
+/// `T` is plain data that begins with its size as a `usize`, for which zeros are legal. The pointer is null or to as many readable bytes as it says.
+pub unsafe fn sized<T: Copy>(name: &str, pointer: *const T) -> Result<T> {
+    let fail = |message: String| Err(Failure::argument(format!("{name}: {message}")));
+    let ours = size_of::<T>();
+    // SAFETY: at least the size is readable.
+    let theirs = unsafe { input(name, pointer.cast::<usize>(), 1) }?[0];
+    if !(size_of::<usize>()..=4096).contains(&theirs) {
+        return fail(format!("size is {theirs}, not the struct's, {ours}"));
+    }
+    // SAFETY: `theirs` bytes by the caller's word.
+    let bytes = unsafe { input(name, pointer.cast::<u8>(), theirs) }?;
+    let (known, unknown) = bytes.split_at(theirs.min(ours));
+    if unknown.iter().any(|&b| b != 0) {
+        return fail(format!("a field beyond the {ours} bytes known to this version is set"));
+    }
+    let mut found = std::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: the copy ends within both, and any bytes after it are zeros, which are legal.
+    unsafe {
+        std::ptr::copy_nonoverlapping(known.as_ptr(), found.as_mut_ptr().cast(), known.len());
+        Ok(found.assume_init())
+    }
+}
+
 /// A single result.
 ///
 /// # Safety

@@ -1,11 +1,103 @@
-//! The evaluations, once for structures and for graphs.
+//! Evaluation: one function for structures, lists, graphs and arrays on a device, for any of the results.
 
-use super::buffer::{input, vectors};
+use super::buffer::{input, sized, vectors};
+use super::graph::{GRAPHS, acerust_graph};
+use super::list::{LISTS, acerust_list};
 use super::plan::{PLANS, acerust_plan};
-use super::status::{Failure, Result};
+use super::status::{Failure, Result, guard};
 use crate::plan::{Plan, Rows};
-use crate::shared::{Buffers, Sites, Taken, atomic_numbers, matrix};
+use crate::shared::{Addresses, Buffers, SharedPlan, Sites, Taken, atomic_numbers, matrix};
 use crate::structure::Structure;
+use std::ffi::c_void;
+
+/// Atoms and how their neighbours are known. Set `size` to `sizeof(acerust_input)` and what is not needed to 0; later versions of the
+/// library may add fields at the end, whose 0 will mean what this version does. One of three:
+///
+/// - a `graph`, and nothing else;
+/// - a structure, whose neighbours are found anew in every call: `n_atoms`, `numbers`, `positions`, `cell`, `pbc`;
+/// - a structure and a `list`, which is kept from call to call; with `on_device` the positions, and the results `site_energies`
+///   and `forces`, are addresses in the memory of the plan's CUDA device.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct acerust_input {
+    /// `sizeof(acerust_input)`.
+    pub size: usize,
+    /// Atoms of a graph; null for a structure.
+    pub graph: *const acerust_graph,
+    /// A list for the structure; null for none.
+    pub list: *mut acerust_list,
+    /// May be 0.
+    pub n_atoms: usize,
+    /// (n_atoms) atomic numbers, 1 to 118, of elements that the model knows.
+    pub numbers: *const i32,
+    /// (n_atoms, 3), row-major, Å; finite.
+    pub positions: *const f64,
+    /// (3, 3), cell vectors as rows, Å; null for no cell. Rows of directions without periodicity are ignored.
+    pub cell: *const f64,
+    /// (3), not 0 where the structure is periodic along the cell vector; null for no periodicity.
+    pub pbc: *const i32,
+    /// The CUDA stream (`CUstream` or `cudaStream_t`) that writes the positions, which the work waits for; null is the default stream.
+    pub stream: *mut c_void,
+    /// Not 0: `positions` are on the device. Energy and virial are still on the host, and there is a virial with forces alone.
+    pub on_device: i32,
+}
+
+/// Where results go. Set `size` to `sizeof(acerust_outputs)`; a result whose pointer is null is not wanted. The number beside a
+/// pointer must be that of the result. Results may not overlap one another, or what is read.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct acerust_outputs {
+    /// `sizeof(acerust_outputs)`.
+    pub size: usize,
+    /// (1), eV: the sum over the owned atoms, in their order.
+    pub energy: *mut f64,
+    /// (n_owned), eV. With a device input an address there.
+    pub site_energies: *mut f64,
+    /// Numbers in `site_energies`.
+    pub n_site_energies: usize,
+    /// (n_atoms, 3), row-major, eV/Å: −∂E/∂x. With a device input an address there.
+    pub forces: *mut f64,
+    /// Numbers in `forces`.
+    pub n_forces: usize,
+    /// (3, 3), V = −Σ g ⊗ r over edges, eV; stress = −V / volume.
+    pub virial: *mut f64,
+    /// Numbers in `virial`.
+    pub n_virial: usize,
+    /// (n_atoms, 3, 3), eV: half of −g ⊗ r of each edge for either of its atoms. Their sum is the virial.
+    pub site_virials: *mut f64,
+    /// Numbers in `site_virials`.
+    pub n_site_virials: usize,
+    /// (n_edges, 3), eV/Å: ∂E/∂r_ij in the order of the edges; 0 for edges beyond the cutoff. For graphs alone.
+    pub edge_gradients: *mut f64,
+    /// Numbers in `edge_gradients`.
+    pub n_edge_gradients: usize,
+    /// (n_members), eV.
+    pub committee_energies: *mut f64,
+    /// Numbers in `committee_energies`.
+    pub n_committee_energies: usize,
+    /// (n_members, n_owned), eV.
+    pub committee_site_energies: *mut f64,
+    /// Numbers in `committee_site_energies`.
+    pub n_committee_site_energies: usize,
+    /// (n_members, n_atoms, 3), eV/Å.
+    pub committee_forces: *mut f64,
+    /// Numbers in `committee_forces`.
+    pub n_committee_forces: usize,
+    /// (n_members, 3, 3), eV.
+    pub committee_virials: *mut f64,
+    /// Numbers in `committee_virials`.
+    pub n_committee_virials: usize,
+    /// (n_owned): how far each site is from what the potential was fitted to.
+    pub grade: *mut f64,
+    /// Numbers in `grade`.
+    pub n_grade: usize,
+    /// (n_owned, n_basis), row-major: the site basis of linear potentials, the parts side by side.
+    pub descriptors: *mut f64,
+    /// Numbers in `descriptors`.
+    pub n_descriptors: usize,
+}
 
 /// Entry (i, j) of a matrix at `i·ld + j`.
 pub const ACERUST_ROW_MAJOR: i32 = 0;
@@ -45,21 +137,108 @@ pub struct acerust_rows {
     pub order: i32,
 }
 
-/// A structure that the caller describes.
-///
-/// # Safety
-/// The promise of the module, here and below.
-pub unsafe fn structure(
-    n_atoms: usize,
-    numbers: *const i32,
-    positions: *const f64,
-    cell: *const f64,
-    pbc: *const i32,
-) -> Result<Structure> {
-    let mut structure = Structure::default();
-    // SAFETY: passed on.
-    unsafe { fill(&mut structure, n_atoms, numbers, positions, cell, pbc) }?;
-    Ok(structure)
+impl acerust_outputs {
+    /// # Safety
+    /// The promise of the module.
+    unsafe fn buffers<'a>(&self, taken: &mut Taken) -> Result<Buffers<'a>> {
+        // SAFETY: pointers and lengths are those that the caller vouches for; `taken` refuses overlaps.
+        Ok(unsafe {
+            Buffers {
+                energy: taken.take("energy", self.energy, 1)?.map(|e| &mut e[0]),
+                site_energies: taken.take("site_energies", self.site_energies, self.n_site_energies)?,
+                forces: taken.take("forces", self.forces, self.n_forces)?,
+                virial: taken.take("virial", self.virial, self.n_virial)?,
+                site_virials: taken.take("site_virials", self.site_virials, self.n_site_virials)?,
+                edge_gradients: taken.take("edge_gradients", self.edge_gradients, self.n_edge_gradients)?,
+                committee_energies: taken.take(
+                    "committee_energies",
+                    self.committee_energies,
+                    self.n_committee_energies,
+                )?,
+                committee_site_energies: taken.take(
+                    "committee_site_energies",
+                    self.committee_site_energies,
+                    self.n_committee_site_energies,
+                )?,
+                committee_forces: taken.take("committee_forces", self.committee_forces, self.n_committee_forces)?,
+                committee_virials: taken.take("committee_virials", self.committee_virials, self.n_committee_virials)?,
+                grade: taken.take("grade", self.grade, self.n_grade)?,
+                descriptors: taken.take("descriptors", self.descriptors, self.n_descriptors)?,
+            }
+        })
+    }
+}
+
+impl acerust_input {
+    /// # Safety
+    /// The promise of the module.
+    unsafe fn fill(&self, structure: &mut Structure) -> Result {
+        let positions = if self.on_device == 0 { self.positions } else { std::ptr::null() };
+        let n = if self.on_device == 0 { self.n_atoms } else { 0 };
+        // SAFETY: arrays of as many atoms as the caller says; none where they are on a device.
+        unsafe {
+            fill(structure, n, self.numbers, positions, self.cell, self.pbc)?;
+            Ok(atomic_numbers(&mut structure.numbers, input("numbers", self.numbers, self.n_atoms)?)?)
+        }
+    }
+
+    /// What no result may overlap.
+    fn note(&self, taken: &mut Taken) {
+        let n = self.n_atoms;
+        taken.read("numbers", self.numbers, n);
+        if self.on_device == 0 {
+            taken.read("positions", self.positions, n.saturating_mul(3));
+        }
+        taken.read("cell", self.cell, 9);
+        taken.read("pbc", self.pbc, 3);
+    }
+
+    /// Runs `f` on the atoms of the graph or structure.
+    ///
+    /// # Safety
+    /// The promise of the module.
+    unsafe fn sites(&self, f: impl FnOnce(&Sites) -> Result) -> Result {
+        if !self.graph.is_null() {
+            return GRAPHS.get(self.graph)?.sites(f);
+        }
+        let mut structure = Structure::default();
+        // SAFETY: the caller's arrays, as above.
+        unsafe { self.fill(&mut structure) }?;
+        f(&Sites::Structure(structure))
+    }
+
+    /// # Safety
+    /// The promise of the module.
+    unsafe fn evaluate(&self, plan: &SharedPlan, mut outputs: acerust_outputs) -> Result {
+        let mut taken = Taken::default();
+        self.note(&mut taken);
+        if self.graph.is_null() && !self.list.is_null() {
+            let list = LISTS.get(self.list)?;
+            // SAFETY, here and below: the caller's arrays, as above.
+            let fill = |structure: &mut Structure| unsafe { self.fill(structure) };
+            if self.on_device == 0 {
+                return list.evaluate(plan, fill, unsafe { outputs.buffers(&mut taken) }?);
+            }
+            let address = |pointer: *mut f64, n: usize, expected: usize, name: &str| match n {
+                _ if pointer.is_null() => Ok(0),
+                n if n == expected => Ok(pointer.addr() as u64),
+                n => Err(Failure::argument(format!("{name}: expected a length of {expected}, got {n}"))),
+            };
+            let at = Addresses {
+                positions: self.positions.addr() as u64,
+                site_energies: address(outputs.site_energies, outputs.n_site_energies, self.n_atoms, "site_energies")?,
+                forces: address(outputs.forces, outputs.n_forces, self.n_atoms.saturating_mul(3), "forces")?,
+                stream: self.stream.addr() as u64,
+            };
+            (outputs.site_energies, outputs.forces) = (std::ptr::null_mut(), std::ptr::null_mut());
+            return unsafe { list.evaluate_on_device(plan, fill, at, outputs.buffers(&mut taken)?) };
+        }
+        if self.on_device != 0 {
+            return Err(Failure::argument("device addresses need a list"));
+        }
+        let out = unsafe { outputs.buffers(&mut taken) }?;
+        unsafe { self.sites(|sites| Ok(sites.evaluate(plan, out)?)) }
+    }
 }
 
 /// Fills a structure with what the caller has, keeping its memory.
@@ -71,7 +250,7 @@ pub unsafe fn fill(
     cell: *const f64,
     pbc: *const i32,
 ) -> Result {
-    // SAFETY: passed on.
+    // SAFETY: arrays of as many atoms as the caller says.
     unsafe {
         atomic_numbers(&mut structure.numbers, input("numbers", numbers, n_atoms)?)?;
         structure.positions.clear();
@@ -89,74 +268,76 @@ pub unsafe fn fill(
     Ok(())
 }
 
-pub unsafe fn site_energies(sites: &Sites, plan: *const acerust_plan, out: *mut f64, length: usize) -> Result {
-    // SAFETY: passed on.
-    let site_energies = unsafe { Taken::default().take("site_energies", out, length) }?;
-    Ok(sites.evaluate(&*PLANS.get(plan)?, Buffers { site_energies, ..Buffers::default() })?)
-}
-
-pub unsafe fn energy_forces_virial(
-    sites: &Sites,
+/// Evaluates a potential: whatever `outputs` has pointers for.
+///
+/// @param plan The plan to evaluate.
+/// @param input Atoms and their neighbours.
+/// @param outputs Where results go.
+/// @return `ACERUST_ERROR_STRUCTURE` or `ACERUST_ERROR_GRAPH` for a structure that makes no sense: numbers, positions, a singular
+/// periodic cell, two atoms in one place; `ACERUST_ERROR_GRAPH` for a graph or list whose cutoff is less than the potential's.
+/// `ACERUST_ERROR_ARGUMENT` for an element that the model does not know, a wrong length, an overlap, or a result that
+/// there is not. `ACERUST_ERROR_NOT_FINITE` for results that are none, `ACERUST_ERROR_MEMORY`. The message names the atom, counted from 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_evaluate(
     plan: *const acerust_plan,
-    energy: *mut f64,
-    site_energies: *mut f64,
-    n_site_energies: usize,
-    forces: *mut f64,
-    n_forces: usize,
-    virial: *mut f64,
-) -> Result {
-    let mut taken = Taken::default();
-    // SAFETY: passed on.
-    let out = unsafe {
-        let energy = taken.take("energy", energy, 1)?.map(|e| &mut e[0]);
-        let site_energies = taken.take("site_energies", site_energies, n_site_energies)?;
-        let forces = taken.take("forces", forces, n_forces)?;
-        Buffers { energy, site_energies, forces, virial: taken.take("virial", virial, 9)?, ..Buffers::default() }
-    };
-    Ok(sites.evaluate(&*PLANS.get(plan)?, out)?)
+    input: *const acerust_input,
+    outputs: *const acerust_outputs,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let (input, outputs) = (sized::<acerust_input>("input", input)?, sized("outputs", outputs)?);
+        input.evaluate(&*PLANS.get(plan)?, outputs)
+    })
 }
 
-pub unsafe fn committee(
-    sites: &Sites,
+/// The site basis of a graph and its derivatives ∂B_b/∂r_ij. A result whose pointer is null is not wanted. Errors as for
+/// `acerust_evaluate`.
+///
+/// @param basis (n_owned, n_basis), row-major.
+/// @param jacobian (n_edges, n_basis, 3), row-major, 1/Å.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_site_basis_jacobian(
     plan: *const acerust_plan,
-    energies: *mut f64,
-    n_energies: usize,
-    site_energies: *mut f64,
-    n_site_energies: usize,
-    forces: *mut f64,
-    n_forces: usize,
-    virials: *mut f64,
-    n_virials: usize,
-) -> Result {
-    let mut taken = Taken::default();
-    // SAFETY: passed on.
-    let out = unsafe {
-        Buffers {
-            committee_energies: taken.take("energies", energies, n_energies)?,
-            committee_site_energies: taken.take("site_energies", site_energies, n_site_energies)?,
-            committee_forces: taken.take("forces", forces, n_forces)?,
-            committee_virials: taken.take("virials", virials, n_virials)?,
-            ..Buffers::default()
-        }
-    };
-    Ok(sites.evaluate(&*PLANS.get(plan)?, out)?)
+    input: *const acerust_input,
+    basis: *mut f64,
+    n_basis: usize,
+    jacobian: *mut f64,
+    n_jacobian: usize,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let input = sized::<acerust_input>("input", input)?;
+        let plan = PLANS.get(plan)?;
+        let mut taken = Taken::default();
+        input.note(&mut taken);
+        let basis = taken.take("basis", basis, n_basis)?;
+        let jacobian = taken.take("jacobian", jacobian, n_jacobian)?;
+        input.sites(|sites| Ok(sites.site_basis_jacobian(&plan, basis, jacobian)?))
+    })
 }
 
-pub unsafe fn site_basis(sites: &Sites, plan: *const acerust_plan, basis: *mut f64, length: usize) -> Result {
-    // SAFETY: passed on.
-    let descriptors = unsafe { Taken::default().take("basis", basis, length) }?;
-    Ok(sites.evaluate(&*PLANS.get(plan)?, Buffers { descriptors, ..Buffers::default() })?)
+/// The design rows of a structure or a graph. Errors as for `acerust_evaluate`.
+///
+/// @param rows Where they go. `ACERUST_ERROR_ARGUMENT` for a matrix that does not fit, or overlaps another.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_assemble(
+    plan: *const acerust_plan,
+    input: *const acerust_input,
+    rows: *const acerust_rows,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let input = sized::<acerust_input>("input", input)?;
+        let rows = sized::<acerust_rows>("rows", rows)?;
+        let (plan, mut taken) = (PLANS.get(plan)?, Taken::default());
+        input.note(&mut taken);
+        input.sites(|sites| assemble(sites, &plan, &rows, &mut taken))
+    })
 }
 
-pub unsafe fn assemble(sites: &Sites, plan: *const acerust_plan, rows: *const acerust_rows) -> Result {
-    // SAFETY: passed on; the size comes first.
-    let size = unsafe { input("rows", rows.cast::<usize>(), 1) }?[0];
-    if size < size_of::<acerust_rows>() {
-        let expected = size_of::<acerust_rows>();
-        return Err(Failure::argument(format!("rows: size is {size}, not sizeof(acerust_rows), {expected}")));
-    }
-    // SAFETY: passed on; as long as it says.
-    let rows = unsafe { input("rows", rows, 1) }?[0];
+/// # Safety
+/// The promise of the module.
+unsafe fn assemble(sites: &Sites, plan: &SharedPlan, rows: &acerust_rows, taken: &mut Taken) -> Result {
     let by_columns = match rows.order {
         ACERUST_ROW_MAJOR => false,
         ACERUST_COL_MAJOR => true,
@@ -167,11 +348,9 @@ pub unsafe fn assemble(sites: &Sites, plan: *const acerust_plan, rows: *const ac
         _ if rows.virial.is_null() => 9,
         n => return Err(Failure::argument(format!("rows: n_virial_rows is {n}, neither 9 nor 6"))),
     };
-    let plan = PLANS.get(plan)?;
     let n_params = plan.look(Plan::length_basis);
-    let mut taken = Taken::default();
     let mut view = |name, data, length, n_rows, ld| {
-        // SAFETY: passed on.
+        // SAFETY: as many numbers as the caller says; overlaps are refused.
         let Some(data) = (unsafe { taken.take(name, data, length) })? else { return Ok(None) };
         let tight = if by_columns { n_rows } else { n_params };
         let view = matrix(data, (n_rows, n_params), by_columns, if ld == 0 { tight } else { ld });
@@ -182,40 +361,5 @@ pub unsafe fn assemble(sites: &Sites, plan: *const acerust_plan, rows: *const ac
     targets.energy = energy.map(|row| row.index_axis_move(ndarray::Axis(0), 0));
     targets.forces = view("force rows", rows.forces, rows.n_forces, 3 * sites.n_atoms(), rows.ld_forces)?;
     targets.virial = view("virial rows", rows.virial, rows.n_virial, n_virial_rows, rows.ld_virial)?;
-    Ok(sites.assemble(&plan, &mut targets)?)
-}
-
-pub unsafe fn site_grads(
-    sites: &Sites,
-    plan: *const acerust_plan,
-    site_energies: *mut f64,
-    n_site_energies: usize,
-    gradients: *mut f64,
-    n_gradients: usize,
-) -> Result {
-    let mut taken = Taken::default();
-    // SAFETY: passed on.
-    let out = unsafe {
-        let site_energies = taken.take("site_energies", site_energies, n_site_energies)?;
-        let edge_gradients = taken.take("gradients", gradients, n_gradients)?;
-        Buffers { site_energies, edge_gradients, ..Buffers::default() }
-    };
-    Ok(sites.evaluate(&*PLANS.get(plan)?, out)?)
-}
-
-pub unsafe fn site_basis_jacobian(
-    sites: &Sites,
-    plan: *const acerust_plan,
-    basis: *mut f64,
-    n_basis: usize,
-    jacobian: *mut f64,
-    n_jacobian: usize,
-) -> Result {
-    let mut outputs = Taken::default();
-    // SAFETY: passed on.
-    let (basis, jacobian) = unsafe {
-        let basis = outputs.take("basis", basis, n_basis)?;
-        (basis, outputs.take("jacobian", jacobian, n_jacobian)?)
-    };
-    Ok(sites.site_basis_jacobian(&*PLANS.get(plan)?, basis, jacobian)?)
+    Ok(sites.assemble(plan, &mut targets)?)
 }

@@ -1,28 +1,23 @@
-//! Graphs: neighbour lists that outlive a call, and evaluation on them.
+//! Graphs: neighbour lists that outlive a call.
 
-use super::buffer;
-use super::evaluate::{self, acerust_rows};
+use super::buffer::{self, input, vectors};
+use super::evaluate::fill;
 use super::handle::Table;
-use super::plan::acerust_plan;
 use super::status::{Failure, Result, guard};
-use crate::graph::Graph;
-use crate::shared::{Edges, SharedGraph, Sites, Taken, atomic_numbers};
+use crate::graph::{Edges, Graph};
+use crate::shared::{self, SharedGraph, Taken, atomic_numbers};
+use crate::structure::Structure;
 
 /// Atoms and their neighbours. Several threads may evaluate on one graph at once; an update waits for them.
 #[allow(non_camel_case_types)]
 pub struct acerust_graph(());
 
-static GRAPHS: Table<SharedGraph> = Table::new("graph");
-
-/// Runs `f` on the atoms of a graph.
-fn sites(graph: *const acerust_graph, f: impl FnOnce(&Sites) -> Result) -> Result {
-    GRAPHS.get(graph)?.sites(f)
-}
+pub(super) static GRAPHS: Table<SharedGraph> = Table::new("graph");
 
 /// The neighbour graph of a structure: all directed edges i → j with 0 < r ≤ rcut, those to periodic images included, and, with
 /// a skin, some that are longer; evaluations pass over these.
 ///
-/// @param n_atoms,numbers,positions,cell,pbc As for `acerust_energy`.
+/// @param n_atoms,numbers,positions,cell,pbc As for `acerust_input`.
 /// @param rcut Å, at least that of the plans that will be evaluated; 0 for models without neighbours.
 /// @param skin Å. Updates keep the edges while no atom has moved by more than half the skin. 0 for graphs that will not be
 /// updated.
@@ -44,7 +39,8 @@ pub unsafe extern "C" fn acerust_graph_build(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        let structure = evaluate::structure(n_atoms, numbers, positions, cell, pbc)?;
+        let mut structure = Structure::default();
+        fill(&mut structure, n_atoms, numbers, positions, cell, pbc)?;
         GRAPHS.insert(SharedGraph::build(structure, rcut, skin, n_threads)?, out);
         Ok(())
     })
@@ -53,10 +49,10 @@ pub unsafe extern "C" fn acerust_graph_build(
 /// Takes over new positions, or another structure altogether. Builds anew only where an atom has moved by more than half the skin,
 /// or atoms, cell or periodicity have changed; else it allocates nothing. Waits until no thread evaluates on the graph.
 ///
-/// @param n_atoms,numbers,positions,cell,pbc As for `acerust_energy`.
+/// @param n_atoms,numbers,positions,cell,pbc As for `acerust_input`.
 /// @param rebuilt 1 where the edges are others than before, 0 where they are the same; may be null.
-/// @return As `acerust_graph_build`; the graph can then not be evaluated until an update succeeds. `ACERUST_ERROR_GRAPH` for a graph
-/// made from edges, which stays as it is.
+/// @return As `acerust_graph_build`; the graph can then not be evaluated until an update succeeds. A graph made from edges keeps them, and
+/// its vectors follow the positions, which must be as many as before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn acerust_graph_update(
     graph: *mut acerust_graph,
@@ -71,50 +67,94 @@ pub unsafe extern "C" fn acerust_graph_update(
     guard(|| unsafe {
         let shared = GRAPHS.get(graph)?;
         let rebuilt = if rebuilt.is_null() { None } else { Some(buffer::result("rebuilt", rebuilt)?) };
-        let anew = shared.update(|structure| evaluate::fill(structure, n_atoms, numbers, positions, cell, pbc))?;
+        let anew = shared.update(|structure| fill(structure, n_atoms, numbers, positions, cell, pbc))?;
         rebuilt.into_iter().for_each(|r| *r = anew.into());
         Ok(())
     })
 }
 
-/// A graph from a list of the caller, as of a simulation engine with ghost atoms: atoms 0 … n_centres − 1 have energies, those
-/// from n_centres on are ghosts, which only exert and feel forces. The list must have all directed edges within the cutoff of the
-/// plans that will be evaluated; longer ones are passed over. It is copied.
+/// A list of the caller, as of a simulation engine. Set `size` to `sizeof(acerust_edges)` and what is not needed to 0.
 ///
-/// @param n_centres At most n_atoms.
-/// @param n_atoms Centres and ghosts.
-/// @param numbers (n_atoms) atomic numbers.
-/// @param first (n_centres + 1) offsets: the edges of centre i are first[i] … first[i + 1] − 1.
-/// @param n_edges first[n_centres].
-/// @param neighbour (n_edges) indices below n_atoms.
-/// @param r (n_edges, 3), vectors from centre to neighbour, Å; finite and not zero.
+/// Atoms 0 … n_owned − 1 have energies; those up to n_centres − 1 have rows of edges, too; all from there on are ghosts, which only exert
+/// and feel forces. Every centre has all its directed edges within the cutoff; longer ones are passed over.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct acerust_edges {
+    /// `sizeof(acerust_edges)`.
+    pub size: usize,
+    /// Å; at least that of the plans that will be evaluated.
+    pub cutoff: f64,
+    /// At most n_centres.
+    pub n_owned: usize,
+    /// At most n_atoms.
+    pub n_centres: usize,
+    /// Owned atoms, other centres and ghosts.
+    pub n_atoms: usize,
+    /// (n_atoms) atomic numbers.
+    pub numbers: *const i32,
+    /// (n_centres + 1) offsets: the edges of centre i are first[i] … first[i + 1] − 1.
+    pub first: *const u32,
+    /// first[n_centres].
+    pub n_edges: usize,
+    /// (n_edges) indices below n_atoms.
+    pub neighbour: *const u32,
+    /// (n_edges, 3), vectors from centre to neighbour, Å; null where `positions` say as much.
+    pub r: *const f64,
+    /// (n_atoms, 3), Å; null where there are vectors.
+    pub positions: *const f64,
+}
+
+impl acerust_edges {
+    /// Graph and atomic numbers.
+    ///
+    /// # Safety
+    /// The promise of the module.
+    unsafe fn fill(&self, graph: &mut Graph, numbers: &mut Vec<u8>) -> Result {
+        let &acerust_edges { cutoff, n_owned, n_centres, n_atoms, n_edges, .. } = self;
+        let n_first = n_centres.checked_add(1).ok_or_else(|| Failure::argument("n_centres is too large"))?;
+        // SAFETY: arrays as long as the numbers beside them say, by the caller's word.
+        unsafe {
+            atomic_numbers(numbers, input("numbers", self.numbers, n_atoms)?)?;
+            let (first, neighbour) =
+                (input("first", self.first, n_first)?, input("neighbour", self.neighbour, n_edges)?);
+            let edges = Edges { cutoff, n_owned, n_centres, n_atoms, first, neighbour, shift: &[] };
+            match self.r.is_null() && !self.positions.is_null() {
+                true => graph.replace_edges(&edges, vectors("positions", self.positions, n_atoms)?, &[[0.0; 3]; 3])?,
+                false => *graph = Graph::from_edges(&edges, vectors("r", self.r, n_edges)?)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A graph from a list of the caller, which is copied. `acerust_graph_update` moves its atoms, `acerust_graph_replace_edges` changes the list.
+///
+/// @param edges The list.
 /// @param out The graph; to be freed with `acerust_graph_free`.
 /// @return `ACERUST_ERROR_GRAPH` for offsets, indices or vectors that make no sense; the message names the centre or the edge.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn acerust_graph_from_edges(
-    n_centres: usize,
-    n_atoms: usize,
-    numbers: *const i32,
-    first: *const u32,
-    n_edges: usize,
-    neighbour: *const u32,
-    r: *const f64,
-    out: *mut *mut acerust_graph,
-) -> i32 {
+pub unsafe extern "C" fn acerust_graph_from_edges(edges: *const acerust_edges, out: *mut *mut acerust_graph) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        let mut z = Vec::new();
-        atomic_numbers(&mut z, buffer::input("numbers", numbers, n_atoms)?)?;
-        let n_first = n_centres.checked_add(1).ok_or_else(|| Failure::argument("n_centres is too large"))?;
-        let first = buffer::input("first", first, n_first)?;
-        let neighbour = buffer::input("neighbour", neighbour, n_edges)?;
-        let cutoff = crate::model::MAX_CUTOFF;
-        let edges =
-            crate::graph::Edges { cutoff, n_owned: n_centres, n_centres, n_atoms, first, neighbour, shift: &[] };
-        let graph = Graph::from_edges(&edges, buffer::vectors("r", r, n_edges)?)?;
-        GRAPHS.insert(SharedGraph::from_edges(graph, z), out);
+        let (mut graph, mut numbers) = Default::default();
+        buffer::sized::<acerust_edges>("edges", edges)?.fill(&mut graph, &mut numbers)?;
+        GRAPHS.insert(SharedGraph::from_edges(graph, numbers), out);
         Ok(())
+    })
+}
+
+/// Replaces the list of a graph that was made from edges, in its memory. Waits until no thread evaluates on the graph.
+///
+/// @return As `acerust_graph_from_edges`; the graph can then not be evaluated until a list succeeds. `ACERUST_ERROR_GRAPH` for a graph
+/// made from a structure.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_graph_replace_edges(graph: *mut acerust_graph, edges: *const acerust_edges) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let edges = buffer::sized::<acerust_edges>("edges", edges)?;
+        GRAPHS.get(graph)?.replace_edges(|graph, numbers| edges.fill(graph, numbers))
     })
 }
 
@@ -169,7 +209,7 @@ pub unsafe extern "C" fn acerust_graph_edges(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let mut outputs = Taken::default();
-        let edges = Edges {
+        let edges = shared::Edges {
             first: outputs.take("first", first, n_first)?,
             neighbour: outputs.take("neighbour", neighbour, n_neighbour)?,
             shift: outputs.take("shift", shift, n_shift)?,
@@ -179,147 +219,10 @@ pub unsafe extern "C" fn acerust_graph_edges(
     })
 }
 
-/// Energy, forces and virial on a graph. A result whose pointer is null is not wanted.
-///
-/// @param energy (1), eV: the sum over the centres.
-/// @param site_energies (n_centres), eV; `n_site_energies` must be n_centres.
-/// @param forces (n_atoms, 3), row-major, eV/Å, those on ghosts included; `n_forces` must be 3·n_atoms.
-/// @param virial (3, 3), eV.
-/// @return `ACERUST_ERROR_GRAPH` for a graph of a cutoff less than the plan's, `ACERUST_ERROR_ARGUMENT` for a wrong length or an
-/// element that the model does not know.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn acerust_graph_energy_forces_virial(
-    plan: *const acerust_plan,
-    graph: *const acerust_graph,
-    energy: *mut f64,
-    site_energies: *mut f64,
-    n_site_energies: usize,
-    forces: *mut f64,
-    n_forces: usize,
-    virial: *mut f64,
-) -> i32 {
-    let n_sites = n_site_energies;
-    // SAFETY: the promise of the module.
-    let body = |sites: &Sites| unsafe {
-        evaluate::energy_forces_virial(sites, plan, energy, site_energies, n_sites, forces, n_forces, virial)
-    };
-    guard(|| sites(graph, body))
-}
-
-/// Energies, forces and virials of every committee member on a graph, from one pass over the basis. A result whose pointer is
-/// null is not wanted. Errors as for `acerust_graph_energy_forces_virial`.
-///
-/// @param energies (n_members), eV.
-/// @param site_energies (n_members, n_centres), eV.
-/// @param forces (n_members, n_atoms, 3), eV/Å.
-/// @param virials (n_members, 3, 3), eV.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn acerust_graph_committee_energy_forces_virial(
-    plan: *const acerust_plan,
-    graph: *const acerust_graph,
-    energies: *mut f64,
-    n_energies: usize,
-    site_energies: *mut f64,
-    n_site_energies: usize,
-    forces: *mut f64,
-    n_forces: usize,
-    virials: *mut f64,
-    n_virials: usize,
-) -> i32 {
-    let (n, n_sites, n_v) = (n_energies, n_site_energies, n_virials);
-    // SAFETY: the promise of the module.
-    let body = |sites: &Sites| unsafe {
-        evaluate::committee(sites, plan, energies, n, site_energies, n_sites, forces, n_forces, virials, n_v)
-    };
-    guard(|| sites(graph, body))
-}
-
-/// The energy of every centre, eV. Errors as for `acerust_graph_energy_forces_virial`.
-///
-/// @param site_energies (n_centres); `length` must be n_centres.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn acerust_graph_site_energies(
-    plan: *const acerust_plan,
-    graph: *const acerust_graph,
-    site_energies: *mut f64,
-    length: usize,
-) -> i32 {
-    // SAFETY: the promise of the module.
-    guard(|| sites(graph, |sites| unsafe { evaluate::site_energies(sites, plan, site_energies, length) }))
-}
-
-/// Site energies and their gradients ∂E_i/∂r_ij. A result whose pointer is null is not wanted. Errors as for
-/// `acerust_graph_energy_forces_virial`.
-///
-/// @param site_energies (n_centres), eV.
-/// @param gradients (n_edges, 3), eV/Å, in the order of the edges; 0 for edges beyond the cutoff.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn acerust_graph_site_grads(
-    plan: *const acerust_plan,
-    graph: *const acerust_graph,
-    site_energies: *mut f64,
-    n_site_energies: usize,
-    gradients: *mut f64,
-    n_gradients: usize,
-) -> i32 {
-    let n_sites = n_site_energies;
-    // SAFETY: the promise of the module.
-    let body =
-        |sites: &Sites| unsafe { evaluate::site_grads(sites, plan, site_energies, n_sites, gradients, n_gradients) };
-    guard(|| sites(graph, body))
-}
-
-/// The site basis of every centre. Errors as for `acerust_graph_energy_forces_virial`.
-///
-/// @param basis (n_centres, n_basis), row-major, the parts side by side; `length` must be n_centres·n_basis.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn acerust_graph_site_basis(
-    plan: *const acerust_plan,
-    graph: *const acerust_graph,
-    basis: *mut f64,
-    length: usize,
-) -> i32 {
-    // SAFETY: the promise of the module.
-    guard(|| sites(graph, |sites| unsafe { evaluate::site_basis(sites, plan, basis, length) }))
-}
-
-/// The site basis and its derivatives ∂B_b/∂r_ij. A result whose pointer is null is not wanted. Errors as for
-/// `acerust_graph_energy_forces_virial`.
-///
-/// @param basis (n_centres, n_basis), row-major.
-/// @param jacobian (n_edges, n_basis, 3), row-major, 1/Å.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn acerust_graph_site_basis_jacobian(
-    plan: *const acerust_plan,
-    graph: *const acerust_graph,
-    basis: *mut f64,
-    n_basis: usize,
-    jacobian: *mut f64,
-    n_jacobian: usize,
-) -> i32 {
-    // SAFETY: the promise of the module.
-    let body =
-        |sites: &Sites| unsafe { evaluate::site_basis_jacobian(sites, plan, basis, n_basis, jacobian, n_jacobian) };
-    guard(|| sites(graph, body))
-}
-
-/// The design rows of the atoms of a graph. Errors as for `acerust_graph_energy_forces_virial`.
-///
-/// @param rows Where they go. `ACERUST_ERROR_ARGUMENT` for a matrix that does not fit, or overlaps another.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn acerust_graph_assemble(
-    plan: *const acerust_plan,
-    graph: *const acerust_graph,
-    rows: *const acerust_rows,
-) -> i32 {
-    // SAFETY: the promise of the module.
-    guard(|| sites(graph, |sites| unsafe { evaluate::assemble(sites, plan, rows) }))
-}
-
 /// # Safety
 /// The promise of the module.
 unsafe fn scalar<T>(graph: *const acerust_graph, out: *mut T, value: impl FnOnce(&Graph) -> T) -> i32 {
-    // SAFETY: passed on.
+    // SAFETY: `out` is the caller's, by the promise of the module.
     guard(|| unsafe {
         *buffer::result("out", out)? = GRAPHS.get(graph)?.read(|graph| Ok::<_, Failure>(value(graph)))?;
         Ok(())

@@ -20,5 +20,4 @@ pub mod list;
 pub mod model;
 pub mod plan;
 pub mod status;
-pub mod structure;
 pub mod version;

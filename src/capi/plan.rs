@@ -65,26 +65,11 @@ impl acerust_options {
     /// # Safety
     /// Null, or `size` readable bytes.
     unsafe fn read(pointer: *const acerust_options) -> Result<acerust_options> {
-        let mut options = acerust_options::default();
-        if pointer.is_null() {
-            return Ok(options);
+        match pointer.is_null() {
+            true => Ok(acerust_options::default()),
+            // SAFETY: options are numbers, and begin with their size.
+            false => unsafe { buffer::sized("options", pointer) },
         }
-        let ours = size_of::<acerust_options>();
-        let fail = |message: String| Err(Failure::argument(format!("options: {message}")));
-        // SAFETY: at least the size is readable.
-        let theirs = unsafe { buffer::input("options", pointer.cast::<usize>(), 1) }?[0];
-        if !(size_of::<usize>()..=4096).contains(&theirs) {
-            return fail(format!("size is {theirs}, not sizeof(acerust_options), {ours}"));
-        }
-        // SAFETY: `theirs` bytes by the caller's word.
-        let bytes = unsafe { buffer::input("options", pointer.cast::<u8>(), theirs) }?;
-        let (known, unknown) = bytes.split_at(theirs.min(ours));
-        if unknown.iter().any(|&b| b != 0) {
-            return fail(format!("a field beyond the {ours} bytes known to this version is set"));
-        }
-        // SAFETY: plain data, any bytes are legal, and the copy ends within both.
-        unsafe { std::ptr::copy_nonoverlapping(known.as_ptr(), (&raw mut options).cast(), known.len()) };
-        Ok(options)
     }
 
     fn plan_options(&self) -> Result<Options> {

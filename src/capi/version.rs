@@ -1,10 +1,10 @@
-//! The versions of the library and of its binary interface.
+//! The versions of the library and of its binary interface, and what holds for the whole process.
 
 use std::ffi::c_char;
 
 /// The version of the binary interface. Functions and status codes are only ever added within a version;
 /// what is removed or changed raises it.
-pub const ACERUST_ABI_VERSION: u32 = 1;
+pub const ACERUST_ABI_VERSION: u32 = 2;
 
 /// The ABI version of the library, to be compared with `ACERUST_ABI_VERSION` of the header.
 #[unsafe(no_mangle)]
@@ -16,4 +16,16 @@ pub extern "C" fn acerust_abi_version() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn acerust_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// Sets the most bytes that one call may take beyond what its caller provides, as estimated before it takes them; for the process.
+///
+/// @param bytes 0: half of the memory that is free at the time of the call.
+/// @return `ACERUST_OK`.
+#[unsafe(no_mangle)]
+pub extern "C" fn acerust_set_memory_limit(bytes: u64) -> i32 {
+    super::status::guard(|| {
+        crate::memory::set_limit((bytes > 0).then_some(bytes));
+        Ok(())
+    })
 }

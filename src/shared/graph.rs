@@ -83,6 +83,25 @@ impl SharedGraph {
         Ok(neighbours.update()?)
     }
 
+    /// Replaces the edges of the caller, and the atomic numbers, by what `fill` leaves.
+    ///
+    /// # Errors
+    /// Those of `fill`; the graph is of no use then until another list succeeds. [`Error::Graph`] for a graph of a structure.
+    pub fn replace_edges<E: From<Error>>(
+        &self,
+        fill: impl FnOnce(&mut Graph, &mut Vec<u8>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut neighbours = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Neighbours { source, structure, ready, .. } = &mut *neighbours;
+        let Source::Edges(graph) = source else {
+            return Err(Error::Graph("it was made from a structure and has no edges to replace".into()).into());
+        };
+        *ready = false;
+        fill(graph, &mut structure.numbers)?;
+        *ready = true;
+        Ok(())
+    }
+
     /// Runs `f` on the graph while nobody updates it.
     ///
     /// # Errors

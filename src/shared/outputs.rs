@@ -11,6 +11,14 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// Memory that is read, which no result may overlap.
+    pub fn read<T>(&mut self, name: &'static str, pointer: *const T, length: usize) {
+        let end = pointer.addr().saturating_add(length.saturating_mul(size_of::<T>()));
+        if length > 0 && check(name, pointer, length).is_ok() {
+            self.taken.push((name, pointer.addr()..end));
+        }
+    }
+
     /// A buffer of `length` numbers; `None` where it is null.
     ///
     /// # Safety

@@ -98,6 +98,8 @@ int main(int argc, char **argv)
     acerust_plan *plan = NULL;
     acerust_graph *graph = NULL;
     acerust_options options;
+    acerust_input input, on_graph;
+    acerust_outputs outputs;
     Atoms a;
     double energy, virial[9], *forces;
     char message[256];
@@ -117,8 +119,21 @@ int main(int argc, char **argv)
     OK(acerust_model_free(model));
 
     printf("acerust %s from C, a structure of %lu atoms\n", acerust_version(), (unsigned long)a.n);
-    OK(acerust_energy_forces_virial(plan, a.n, a.numbers, a.positions, a.cell, a.pbc, &energy, NULL, 0, forces, 3 * a.n,
-                                    virial));
+    memset(&input, 0, sizeof input);
+    input.size = sizeof input;
+    input.n_atoms = a.n;
+    input.numbers = a.numbers;
+    input.positions = a.positions;
+    input.cell = a.cell;
+    input.pbc = a.pbc;
+    memset(&outputs, 0, sizeof outputs);
+    outputs.size = sizeof outputs;
+    outputs.energy = &energy;
+    outputs.forces = forces;
+    outputs.n_forces = 3 * a.n;
+    outputs.virial = virial;
+    outputs.n_virial = 9;
+    OK(acerust_evaluate(plan, &input, &outputs));
     compare("energy", &energy, &a.energy, 1);
     compare("forces", forces, a.forces, 3 * a.n);
     compare("virial", virial, a.virial, 9);
@@ -127,18 +142,23 @@ int main(int argc, char **argv)
     OK(acerust_graph_build(a.n, a.numbers, a.positions, a.cell, a.pbc, 6.0, 0.5, 1, &graph));
     OK(acerust_graph_update(graph, a.n, a.numbers, a.positions, a.cell, a.pbc, &rebuilt));
     REQUIRE(rebuilt == 0);
-    OK(acerust_graph_energy_forces_virial(plan, graph, &energy, NULL, 0, forces, 3 * a.n, virial));
+    memset(&on_graph, 0, sizeof on_graph);
+    on_graph.size = sizeof on_graph;
+    on_graph.graph = graph;
+    OK(acerust_evaluate(plan, &on_graph, &outputs));
     compare("energy", &energy, &a.energy, 1);
     compare("forces", forces, a.forces, 3 * a.n);
     compare("virial", virial, a.virial, 9);
 
     a.numbers[3] = 8;
-    status = acerust_energy(plan, a.n, a.numbers, a.positions, a.cell, a.pbc, &energy);
+    status = acerust_evaluate(plan, &input, &outputs);
     REQUIRE(status == ACERUST_ERROR_ARGUMENT);
     needed = acerust_last_error(message, sizeof message);
     REQUIRE(needed == strlen(message) + 1);
     REQUIRE(strcmp(message, "argument: atom 3 is O; the model knows Si") == 0);
-    REQUIRE(acerust_energy(NULL, a.n, a.numbers, a.positions, a.cell, a.pbc, &energy) == ACERUST_ERROR_HANDLE);
+    REQUIRE(acerust_evaluate(NULL, &input, &outputs) == ACERUST_ERROR_HANDLE);
+    outputs.forces = a.positions;
+    REQUIRE(acerust_evaluate(plan, &input, &outputs) == ACERUST_ERROR_ARGUMENT);
 
     OK(acerust_graph_free(graph));
     OK(acerust_plan_free(plan));

@@ -56,14 +56,41 @@ function load(path)
     return plan[]
 end
 
+struct Input   # acerust_input
+    size::Csize_t
+    graph::Ptr{Cvoid}
+    list::Ptr{Cvoid}
+    n_atoms::Csize_t
+    numbers::Ptr{Int32}
+    positions::Ptr{Float64}
+    cell::Ptr{Float64}
+    pbc::Ptr{Int32}
+    stream::Ptr{Cvoid}
+    on_device::Int32
+end
+
+# acerust_outputs as far as the virial: what follows is 0.
+struct Outputs
+    size::Csize_t
+    energy::Ptr{Float64}
+    site_energies::Ptr{Float64}
+    n_site_energies::Csize_t
+    forces::Ptr{Float64}
+    n_forces::Csize_t
+    virial::Ptr{Float64}
+    n_virial::Csize_t
+end
+
 function evaluate(plan, a)
     n = length(a.numbers)
-    energy, forces, virial = Ref(NaN), fill(NaN, 3, n), fill(NaN, 9)
-    ok(ccall(symbol(:acerust_energy_forces_virial), Int32,
-        (Ptr{Cvoid}, Csize_t, Ptr{Int32}, Ptr{Float64}, Ptr{Float64}, Ptr{Int32}, Ref{Float64}, Ptr{Float64}, Csize_t,
-         Ptr{Float64}, Csize_t, Ptr{Float64}),
-        plan, n, a.numbers, a.positions, a.cell, a.pbc, energy, C_NULL, 0, forces, length(forces), virial))
-    return Results(energy[], forces, virial)
+    energy, forces, virial = [NaN], fill(NaN, 3, n), fill(NaN, 9)
+    GC.@preserve a energy forces virial begin
+        input = Ref(Input(sizeof(Input), C_NULL, C_NULL, n, pointer(a.numbers), pointer(a.positions), pointer(a.cell), pointer(a.pbc),
+            C_NULL, 0))
+        outputs = Ref(Outputs(sizeof(Outputs), pointer(energy), C_NULL, 0, pointer(forces), length(forces), pointer(virial), 9))
+        ok(ccall(symbol(:acerust_evaluate), Int32, (Ptr{Cvoid}, Ref{Input}, Ref{Outputs}), plan, input, outputs))
+    end
+    return Results(energy[1], forces, virial)
 end
 
 function compare(found, expected)
@@ -77,7 +104,7 @@ end
 
 function main()
     println("acerust ", unsafe_string(ccall(symbol(:acerust_version), Cstring, ())), " from Julia ", VERSION)
-    ccall(symbol(:acerust_abi_version), UInt32, ()) == 1 || error("another ABI version")
+    ccall(symbol(:acerust_abi_version), UInt32, ()) == 2 || error("another ABI version")
     atoms, expected = read_atoms(joinpath(@__DIR__, "si_fit.xyz"))
     plan = load(joinpath(ROOT, "benchmark", "models", "si_fit.json"))
     found = evaluate(plan, atoms)

@@ -1,13 +1,18 @@
 //! Calls across the ABI, as short as in C.
 
+pub use super::short::*;
 pub use acerust::capi::element::*;
-pub use acerust::capi::evaluate::*;
-pub use acerust::capi::graph::*;
+pub use acerust::capi::evaluate::{
+    ACERUST_COL_MAJOR, ACERUST_ROW_MAJOR, acerust_evaluate, acerust_input, acerust_outputs, acerust_rows,
+};
+pub use acerust::capi::graph::{
+    acerust_edges, acerust_graph, acerust_graph_build, acerust_graph_edges, acerust_graph_free, acerust_graph_n_atoms,
+    acerust_graph_n_centres, acerust_graph_n_edges, acerust_graph_replace_edges, acerust_graph_update,
+};
 pub use acerust::capi::list::*;
 pub use acerust::capi::model::*;
 pub use acerust::capi::plan::*;
 pub use acerust::capi::status::*;
-pub use acerust::capi::structure::*;
 pub use acerust::capi::version::*;
 use acerust::model::Model;
 use acerust::structure::Structure;

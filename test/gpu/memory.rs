@@ -1,12 +1,16 @@
 //! Arrays in the memory of the device, from Rust and through the C ABI.
 
 use crate::*;
+#[path = "../capi/short.rs"]
+mod short;
+
 use acerust::capi::list::*;
 use acerust::capi::model::*;
 use acerust::capi::plan::*;
 use acerust::capi::status::*;
 use acerust::plan::{Input, OnDevice, Outputs};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
+use short::*;
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Julia's arrays as slices. Columns come first in memory: a matrix (3, n) is n vectors.
 
-use acerust::shared::Outputs;
+use acerust::shared::Taken;
 use acerust::{Error, Result};
 use jlrs::data::managed::array::TypedRankedArray;
 use jlrs::data::types::construct_type::ConstructType;
@@ -44,7 +44,7 @@ pub unsafe fn vectors<'a>(name: &str, array: &'a Array2<'_, f64>) -> Result<&'a 
 /// # Safety
 /// As [`input`].
 pub unsafe fn output<'a, T: ConstructType, const N: isize>(
-    outputs: &mut Outputs,
+    outputs: &mut Taken,
     name: &'static str,
     array: TypedRankedArray<'a, 'static, T, N>,
 ) -> Result<Option<&'a mut [T]>> {

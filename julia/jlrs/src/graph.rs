@@ -7,7 +7,7 @@ use crate::outcome::{Outcome, attempt};
 use acerust::Error;
 use acerust::capi::status::Result;
 use acerust::graph;
-use acerust::shared::{Edges, Outputs, SharedGraph, atomic_numbers};
+use acerust::shared::{Edges, SharedGraph, Taken, atomic_numbers};
 use acerust::structure::Structure;
 use jlrs::prelude::*;
 use std::sync::Arc;
@@ -75,13 +75,16 @@ impl Library {
         first: Array1<u32>,
         neighbour: Array1<u32>,
         r: Array2<f64>,
+        cutoff: f64,
     ) -> Outcome<Graph> {
         attempt(|| unsafe {
             let mut z = Vec::new();
             atomic_numbers(&mut z, input(&numbers))?;
             let first = input(&first);
             let n_centres = first.len().saturating_sub(1);
-            let graph = graph::Graph::from_edges(n_centres, z.len(), first, input(&neighbour), vectors("r", &r)?)?;
+            let (n_atoms, neighbour) = (z.len(), input(&neighbour));
+            let edges = graph::Edges { cutoff, n_owned: n_centres, n_centres, n_atoms, first, neighbour, shift: &[] };
+            let graph = graph::Graph::from_edges(&edges, vectors("r", &r)?)?;
             Ok(Graph(Held::new(SharedGraph::from_edges(graph, z))))
         })
     }
@@ -111,7 +114,7 @@ impl Graph {
 
     pub fn edges(&self, first: Array1<u32>, neighbour: Array1<u32>, shift: Array2<i32>, r: Array2<f64>) -> Outcome<()> {
         attempt(|| unsafe {
-            let mut outputs = Outputs::default();
+            let mut outputs = Taken::default();
             let edges = Edges {
                 first: output(&mut outputs, "first", first)?,
                 neighbour: output(&mut outputs, "neighbour", neighbour)?,

@@ -150,7 +150,8 @@ julia_module! {
         numbers: Array1<i32>,
         first: Array1<u32>,
         neighbour: Array1<u32>,
-        r: Array2<f64>
+        r: Array2<f64>,
+        cutoff: f64
     ) -> Outcome<Graph> as graph_from_edges;
     #[gc_safe] #[untracked_self]
     in Graph fn update(

@@ -6,7 +6,7 @@ use crate::held::Held;
 use crate::outcome::{Outcome, attempt};
 use crate::plan::Plan;
 use acerust::capi::status::Failure;
-use acerust::shared::{Addresses, Outputs, Results, SharedList, atomic_numbers};
+use acerust::shared::{Addresses, Buffers, SharedList, Taken, atomic_numbers};
 use acerust::structure::Structure;
 use jlrs::data::managed::value::typed::TypedValue;
 use jlrs::prelude::*;
@@ -36,12 +36,13 @@ impl List {
         // SAFETY: a plan is only ever borrowed shared; the caller leaves its arguments alone while the call lasts.
         attempt(|| unsafe {
             let plan = plan.data_ptr().cast::<Plan>().as_ref().get()?;
-            let mut outputs = Outputs::default();
-            let forces = output(&mut outputs, "forces", forces)?;
-            let virial = output(&mut outputs, "virial", virial)?;
+            let (mut energy, mut taken) = (0.0, Taken::default());
+            let forces = output(&mut taken, "forces", forces)?;
+            let virial = output(&mut taken, "virial", virial)?;
             let fill = |structure: &mut Structure| fill(structure, &numbers, &positions, &cell, &pbc);
-            let results = Results { site_energies: None, forces, virial };
-            self.0.get("list")?.energy_forces_virial(&plan, fill, results)
+            let out = Buffers { energy: Some(&mut energy), forces, virial, ..Buffers::default() };
+            self.0.get("list")?.evaluate(&plan, fill, out)?;
+            Ok(energy)
         })
     }
 
@@ -67,10 +68,10 @@ impl List {
             };
             let [positions, forces, stream] = [positions, forces, stream].map(|address| address as u64);
             let at = Addresses { positions, forces, stream, ..Addresses::default() };
-            let (energy, found) = self.0.get("list")?.device_energy_forces_virial(&plan, fill, at)?;
-            if let Some(virial) = output(&mut Outputs::default(), "virial", virial)? {
-                virial.iter_mut().zip(found.as_flattened()).for_each(|(v, &x)| *v = x);
-            }
+            let mut energy = 0.0;
+            let virial = output(&mut Taken::default(), "virial", virial)?;
+            let out = Buffers { energy: Some(&mut energy), virial, ..Buffers::default() };
+            self.0.get("list")?.evaluate_on_device(&plan, fill, at, out)?;
             Ok(energy)
         })
     }

@@ -6,7 +6,7 @@ use crate::held::Held;
 use crate::outcome::{Outcome, attempt};
 use acerust::capi::status::{Failure, Result};
 use acerust::model;
-use acerust::shared::Outputs;
+use acerust::shared::Taken;
 use jlrs::data::types::construct_type::ConstructType;
 use jlrs::prelude::*;
 use std::sync::Arc;
@@ -110,7 +110,7 @@ impl Model {
 
 fn fill<T: ConstructType + Copy>(name: &'static str, out: Array1<T>, values: &[T]) -> Result<()> {
     // SAFETY: the caller leaves its arguments alone while the call lasts.
-    let out = unsafe { output(&mut Outputs::default(), name, out) }?.unwrap_or_default();
+    let out = unsafe { output(&mut Taken::default(), name, out) }?.unwrap_or_default();
     if out.len() != values.len() {
         let message = format!("{name}: expected a length of {}, got {}", values.len(), out.len());
         return Err(Failure::argument(message));

@@ -6,9 +6,9 @@ use crate::held::Held;
 use crate::model::Model;
 use crate::outcome::{Outcome, attempt};
 use acerust::capi::status::{Failure, Result};
-use acerust::matrix::{MatrixMut, Order};
+use acerust::ndarray::Axis;
 use acerust::plan::{Device, Options, Precision, RadialMode, Rows};
-use acerust::shared::{CommitteeResults, Outputs, Results, SharedPlan, Sites};
+use acerust::shared::{Buffers, SharedPlan, Sites, Taken, matrix};
 use acerust::structure::Structure;
 use jlrs::data::managed::array::dimensions::Dims;
 use jlrs::data::managed::value::typed::TypedValue;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub struct Plan(Held<SharedPlan>);
 
 impl Model {
-    /// `device` −1 is the processor, else the index of a CUDA device; `precision` 0, 1, 2 for double, single, mixed; `tolerance`
+    /// `device` −1 is the processor, else the index of a CUDA device; `precision` 0, 1, 2 for double, single, single for distances too; `tolerance`
     /// of radial tables, 0 for none, NaN for what the library prefers.
     pub fn plan(&self, device: isize, precision: isize, tolerance: f64, n_threads: isize) -> Outcome<Plan> {
         attempt(|| {
@@ -31,7 +31,7 @@ impl Model {
             let precision = match precision {
                 0 => Precision::F64,
                 1 => Precision::F32,
-                2 => Precision::Mixed,
+                2 => Precision::F32_DISTANCES,
                 other => return Err(Failure::argument(format!("no precision {other}"))),
             };
             let radial = match tolerance {
@@ -39,7 +39,8 @@ impl Model {
                 0.0 => Some(RadialMode::Exact),
                 tolerance => Some(RadialMode::Table { tolerance }),
             };
-            let options = Options { radial, ..Options::default() };
+            let mut options = Options::new();
+            options.radial = radial;
             let n_threads = count("n_threads", n_threads)?;
             Ok(Plan(Held::new(SharedPlan::new(&*self.get()?, device, precision, options, n_threads)?)))
         })
@@ -76,13 +77,13 @@ impl Plan {
     fn on<T>(
         &self,
         graph: TypedValue<Graph>,
-        f: impl FnOnce(&SharedPlan, &Sites, &mut Outputs) -> Result<T>,
+        f: impl FnOnce(&SharedPlan, &Sites, &mut Taken) -> Result<T>,
     ) -> Outcome<T> {
         // SAFETY: a graph is only ever borrowed shared.
         let graph = unsafe { graph.data_ptr().cast::<Graph>().as_ref() };
         attempt(|| {
             let plan = self.get()?;
-            graph.get()?.sites(|sites| f(&plan, sites, &mut Outputs::default()))
+            graph.get()?.sites(|sites| f(&plan, sites, &mut Taken::default()))
         })
     }
 
@@ -92,10 +93,11 @@ impl Plan {
         forces: Array2<f64>,
         virial: Array2<f64>,
     ) -> Outcome<f64> {
-        self.on(graph, |plan, sites, outputs| unsafe {
-            let forces = output(outputs, "forces", forces)?;
-            let results = Results { site_energies: None, forces, virial: output(outputs, "virial", virial)? };
-            Ok(sites.energy_forces_virial(plan, results)?)
+        self.on(graph, |plan, sites, taken| unsafe {
+            let (mut energy, forces) = (0.0, output(taken, "forces", forces)?);
+            let virial = output(taken, "virial", virial)?;
+            sites.evaluate(plan, Buffers { energy: Some(&mut energy), forces, virial, ..Buffers::default() })?;
+            Ok(energy)
         })
     }
 
@@ -106,33 +108,36 @@ impl Plan {
         forces: Array3<f64>,
         virials: Array3<f64>,
     ) -> Outcome<()> {
-        self.on(graph, |plan, sites, outputs| unsafe {
-            let results = CommitteeResults {
-                energies: output(outputs, "energies", energies)?,
-                site_energies: None,
-                forces: output(outputs, "forces", forces)?,
-                virials: output(outputs, "virials", virials)?,
+        self.on(graph, |plan, sites, taken| unsafe {
+            let out = Buffers {
+                committee_energies: output(taken, "energies", energies)?,
+                committee_forces: output(taken, "forces", forces)?,
+                committee_virials: output(taken, "virials", virials)?,
+                ..Buffers::default()
             };
-            Ok(sites.committee_energy_forces_virial(plan, results)?)
+            Ok(sites.evaluate(plan, out)?)
         })
     }
 
     pub fn site_energies(&self, graph: TypedValue<Graph>, energies: Array1<f64>) -> Outcome<()> {
-        self.on(graph, |plan, sites, outputs| unsafe {
-            Ok(sites.site_energies(plan, output(outputs, "site_energies", energies)?.unwrap_or_default())?)
+        self.on(graph, |plan, sites, taken| unsafe {
+            let site_energies = output(taken, "site_energies", energies)?;
+            Ok(sites.evaluate(plan, Buffers { site_energies, ..Buffers::default() })?)
         })
     }
 
     pub fn site_grads(&self, graph: TypedValue<Graph>, gradients: Array2<f64>) -> Outcome<()> {
-        self.on(graph, |plan, sites, outputs| unsafe {
-            Ok(sites.site_grads(plan, None, output(outputs, "gradients", gradients)?)?)
+        self.on(graph, |plan, sites, taken| unsafe {
+            let edge_gradients = output(taken, "gradients", gradients)?;
+            Ok(sites.evaluate(plan, Buffers { edge_gradients, ..Buffers::default() })?)
         })
     }
 
     /// (n_basis, n_centres).
     pub fn site_basis(&self, graph: TypedValue<Graph>, basis: Array2<f64>) -> Outcome<()> {
-        self.on(graph, |plan, sites, outputs| unsafe {
-            Ok(sites.site_basis(plan, output(outputs, "basis", basis)?.unwrap_or_default())?)
+        self.on(graph, |plan, sites, taken| unsafe {
+            let descriptors = output(taken, "basis", basis)?;
+            Ok(sites.evaluate(plan, Buffers { descriptors, ..Buffers::default() })?)
         })
     }
 
@@ -169,18 +174,17 @@ impl Plan {
             let (&[e, f, v], []) = (layout, rest) else { return Err(Failure::argument("layout is not of 9 numbers")) };
             let mut structure = Structure::default();
             unsafe { fill(&mut structure, &numbers, &positions, &cell, &pbc) }?;
-            let mut outputs = Outputs::default();
-            let mut matrix = |name, array, [n_rows, start, ld]: [isize; 3]| {
-                let Some(data) = (unsafe { output(&mut outputs, name, array) })? else { return Ok(None) };
+            let mut taken = Taken::default();
+            let mut view = |name, array, [n_rows, start, ld]: [isize; 3]| {
+                let Some(data) = (unsafe { output(&mut taken, name, array) })? else { return Ok(None) };
                 let (n_rows, start, ld) = (count(name, n_rows)?, count(name, start)?, count(name, ld)?);
                 let data = data.get_mut(start..).unwrap_or_default();
-                MatrixMut::new(data, n_rows, n_params, Order::ColMajor, ld).map(Some)
+                matrix(data, (n_rows, n_params), true, ld).map(Some)
             };
-            let mut rows = Rows {
-                energy: matrix("energy row", energy, e)?,
-                forces: matrix("force rows", forces, f)?,
-                virial: matrix("virial rows", virial, v)?,
-            };
+            let mut rows = Rows::new();
+            rows.energy = view("energy row", energy, e)?.map(|row| row.index_axis_move(Axis(0), 0));
+            rows.forces = view("force rows", forces, f)?;
+            rows.virial = view("virial rows", virial, v)?;
             Ok(Sites::Structure(structure).assemble(&plan, &mut rows)?)
         })
     }

@@ -128,7 +128,7 @@ end
 function plan_new(model::Model, device::Int, precision::Int, tolerance::Float64, nthreads::Int)
     radial = isnan(tolerance) ? 0 : iszero(tolerance) ? 1 : 2   # ACERUST_RADIAL_…
     options = Ref(Options(sizeof(Options), nthreads, radial == 2 ? tolerance : 0.0, radial, 0))
-    # ACERUST_CPU, ACERUST_CUDA; ACERUST_F64, ACERUST_F32, ACERUST_MIXED
+    # ACERUST_CPU, ACERUST_CUDA; ACERUST_F64, ACERUST_F32, ACERUST_F32_DISTANCES
     return Plan(out -> @acerust acerust_plan_new(
         model::Ptr{Cvoid}, (device >= 0)::Int32, max(device, 0)::Int32, precision::Int32, options::Ptr{Options}, out::Ptr{Ptr{Cvoid}}
     ))
@@ -147,10 +147,27 @@ graph_build(::CCall, numbers, positions, cell, pbc, rcut::Float64, skin::Float64
         length(numbers)::Csize_t, numbers::Ptr{Int32}, positions::Ptr{Float64}, cell::Ptr{Float64}, pbc::Ptr{Int32},
         rcut::Float64, skin::Float64, nthreads::Csize_t, out::Ptr{Ptr{Cvoid}}
     ))
-graph_from_edges(::CCall, numbers, first, neighbour, r) = Graph(out -> @acerust acerust_graph_from_edges(
-    (length(first) - 1)::Csize_t, length(numbers)::Csize_t, numbers::Ptr{Int32}, first::Ptr{UInt32}, size(r, 2)::Csize_t,
-    neighbour::Ptr{UInt32}, r::Ptr{Float64}, out::Ptr{Ptr{Cvoid}}
-))
+struct Edges   # acerust_edges
+    size::Csize_t
+    cutoff::Float64
+    n_owned::Csize_t
+    n_centres::Csize_t
+    n_atoms::Csize_t
+    numbers::Ptr{Int32}
+    first::Ptr{UInt32}
+    n_edges::Csize_t
+    neighbour::Ptr{UInt32}
+    r::Ptr{Float64}
+    positions::Ptr{Float64}
+end
+
+graph_from_edges(::CCall, numbers, first, neighbour, r, cutoff::Float64) = GC.@preserve numbers first neighbour r begin
+    n = length(first) - 1
+    edges = Ref(Edges(
+        sizeof(Edges), cutoff, n, n, length(numbers), pointer(numbers), pointer(first), size(r, 2), pointer(neighbour), pointer(r), C_NULL
+    ))
+    Graph(out -> @acerust acerust_graph_from_edges(edges::Ptr{Edges}, out::Ptr{Ptr{Cvoid}}))
+end
 graph_update(graph::Graph, numbers, positions, cell, pbc) = 0 != number(
     rebuilt -> @acerust(acerust_graph_update(
         graph::Ptr{Cvoid}, length(numbers)::Csize_t, numbers::Ptr{Int32}, positions::Ptr{Float64}, cell::Ptr{Float64},
@@ -165,53 +182,104 @@ graph_edges!(graph::Graph, first, neighbour, shift, r) = @acerust acerust_graph_
 
 # ---- evaluation
 
-function energy_forces_virial!(plan::Plan, graph::Graph, forces::Matrix{Float64}, virial::Matrix{Float64})
-    energy = Ref(0.0)
-    @acerust acerust_graph_energy_forces_virial(
-        plan::Ptr{Cvoid}, graph::Ptr{Cvoid}, energy::Ptr{Float64}, C_NULL::Ptr{Float64}, 0::Csize_t,
-        wanted(forces)::Ptr{Float64}, length(forces)::Csize_t, wanted(virial)::Ptr{Float64}
-    )
-    return energy[]
+struct Input   # acerust_input
+    size::Csize_t
+    graph::Ptr{Cvoid}
+    list::Ptr{Cvoid}
+    n_atoms::Csize_t
+    numbers::Ptr{Int32}
+    positions::Ptr{Float64}
+    cell::Ptr{Float64}
+    pbc::Ptr{Int32}
+    stream::Ptr{Cvoid}
+    on_device::Int32
 end
-committee_energy_forces_virial!(plan::Plan, graph::Graph, energies, forces, virials) =
-    @acerust acerust_graph_committee_energy_forces_virial(
-        plan::Ptr{Cvoid}, graph::Ptr{Cvoid}, wanted(energies)::Ptr{Float64}, length(energies)::Csize_t, C_NULL::Ptr{Float64},
-        0::Csize_t, wanted(forces)::Ptr{Float64}, length(forces)::Csize_t, wanted(virials)::Ptr{Float64}, length(virials)::Csize_t
+address(handle::Address) = Base.unsafe_convert(Ptr{Cvoid}, handle)
+on(graph::Graph) = Input(sizeof(Input), address(graph), C_NULL, 0, C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0)
+structure(list, numbers, positions, cell, pbc, stream = C_NULL, on_device = false) = Input(
+    sizeof(Input), C_NULL, list, length(numbers), pointer(numbers), positions, pointer(cell), pointer(pbc), stream, on_device
+)
+
+struct Outputs   # acerust_outputs
+    size::Csize_t
+    energy::Ptr{Float64}
+    site_energies::Ptr{Float64}
+    n_site_energies::Csize_t
+    forces::Ptr{Float64}
+    n_forces::Csize_t
+    virial::Ptr{Float64}
+    n_virial::Csize_t
+    site_virials::Ptr{Float64}
+    n_site_virials::Csize_t
+    edge_gradients::Ptr{Float64}
+    n_edge_gradients::Csize_t
+    committee_energies::Ptr{Float64}
+    n_committee_energies::Csize_t
+    committee_site_energies::Ptr{Float64}
+    n_committee_site_energies::Csize_t
+    committee_forces::Ptr{Float64}
+    n_committee_forces::Csize_t
+    committee_virials::Ptr{Float64}
+    n_committee_virials::Csize_t
+    grade::Ptr{Float64}
+    n_grade::Csize_t
+    descriptors::Ptr{Float64}
+    n_descriptors::Csize_t
+end
+
+"The results of these names, where they are wanted; `energy` is always."
+function outputs(energy; results...)
+    place(name) = haskey(results, name) && !isempty(results[name]) ? (pointer(results[name]), length(results[name])) : (C_NULL, 0)
+    return Outputs(sizeof(Outputs), pointer(energy), Iterators.flatten(place(name) for name in fieldnames(Outputs)[3:2:end])...)
+end
+
+"Evaluates; arrays and handles live while the call lasts. Returns the energy."
+function evaluate!(plan::Plan, input::Function, held...; results...)
+    energy = [0.0]
+    kept = values(results)
+    GC.@preserve energy kept held begin
+        from, to = Ref(input()), Ref(outputs(energy; results...))
+        @acerust acerust_evaluate(plan::Ptr{Cvoid}, from::Ptr{Input}, to::Ptr{Outputs})
+    end
+    return energy[1]
+end
+evaluate!(plan::Plan, graph::Graph; results...) = evaluate!(plan, () -> on(graph), graph; results...)
+
+energy_forces_virial!(plan::Plan, graph::Graph, forces::Matrix{Float64}, virial::Matrix{Float64}) =
+    evaluate!(plan, graph; forces, virial)
+function committee_energy_forces_virial!(plan::Plan, graph::Graph, energies, forces, virials)
+    evaluate!(plan, graph; committee_energies = energies, committee_forces = forces, committee_virials = virials)
+    return nothing
+end
+site_energies!(plan::Plan, graph::Graph, energies) = (evaluate!(plan, graph; site_energies = energies); nothing)
+site_grads!(plan::Plan, graph::Graph, gradients) = (evaluate!(plan, graph; edge_gradients = gradients); nothing)
+site_basis!(plan::Plan, graph::Graph, basis) = (evaluate!(plan, graph; descriptors = basis); nothing)
+site_basis_jacobian!(plan::Plan, graph::Graph, basis, jacobian) = GC.@preserve graph begin
+    input = Ref(on(graph))
+    @acerust acerust_site_basis_jacobian(
+        plan::Ptr{Cvoid}, input::Ptr{Input}, wanted(basis)::Ptr{Float64}, length(basis)::Csize_t, wanted(jacobian)::Ptr{Float64},
+        length(jacobian)::Csize_t
     )
-site_energies!(plan::Plan, graph::Graph, energies) =
-    @acerust acerust_graph_site_energies(plan::Ptr{Cvoid}, graph::Ptr{Cvoid}, energies::Ptr{Float64}, length(energies)::Csize_t)
-site_grads!(plan::Plan, graph::Graph, gradients) = @acerust acerust_graph_site_grads(
-    plan::Ptr{Cvoid}, graph::Ptr{Cvoid}, C_NULL::Ptr{Float64}, 0::Csize_t, wanted(gradients)::Ptr{Float64}, length(gradients)::Csize_t
-)
-site_basis!(plan::Plan, graph::Graph, basis) =
-    @acerust acerust_graph_site_basis(plan::Ptr{Cvoid}, graph::Ptr{Cvoid}, basis::Ptr{Float64}, length(basis)::Csize_t)
-site_basis_jacobian!(plan::Plan, graph::Graph, basis, jacobian) = @acerust acerust_graph_site_basis_jacobian(
-    plan::Ptr{Cvoid}, graph::Ptr{Cvoid}, wanted(basis)::Ptr{Float64}, length(basis)::Csize_t, wanted(jacobian)::Ptr{Float64},
-    length(jacobian)::Csize_t
-)
+end
 
 # ---- lists
 
 list_new(plan::Plan, skin::Float64) = List(out -> @acerust acerust_list_new(plan::Ptr{Cvoid}, skin::Float64, out::Ptr{Ptr{Cvoid}}))
-function list_energy_forces_virial!(list::List, plan::Plan, numbers, positions, cell, pbc, forces, virial)
-    energy = Ref(0.0)
-    @acerust acerust_list_energy_forces_virial(
-        list::Ptr{Cvoid}, plan::Ptr{Cvoid}, length(numbers)::Csize_t, numbers::Ptr{Int32}, positions::Ptr{Float64},
-        cell::Ptr{Float64}, pbc::Ptr{Int32}, energy::Ptr{Float64}, C_NULL::Ptr{Float64}, 0::Csize_t, wanted(forces)::Ptr{Float64},
-        length(forces)::Csize_t, wanted(virial)::Ptr{Float64}
-    )
-    return energy[]
-end
+list_energy_forces_virial!(list::List, plan::Plan, numbers, positions, cell, pbc, forces, virial) = evaluate!(
+    plan, () -> structure(address(list), numbers, pointer(positions), cell, pbc), list, numbers, positions, cell, pbc; forces, virial
+)
 function list_device_energy_forces_virial!(
     list::List, plan::Plan, numbers, cell, pbc, positions::UInt, forces::UInt, stream::UInt, virial
 )
-    energy = Ref(0.0)
-    @acerust acerust_list_device_energy_forces_virial(
-        list::Ptr{Cvoid}, plan::Ptr{Cvoid}, length(numbers)::Csize_t, numbers::Ptr{Int32}, Ptr{Cvoid}(positions)::Ptr{Float64},
-        cell::Ptr{Float64}, pbc::Ptr{Int32}, Ptr{Cvoid}(stream)::Ptr{Cvoid}, energy::Ptr{Float64}, C_NULL::Ptr{Float64},
-        Ptr{Cvoid}(forces)::Ptr{Float64}, wanted(virial)::Ptr{Float64}
-    )
-    return energy[]
+    energy = [0.0]
+    GC.@preserve list numbers cell pbc energy virial begin
+        input = Ref(structure(address(list), numbers, Ptr{Float64}(positions), cell, pbc, Ptr{Cvoid}(stream), true))
+        to = outputs(energy; virial)
+        to = Ref(Outputs((name === :forces ? Ptr{Float64}(forces) : name === :n_forces ? 3 * length(numbers) * (forces != 0) :
+            getfield(to, name) for name in fieldnames(Outputs))...))
+        @acerust acerust_evaluate(plan::Ptr{Cvoid}, input::Ptr{Input}, to::Ptr{Outputs})
+    end
+    return energy[1]
 end
 
 # ---- design rows
@@ -235,13 +303,11 @@ const COLUMN_MAJOR = Int32(1)
 
 function assemble!(plan::Plan, numbers, positions, cell, pbc, energy, forces, virial, layout::Vector{Int})
     place(x, start, ld) = isempty(x) ? (C_NULL, 0, 0) : (pointer(x, start + 1), length(x) - start, ld)
-    GC.@preserve energy forces virial begin
+    GC.@preserve energy forces virial numbers positions cell pbc begin
         e, f, v = place(energy, layout[2], layout[3]), place(forces, layout[5], layout[6]), place(virial, layout[8], layout[9])
         rows = Ref(Rows(sizeof(Rows), e..., f..., v..., layout[7], COLUMN_MAJOR))
-        @acerust acerust_assemble(
-            plan::Ptr{Cvoid}, length(numbers)::Csize_t, numbers::Ptr{Int32}, positions::Ptr{Float64}, cell::Ptr{Float64},
-            pbc::Ptr{Int32}, rows::Ptr{Rows}
-        )
+        input = Ref(structure(C_NULL, numbers, pointer(positions), cell, pbc))
+        @acerust acerust_assemble(plan::Ptr{Cvoid}, input::Ptr{Input}, rows::Ptr{Rows})
     end
     return nothing
 end

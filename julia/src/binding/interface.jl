@@ -12,13 +12,13 @@
 #     model_save(model, path)                            model_n_parts(model)        model_part_kind(model, part)
 #
 #     plan_new(model, device, precision, tolerance, nthreads)       device: -1 is the processor, else the index of a CUDA device
-#     plan_set_linear_parameters(plan, θ)                           precision: 0, 1, 2 for double, single, mixed
+#     plan_set_linear_parameters(plan, θ)                           precision: 0, 1, 2 for double, single, single for distances too
 #     plan_set_committee(plan, θs), a member a column               tolerance: of radial tables; 0 for none, NaN for the library's choice
 #     plan_set_threads(plan, nthreads)                              nthreads: 0 is all of the machine
 #     plan_model(plan)
 #
 #     graph_build(binding, atoms..., rcut, skin, nthreads)
-#     graph_from_edges(binding, numbers, first, neighbour, r)       r: (3, n_edges)
+#     graph_from_edges(binding, numbers, first, neighbour, r, cutoff)   r: (3, n_edges)
 #     graph_update(graph, atoms...) -> are the edges others than before?
 #     graph_n_edges(graph)
 #     graph_edges!(graph, first, neighbour, shift, r)
@@ -58,7 +58,7 @@ struct ACERustError <: Exception
     message::String
 end
 
-const KINDS = ("file", "model", "structure", "graph", "argument", "device", "handle", "internal")
+const KINDS = ("file", "model", "structure", "graph", "argument", "device", "handle", "internal", "memory", "result")
 
 function Base.showerror(io::IO, error::ACERustError)
     kind = get(KINDS, error.status, "unknown")

@@ -1,6 +1,6 @@
 # Where the shared library is, and that it is of the right version.
 
-const ABI_VERSION = 1
+const ABI_VERSION = 2
 const FILE = (Sys.iswindows() ? "acerust." : "libacerust.") * Libdl.dlext
 const HANDLE = Ref{Ptr{Cvoid}}(C_NULL)
 const OPENING = ReentrantLock()
