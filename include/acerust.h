@@ -25,7 +25,7 @@
  * The version of the binary interface. Functions and status codes are only ever added within a version;
  * what is removed or changed raises it.
  */
-#define ACERUST_ABI_VERSION 1
+#define ACERUST_ABI_VERSION 2
 
 /**
  * All went well.
@@ -206,6 +206,161 @@ typedef struct {
 } acerust_options;
 
 /**
+ * Atoms and how their neighbours are known. Set `size` to `sizeof(acerust_input)` and what is not needed to 0; later versions of the
+ * library may add fields at the end, whose 0 will mean what this version does. One of three:
+ *
+ * - a `graph`, and nothing else;
+ * - a structure, whose neighbours are found anew in every call: `n_atoms`, `numbers`, `positions`, `cell`, `pbc`;
+ * - a structure and a `list`, which is kept from call to call; with `on_device` the positions, and the results `site_energies`
+ *   and `forces`, are addresses in the memory of the plan's CUDA device.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_input)`.
+   */
+  size_t size;
+  /**
+   * Atoms of a graph; null for a structure.
+   */
+  const acerust_graph *graph;
+  /**
+   * A list for the structure; null for none.
+   */
+  acerust_list *list;
+  /**
+   * May be 0.
+   */
+  size_t n_atoms;
+  /**
+   * (n_atoms) atomic numbers, 1 to 118, of elements that the model knows.
+   */
+  const int32_t *numbers;
+  /**
+   * (n_atoms, 3), row-major, Å; finite.
+   */
+  const double *positions;
+  /**
+   * (3, 3), cell vectors as rows, Å; null for no cell. Rows of directions without periodicity are ignored.
+   */
+  const double *cell;
+  /**
+   * (3), not 0 where the structure is periodic along the cell vector; null for no periodicity.
+   */
+  const int32_t *pbc;
+  /**
+   * The CUDA stream (`CUstream` or `cudaStream_t`) that writes the positions, which the work waits for; null is the default stream.
+   */
+  void *stream;
+  /**
+   * Not 0: `positions` are on the device. Energy and virial are still on the host, and there is a virial with forces alone.
+   */
+  int32_t on_device;
+} acerust_input;
+
+/**
+ * Where results go. Set `size` to `sizeof(acerust_outputs)`; a result whose pointer is null is not wanted. The number beside a
+ * pointer must be that of the result. Results may not overlap one another, or what is read.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_outputs)`.
+   */
+  size_t size;
+  /**
+   * (1), eV: the sum over the owned atoms, in their order.
+   */
+  double *energy;
+  /**
+   * (n_owned), eV. With a device input an address there.
+   */
+  double *site_energies;
+  /**
+   * Numbers in `site_energies`.
+   */
+  size_t n_site_energies;
+  /**
+   * (n_atoms, 3), row-major, eV/Å: −∂E/∂x. With a device input an address there.
+   */
+  double *forces;
+  /**
+   * Numbers in `forces`.
+   */
+  size_t n_forces;
+  /**
+   * (3, 3), V = −Σ g ⊗ r over edges, eV; stress = −V / volume.
+   */
+  double *virial;
+  /**
+   * Numbers in `virial`.
+   */
+  size_t n_virial;
+  /**
+   * (n_atoms, 3, 3), eV: half of −g ⊗ r of each edge for either of its atoms. Their sum is the virial.
+   */
+  double *site_virials;
+  /**
+   * Numbers in `site_virials`.
+   */
+  size_t n_site_virials;
+  /**
+   * (n_edges, 3), eV/Å: ∂E/∂r_ij in the order of the edges; 0 for edges beyond the cutoff. For graphs alone.
+   */
+  double *edge_gradients;
+  /**
+   * Numbers in `edge_gradients`.
+   */
+  size_t n_edge_gradients;
+  /**
+   * (n_members), eV.
+   */
+  double *committee_energies;
+  /**
+   * Numbers in `committee_energies`.
+   */
+  size_t n_committee_energies;
+  /**
+   * (n_members, n_owned), eV.
+   */
+  double *committee_site_energies;
+  /**
+   * Numbers in `committee_site_energies`.
+   */
+  size_t n_committee_site_energies;
+  /**
+   * (n_members, n_atoms, 3), eV/Å.
+   */
+  double *committee_forces;
+  /**
+   * Numbers in `committee_forces`.
+   */
+  size_t n_committee_forces;
+  /**
+   * (n_members, 3, 3), eV.
+   */
+  double *committee_virials;
+  /**
+   * Numbers in `committee_virials`.
+   */
+  size_t n_committee_virials;
+  /**
+   * (n_owned): how far each site is from what the potential was fitted to.
+   */
+  double *grade;
+  /**
+   * Numbers in `grade`.
+   */
+  size_t n_grade;
+  /**
+   * (n_owned, n_basis), row-major: the site basis of linear potentials, the parts side by side.
+   */
+  double *descriptors;
+  /**
+   * Numbers in `descriptors`.
+   */
+  size_t n_descriptors;
+} acerust_outputs;
+
+/**
  * Where the design rows of a structure go: E = energy · θ, F = forces · θ, V = virial · θ for linear parameters θ, one-body
  * energies left out. A matrix whose pointer is null is not computed. Matrices may not overlap, not
  * even in each other's gaps.
@@ -261,6 +416,59 @@ typedef struct {
   int32_t order;
 } acerust_rows;
 
+/**
+ * A list of the caller, as of a simulation engine. Set `size` to `sizeof(acerust_edges)` and what is not needed to 0.
+ *
+ * Atoms 0 … n_owned − 1 have energies; those up to n_centres − 1 have rows of edges, too; all from there on are ghosts, which only exert
+ * and feel forces. Every centre has all its directed edges within the cutoff; longer ones are passed over.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_edges)`.
+   */
+  size_t size;
+  /**
+   * Å; at least that of the plans that will be evaluated.
+   */
+  double cutoff;
+  /**
+   * At most n_centres.
+   */
+  size_t n_owned;
+  /**
+   * At most n_atoms.
+   */
+  size_t n_centres;
+  /**
+   * Owned atoms, other centres and ghosts.
+   */
+  size_t n_atoms;
+  /**
+   * (n_atoms) atomic numbers.
+   */
+  const int32_t *numbers;
+  /**
+   * (n_centres + 1) offsets: the edges of centre i are first[i] … first[i + 1] − 1.
+   */
+  const uint32_t *first;
+  /**
+   * first[n_centres].
+   */
+  size_t n_edges;
+  /**
+   * (n_edges) indices below n_atoms.
+   */
+  const uint32_t *neighbour;
+  /**
+   * (n_edges, 3), vectors from centre to neighbour, Å; null where `positions` say as much.
+   */
+  const double *r;
+  /**
+   * (n_atoms, 3), Å; null where there are vectors.
+   */
+  const double *positions;
+} acerust_edges;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -274,6 +482,14 @@ uint32_t acerust_abi_version(void);
  * The version of the library, as `0.1.0`; a string that lives as long as the library.
  */
 const char *acerust_version(void);
+
+/**
+ * Sets the most bytes that one call may take beyond what its caller provides, as estimated before it takes them; for the process.
+ *
+ * @param bytes 0: half of the memory that is free at the time of the call.
+ * @return `ACERUST_OK`.
+ */
+int32_t acerust_set_memory_limit(uint64_t bytes);
 
 /**
  * Copies the message of this thread's last failure, UTF-8, into `buffer`, of `length` bytes; it is cut where it does not fit and
@@ -499,119 +715,46 @@ int32_t acerust_plan_set_linear_parameters(acerust_plan *plan, const double *par
 int32_t acerust_plan_set_committee(acerust_plan *plan, const double *parameters, size_t length, size_t n_members);
 
 /**
- * The energy of a structure, eV.
+ * Evaluates a potential: whatever `outputs` has pointers for.
  *
- * @param plan The plan to evaluate, here and below.
- * @param n_atoms The number of atoms; may be 0.
- * @param numbers (n_atoms) atomic numbers, 1 to 118, of elements that the model knows.
- * @param positions (n_atoms, 3), row-major, Å; finite.
- * @param cell (3, 3), cell vectors as rows, Å; null for no cell. Rows of directions without periodicity are ignored.
- * @param pbc (3), not 0 where the structure is periodic along the cell vector; null for no periodicity.
- * @param energy (1), eV.
+ * @param plan The plan to evaluate.
+ * @param input Atoms and their neighbours.
+ * @param outputs Where results go.
  * @return `ACERUST_ERROR_STRUCTURE` or `ACERUST_ERROR_GRAPH` for a structure that makes no sense: numbers, positions, a singular
- * periodic cell, two atoms in one place. `ACERUST_ERROR_ARGUMENT` for an element that the model does not know, a null pointer or
- * a wrong length. The message names the atom, counted from 0.
+ * periodic cell, two atoms in one place; `ACERUST_ERROR_GRAPH` for a graph or list whose cutoff is less than the potential's.
+ * `ACERUST_ERROR_ARGUMENT` for an element that the model does not know, a wrong length, an overlap, or a result that
+ * there is not. `ACERUST_ERROR_NOT_FINITE` for results that are none, `ACERUST_ERROR_MEMORY`. The message names the atom, counted from 0.
  */
-int32_t acerust_energy(const acerust_plan *plan,
-                       size_t n_atoms,
-                       const int32_t *numbers,
-                       const double *positions,
-                       const double *cell,
-                       const int32_t *pbc,
-                       double *energy);
+int32_t acerust_evaluate(const acerust_plan *plan,
+                         const acerust_input *input,
+                         const acerust_outputs *outputs);
 
 /**
- * The energy of every atom, eV. Arguments and errors as for `acerust_energy`.
+ * The site basis of a graph and its derivatives ∂B_b/∂r_ij. A result whose pointer is null is not wanted. Errors as for
+ * `acerust_evaluate`.
  *
- * @param site_energies (n_atoms); `length` must be n_atoms.
+ * @param basis (n_owned, n_basis), row-major.
+ * @param jacobian (n_edges, n_basis, 3), row-major, 1/Å.
  */
-int32_t acerust_site_energies(const acerust_plan *plan,
-                              size_t n_atoms,
-                              const int32_t *numbers,
-                              const double *positions,
-                              const double *cell,
-                              const int32_t *pbc,
-                              double *site_energies,
-                              size_t length);
+int32_t acerust_site_basis_jacobian(const acerust_plan *plan,
+                                    const acerust_input *input,
+                                    double *basis,
+                                    size_t n_basis,
+                                    double *jacobian,
+                                    size_t n_jacobian);
 
 /**
- * Energy, forces and virial of a structure. Arguments and errors as for `acerust_energy`; a result whose pointer is null is
- * not wanted.
- *
- * @param energy (1), eV.
- * @param site_energies (n_atoms), eV; `n_site_energies` must be n_atoms.
- * @param forces (n_atoms, 3), row-major, eV/Å; `n_forces` must be 3·n_atoms.
- * @param virial (3, 3), V = −Σ g ⊗ r over edges, eV; stress = −V / volume.
- */
-int32_t acerust_energy_forces_virial(const acerust_plan *plan,
-                                     size_t n_atoms,
-                                     const int32_t *numbers,
-                                     const double *positions,
-                                     const double *cell,
-                                     const int32_t *pbc,
-                                     double *energy,
-                                     double *site_energies,
-                                     size_t n_site_energies,
-                                     double *forces,
-                                     size_t n_forces,
-                                     double *virial);
-
-/**
- * Energies, forces and virials of every committee member, from one pass over the basis. Arguments and errors as for
- * `acerust_energy_forces_virial`.
- *
- * @param energies (n_members), eV.
- * @param site_energies (n_members, n_atoms), eV.
- * @param forces (n_members, n_atoms, 3), eV/Å.
- * @param virials (n_members, 3, 3), eV.
- */
-int32_t acerust_committee_energy_forces_virial(const acerust_plan *plan,
-                                               size_t n_atoms,
-                                               const int32_t *numbers,
-                                               const double *positions,
-                                               const double *cell,
-                                               const int32_t *pbc,
-                                               double *energies,
-                                               size_t n_energies,
-                                               double *site_energies,
-                                               size_t n_site_energies,
-                                               double *forces,
-                                               size_t n_forces,
-                                               double *virials,
-                                               size_t n_virials);
-
-/**
- * The site basis. Arguments and errors as for `acerust_energy`.
- *
- * @param basis (n_atoms, n_basis), row-major, the parts side by side; `length` must be n_atoms·n_basis.
- */
-int32_t acerust_site_basis(const acerust_plan *plan,
-                           size_t n_atoms,
-                           const int32_t *numbers,
-                           const double *positions,
-                           const double *cell,
-                           const int32_t *pbc,
-                           double *basis,
-                           size_t length);
-
-/**
- * The design rows of a structure. Arguments and errors as for `acerust_energy`.
+ * The design rows of a structure or a graph. Errors as for `acerust_evaluate`.
  *
  * @param rows Where they go. `ACERUST_ERROR_ARGUMENT` for a matrix that does not fit, or overlaps another.
  */
-int32_t acerust_assemble(const acerust_plan *plan,
-                         size_t n_atoms,
-                         const int32_t *numbers,
-                         const double *positions,
-                         const double *cell,
-                         const int32_t *pbc,
-                         const acerust_rows *rows);
+int32_t acerust_assemble(const acerust_plan *plan, const acerust_input *input, const acerust_rows *rows);
 
 /**
  * The neighbour graph of a structure: all directed edges i → j with 0 < r ≤ rcut, those to periodic images included, and, with
  * a skin, some that are longer; evaluations pass over these.
  *
- * @param n_atoms,numbers,positions,cell,pbc As for `acerust_energy`.
+ * @param n_atoms,numbers,positions,cell,pbc As for `acerust_input`.
  * @param rcut Å, at least that of the plans that will be evaluated; 0 for models without neighbours.
  * @param skin Å. Updates keep the edges while no atom has moved by more than half the skin. 0 for graphs that will not be
  * updated.
@@ -633,10 +776,10 @@ int32_t acerust_graph_build(size_t n_atoms,
  * Takes over new positions, or another structure altogether. Builds anew only where an atom has moved by more than half the skin,
  * or atoms, cell or periodicity have changed; else it allocates nothing. Waits until no thread evaluates on the graph.
  *
- * @param n_atoms,numbers,positions,cell,pbc As for `acerust_energy`.
+ * @param n_atoms,numbers,positions,cell,pbc As for `acerust_input`.
  * @param rebuilt 1 where the edges are others than before, 0 where they are the same; may be null.
- * @return As `acerust_graph_build`; the graph can then not be evaluated until an update succeeds. `ACERUST_ERROR_GRAPH` for a graph
- * made from edges, which stays as it is.
+ * @return As `acerust_graph_build`; the graph can then not be evaluated until an update succeeds. A graph made from edges keeps them, and
+ * its vectors follow the positions, which must be as many as before.
  */
 int32_t acerust_graph_update(acerust_graph *graph,
                              size_t n_atoms,
@@ -647,28 +790,23 @@ int32_t acerust_graph_update(acerust_graph *graph,
                              int32_t *rebuilt);
 
 /**
- * A graph from a list of the caller, as of a simulation engine with ghost atoms: atoms 0 … n_centres − 1 have energies, those
- * from n_centres on are ghosts, which only exert and feel forces. The list must have all directed edges within the cutoff of the
- * plans that will be evaluated; longer ones are passed over. It is copied.
+ * A graph from a list of the caller, which is copied. `acerust_graph_update` moves its atoms, `acerust_graph_replace_edges` changes the list.
  *
- * @param n_centres At most n_atoms.
- * @param n_atoms Centres and ghosts.
- * @param numbers (n_atoms) atomic numbers.
- * @param first (n_centres + 1) offsets: the edges of centre i are first[i] … first[i + 1] − 1.
- * @param n_edges first[n_centres].
- * @param neighbour (n_edges) indices below n_atoms.
- * @param r (n_edges, 3), vectors from centre to neighbour, Å; finite and not zero.
+ * @param edges The list.
  * @param out The graph; to be freed with `acerust_graph_free`.
  * @return `ACERUST_ERROR_GRAPH` for offsets, indices or vectors that make no sense; the message names the centre or the edge.
  */
-int32_t acerust_graph_from_edges(size_t n_centres,
-                                 size_t n_atoms,
-                                 const int32_t *numbers,
-                                 const uint32_t *first,
-                                 size_t n_edges,
-                                 const uint32_t *neighbour,
-                                 const double *r,
+int32_t acerust_graph_from_edges(const acerust_edges *edges,
                                  acerust_graph **out);
+
+/**
+ * Replaces the list of a graph that was made from edges, in its memory. Waits until no thread evaluates on the graph.
+ *
+ * @return As `acerust_graph_from_edges`; the graph can then not be evaluated until a list succeeds. `ACERUST_ERROR_GRAPH` for a graph
+ * made from a structure.
+ */
+int32_t acerust_graph_replace_edges(acerust_graph *graph,
+                                    const acerust_edges *edges);
 
 /**
  * Frees a graph, as soon as no other thread works with it. Null is ignored.
@@ -712,94 +850,6 @@ int32_t acerust_graph_edges(const acerust_graph *graph,
                             size_t n_r);
 
 /**
- * Energy, forces and virial on a graph. A result whose pointer is null is not wanted.
- *
- * @param energy (1), eV: the sum over the centres.
- * @param site_energies (n_centres), eV; `n_site_energies` must be n_centres.
- * @param forces (n_atoms, 3), row-major, eV/Å, those on ghosts included; `n_forces` must be 3·n_atoms.
- * @param virial (3, 3), eV.
- * @return `ACERUST_ERROR_GRAPH` for a graph of a cutoff less than the plan's, `ACERUST_ERROR_ARGUMENT` for a wrong length or an
- * element that the model does not know.
- */
-int32_t acerust_graph_energy_forces_virial(const acerust_plan *plan,
-                                           const acerust_graph *graph,
-                                           double *energy,
-                                           double *site_energies,
-                                           size_t n_site_energies,
-                                           double *forces,
-                                           size_t n_forces,
-                                           double *virial);
-
-/**
- * Energies, forces and virials of every committee member on a graph, from one pass over the basis. A result whose pointer is
- * null is not wanted. Errors as for `acerust_graph_energy_forces_virial`.
- *
- * @param energies (n_members), eV.
- * @param site_energies (n_members, n_centres), eV.
- * @param forces (n_members, n_atoms, 3), eV/Å.
- * @param virials (n_members, 3, 3), eV.
- */
-int32_t acerust_graph_committee_energy_forces_virial(const acerust_plan *plan,
-                                                     const acerust_graph *graph,
-                                                     double *energies,
-                                                     size_t n_energies,
-                                                     double *site_energies,
-                                                     size_t n_site_energies,
-                                                     double *forces,
-                                                     size_t n_forces,
-                                                     double *virials,
-                                                     size_t n_virials);
-
-/**
- * The energy of every centre, eV. Errors as for `acerust_graph_energy_forces_virial`.
- *
- * @param site_energies (n_centres); `length` must be n_centres.
- */
-int32_t acerust_graph_site_energies(const acerust_plan *plan, const acerust_graph *graph, double *site_energies, size_t length);
-
-/**
- * Site energies and their gradients ∂E_i/∂r_ij. A result whose pointer is null is not wanted. Errors as for
- * `acerust_graph_energy_forces_virial`.
- *
- * @param site_energies (n_centres), eV.
- * @param gradients (n_edges, 3), eV/Å, in the order of the edges; 0 for edges beyond the cutoff.
- */
-int32_t acerust_graph_site_grads(const acerust_plan *plan,
-                                 const acerust_graph *graph,
-                                 double *site_energies,
-                                 size_t n_site_energies,
-                                 double *gradients,
-                                 size_t n_gradients);
-
-/**
- * The site basis of every centre. Errors as for `acerust_graph_energy_forces_virial`.
- *
- * @param basis (n_centres, n_basis), row-major, the parts side by side; `length` must be n_centres·n_basis.
- */
-int32_t acerust_graph_site_basis(const acerust_plan *plan, const acerust_graph *graph, double *basis, size_t length);
-
-/**
- * The site basis and its derivatives ∂B_b/∂r_ij. A result whose pointer is null is not wanted. Errors as for
- * `acerust_graph_energy_forces_virial`.
- *
- * @param basis (n_centres, n_basis), row-major.
- * @param jacobian (n_edges, n_basis, 3), row-major, 1/Å.
- */
-int32_t acerust_graph_site_basis_jacobian(const acerust_plan *plan,
-                                          const acerust_graph *graph,
-                                          double *basis,
-                                          size_t n_basis,
-                                          double *jacobian,
-                                          size_t n_jacobian);
-
-/**
- * The design rows of the atoms of a graph. Errors as for `acerust_graph_energy_forces_virial`.
- *
- * @param rows Where they go. `ACERUST_ERROR_ARGUMENT` for a matrix that does not fit, or overlaps another.
- */
-int32_t acerust_graph_assemble(const acerust_plan *plan, const acerust_graph *graph, const acerust_rows *rows);
-
-/**
  * An empty neighbour list on the device of a plan. Calls build it, and keep it while no atom has moved by more than half the skin and
  * atoms, cell and periodicity are the same.
  *
@@ -822,60 +872,6 @@ int32_t acerust_list_free(acerust_list *list);
  * How often the list was built rather than reused.
  */
 int32_t acerust_list_builds(const acerust_list *list, size_t *out);
-
-/**
- * As `acerust_energy_forces_virial`, with a list of the plan's device.
- *
- * @param list,plan The list, and the plan to evaluate.
- * @param n_atoms,numbers,positions,cell,pbc As for `acerust_energy`.
- * @param energy (1), eV; null if not wanted, as all results may be.
- * @param site_energies (n_atoms), eV; `n_site_energies` must be n_atoms.
- * @param forces (n_atoms, 3), eV/Å; `n_forces` must be 3·n_atoms.
- * @param virial (3, 3), eV.
- * @return As `acerust_energy_forces_virial`; `ACERUST_ERROR_ARGUMENT` for a list that does not go with the plan.
- */
-int32_t acerust_list_energy_forces_virial(acerust_list *list,
-                                          const acerust_plan *plan,
-                                          size_t n_atoms,
-                                          const int32_t *numbers,
-                                          const double *positions,
-                                          const double *cell,
-                                          const int32_t *pbc,
-                                          double *energy,
-                                          double *site_energies,
-                                          size_t n_site_energies,
-                                          double *forces,
-                                          size_t n_forces,
-                                          double *virial);
-
-/**
- * The same with positions, site energies and forces in the memory of the plan's CUDA device; nothing of their size is copied. Returns
- * when the results are there.
- *
- * @param list,plan The list, and the plan to evaluate, both on a CUDA device.
- * @param n_atoms,numbers,cell,pbc As for `acerust_energy`, on the host.
- * @param positions Device address: (n_atoms, 3), row-major, Å.
- * @param stream The CUDA stream (`CUstream` or `cudaStream_t`) that writes the positions; the work waits for what is in it. Null is the
- * default stream.
- * @param energy (1), eV, on the host; null if not wanted, as all results may be.
- * @param site_energies Device address: (n_atoms), eV.
- * @param forces Device address: (n_atoms, 3), eV/Å. Without forces there is no virial either.
- * @param virial (3, 3), eV, on the host.
- * @return `ACERUST_ERROR_ARGUMENT` for a plan on another device than a CUDA one, an address that is not in its memory, a
- * virial without forces; else as `acerust_list_energy_forces_virial`.
- */
-int32_t acerust_list_device_energy_forces_virial(acerust_list *list,
-                                                 const acerust_plan *plan,
-                                                 size_t n_atoms,
-                                                 const int32_t *numbers,
-                                                 const double *positions,
-                                                 const double *cell,
-                                                 const int32_t *pbc,
-                                                 void *stream,
-                                                 double *energy,
-                                                 double *site_energies,
-                                                 double *forces,
-                                                 double *virial);
 
 #ifdef __cplusplus
 }  // extern "C"
