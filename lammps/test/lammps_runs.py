@@ -112,7 +112,6 @@ def setup(folder, system, style="acerust", newton="on", boundary=None, commands=
         f"newton {newton}",
         "atom_modify map array",
         f"processors {processors}" if processors else "",
-        "box tilt large",
         f"read_data {data}",
         *commands,
         f"pair_style {style}",
