@@ -84,11 +84,12 @@ class PairACErust : public Pair {
   // The graph, and what it was made from.
   Graph graph;
   size_t n_centres = 0, n_atoms = 0;
-  std::vector<int> atoms;    // LAMMPS' index of every atom of the graph; empty where they are the same
+  bool same = false;         // are its atoms all those of LAMMPS, in that order?
+  std::vector<int> atoms;    // if not, LAMMPS' index of each
   std::vector<int32_t> numbers;
   std::vector<uint32_t> first, neighbour;
-  std::vector<double> vectors;
 
+  std::vector<double> positions;    // of the atoms of the graph, where these are not LAMMPS'
   std::vector<double> energies, forces, gradients;
   std::vector<double> spread;    // forces by LAMMPS' index, where that is not the graph's
 
@@ -96,8 +97,9 @@ class PairACErust : public Pair {
   double *moving = nullptr;
   int columns = 0;
 
-  int atom_of(size_t i) const { return atoms.empty() ? static_cast<int>(i) : atoms[i]; }
+  int atom_of(size_t i) const { return same ? static_cast<int>(i) : atoms[i]; }
   void collect();
+  void new_graph(const double *x);
   void atom_virials();
   void to_owners(double *numbers, int each);
   void check(int32_t status);
@@ -224,7 +226,7 @@ void PairACErust::collect()
 {
   const int *type = atom->type;
   const int all = atom->nlocal + atom->nghost;
-  bool same = list->inum == atom->nlocal;
+  same = list->inum == atom->nlocal;
   for (int k = 0; same && k < list->inum; k++) same = list->ilist[k] == k;
   for (int t = 1; t <= atom->ntypes; t++) same = same && number_of_type[t] != 0;
 
@@ -266,26 +268,16 @@ void PairACErust::collect()
 void PairACErust::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
-  if (neighbor->ago == 0 || !graph) collect();
-
-  double **x = atom->x, **f = atom->f;
-  vectors.resize(3 * neighbour.size());
-  for (size_t c = 0, e = 0; c < n_centres; c++)
-    for (const double *a = x[atom_of(c)]; e < first[c + 1]; e++)
-      for (int d = 0; d < 3; d++) vectors[3 * e + d] = x[atom_of(neighbour[e])][d] - a[d];
-  acerust_edges edges = {};
-  edges.size = sizeof edges;
-  edges.cutoff = rcut;
-  edges.n_owned = edges.n_centres = n_centres;
-  edges.n_atoms = n_atoms;
-  edges.numbers = numbers.data();
-  edges.first = first.data();
-  edges.n_edges = neighbour.size();
-  edges.neighbour = neighbour.data();
-  edges.r = vectors.data();
-  acerust_graph *new_graph = nullptr;
-  check(acerust_graph_from_edges(&edges, &new_graph));
-  graph.reset(new_graph);
+  const bool anew = neighbor->ago == 0 || !graph;
+  if (anew) collect();
+  const double *x = atom->x ? atom->x[0] : nullptr;
+  if (!same) {
+    positions.resize(3 * n_atoms);
+    for (size_t i = 0; i < n_atoms; i++) std::copy_n(x + 3 * atoms[i], 3, &positions[3 * i]);
+    x = positions.data();
+  }
+  if (anew) new_graph(x);
+  else check(acerust_graph_update(graph.get(), n_atoms, numbers.data(), x, nullptr, nullptr, nullptr));
 
   double energy = 0, v[9];
   energies.resize(n_centres);
@@ -306,7 +298,7 @@ void PairACErust::compute(int eflag, int vflag)
 
   // By LAMMPS' index.
   double *on = forces.data();
-  if (!atoms.empty()) {
+  if (!same) {
     spread.assign(3 * (atom->nlocal + atom->nghost), 0.0);
     for (size_t i = 0; i < n_atoms; i++)
       for (int d = 0; d < 3; d++) spread[3 * atoms[i] + d] = forces[3 * i + d];
@@ -316,7 +308,7 @@ void PairACErust::compute(int eflag, int vflag)
   if (force->newton) n += atom->nghost;
   else to_owners(on, 3);
   for (int i = 0; i < n; i++)
-    for (int d = 0; d < 3; d++) f[i][d] += on[3 * i + d];
+    for (int d = 0; d < 3; d++) atom->f[i][d] += on[3 * i + d];
 
   if (eflag_global) eng_vdwl += energy;
   if (eflag_atom)
@@ -328,13 +320,43 @@ void PairACErust::compute(int eflag, int vflag)
   if (vflag_atom || cvflag_atom) atom_virials();
 }
 
+/* A graph of LAMMPS' list; until that is built anew its positions alone change. */
+void PairACErust::new_graph(const double *x)
+{
+  std::vector<double> vectors(3 * neighbour.size());
+  for (size_t c = 0, e = 0; c < n_centres; c++)
+    for (; e < first[c + 1]; e++)
+      for (int d = 0; d < 3; d++) vectors[3 * e + d] = x[3 * neighbour[e] + d] - x[3 * c + d];
+  acerust_edges edges = {};
+  edges.size = sizeof edges;
+  edges.cutoff = rcut;
+  edges.n_owned = edges.n_centres = n_centres;
+  edges.n_atoms = n_atoms;
+  edges.numbers = numbers.data();
+  edges.first = first.data();
+  edges.n_edges = neighbour.size();
+  edges.neighbour = neighbour.data();
+  edges.r = vectors.data();
+  graph.reset();
+  acerust_graph *made = nullptr;
+  check(acerust_graph_from_edges(&edges, &made));
+  graph.reset(made);
+}
+
 /* Virials of atoms: of an edge half to either atom; in the centroid form, W_j = Σ_i r_ij F_j, all to the neighbour, so that Σ_j W_j v_j
    is the heat that energies of centres carry. */
 void PairACErust::atom_virials()
 {
   const int place[9][2] = {{0, 0}, {1, 1}, {2, 2}, {0, 1}, {0, 2}, {1, 2}, {1, 0}, {2, 0}, {2, 1}};
   gradients.resize(3 * neighbour.size());
-  check(acerust_graph_site_grads(plan.get(), graph.get(), nullptr, 0, gradients.data(), gradients.size()));
+  acerust_input input = {};
+  input.size = sizeof input;
+  input.graph = graph.get();
+  acerust_outputs outputs = {};
+  outputs.size = sizeof outputs;
+  outputs.edge_gradients = gradients.data();
+  outputs.n_edge_gradients = gradients.size();
+  check(acerust_evaluate(plan.get(), &input, &outputs));
   const size_t owned = atom->nlocal, all = owned + atom->nghost;
   if (!force->newton) {
     // LAMMPS has no use for ghosts then.
@@ -345,7 +367,9 @@ void PairACErust::atom_virials()
     const int i = atom_of(c);
     for (; e < first[c + 1]; e++) {
       const int j = atom_of(neighbour[e]);
-      const double *r = &vectors[3 * e], *g = &gradients[3 * e];
+      const double *g = &gradients[3 * e];
+      double r[3];
+      for (int d = 0; d < 3; d++) r[d] = atom->x[j][d] - atom->x[i][d];
       for (int k = 0; k < 9; k++) {
         const double w = -r[place[k][0]] * g[place[k][1]];
         if (vflag_atom && k < 6) {
@@ -395,7 +419,7 @@ void PairACErust::check(int32_t status)
 
 double PairACErust::memory_usage()
 {
-  return sizeof(double) * (vectors.capacity() + energies.capacity() + forces.capacity() + gradients.capacity() + spread.capacity()) +
+  return sizeof(double) * (positions.capacity() + energies.capacity() + forces.capacity() + gradients.capacity() + spread.capacity()) +
       4.0 * (first.capacity() + neighbour.capacity() + numbers.capacity() + atoms.capacity());
 }
 

@@ -1,0 +1,24 @@
+//! The Python binding of ACERust by PyO3, a sibling of the C ABI. The package `acerust` wraps it.
+//!
+//! Arrays are NumPy's. What goes in is copied while the interpreter is held, so that nobody changes it while it is free; what
+//! comes out is not. Everything that takes time or waits lets other Python threads run. Failures become the exceptions of
+//! `acerust.errors`.
+
+mod arrays;
+mod errors;
+mod model;
+mod plan;
+
+#[pyo3::pymodule]
+mod _acerust {
+    #[pymodule_export]
+    use crate::model::Model;
+    #[pymodule_export]
+    use crate::plan::{Neighbours, Plan};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,391 @@
+//! Plans and neighbour lists: evaluation.
+
+use crate::arrays::{numbers, result, structure};
+use crate::errors::{argument, raise};
+use crate::model::Model;
+use acerust::graph::Graph;
+use acerust::plan::{self, Device, Input, Options, Outputs, Precision, RadialMode, Rows};
+use acerust::shared::SharedPlan;
+use acerust::structure::Structure;
+use numpy::ndarray::{ArrayViewMut, ArrayViewMut2, ArrayViewMut3, Dimension, IntoDimension};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyDict, PyTuple};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// A model made ready for a device.
+#[pyclass(frozen, module = "acerust")]
+pub struct Plan {
+    shared: SharedPlan,
+    /// The words it was made with.
+    words: (String, String, String, usize),
+    changes: AtomicUsize,
+}
+
+/// A neighbour list on the device of a plan, kept from call to call while no atom has moved by more than half the skin. One
+/// thread works with it at a time.
+#[pyclass(frozen, module = "acerust")]
+pub struct Neighbours(Mutex<List>);
+
+struct List {
+    list: plan::Neighbours,
+    /// What was evaluated last, if that went well.
+    last: Option<Structure>,
+}
+
+impl Neighbours {
+    fn with<T>(&self, f: impl FnOnce(&mut List) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[pymethods]
+impl Neighbours {
+    /// How often the list was built rather than reused.
+    #[getter]
+    fn builds(&self, py: Python) -> usize {
+        py.detach(|| self.with(|list| list.list.builds()))
+    }
+
+    /// Is this the structure that was evaluated last?
+    #[pyo3(signature = (numbers, positions, cell=None, pbc=None))]
+    fn holds(
+        &self,
+        py: Python,
+        numbers: &Bound<PyAny>,
+        positions: &Bound<PyAny>,
+        cell: Option<&Bound<PyAny>>,
+        pbc: Option<&Bound<PyAny>>,
+    ) -> PyResult<bool> {
+        let structure = structure(numbers, positions, cell, pbc)?;
+        Ok(py.detach(|| self.with(|list| list.last.as_ref() == Some(&structure))))
+    }
+
+    /// The structure that was evaluated last, as numbers, positions, cell, pbc.
+    #[allow(clippy::type_complexity)]
+    fn last<'py>(&self, py: Python<'py>) -> PyResult<Option<(Vec<u32>, Bound<'py, PyAny>, [[f64; 3]; 3], [bool; 3])>> {
+        let Some(last) = py.detach(|| self.with(|list| list.last.clone())) else { return Ok(None) };
+        let positions = result(py, last.positions.as_flattened().to_vec(), &[last.positions.len(), 3])?;
+        Ok(Some((last.numbers.iter().map(|&z| z.into()).collect(), positions, last.cell, last.pbc)))
+    }
+
+    /// Forgets the structure that was evaluated last.
+    fn forget(&self, py: Python) {
+        py.detach(|| self.with(|list| list.last = None));
+    }
+}
+
+/// A structure as Python has it: numbers, positions, cell, pbc.
+type Arrays<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+
+#[pymethods]
+impl Plan {
+    /// `device`: cpu, cuda, cuda:N; `precision`: f64, f32, f32-distances; `radial`: auto, exact, table=TOLERANCE; `threads`: 0 for all
+    /// of the machine, or as many as RAYON_NUM_THREADS says; `committee`: (n_members, length_basis), linear parameters.
+    #[new]
+    #[pyo3(signature = (model, device="cpu", precision="f64", radial="auto", threads=0, committee=None))]
+    fn new(
+        py: Python,
+        model: &Model,
+        device: &str,
+        precision: &str,
+        radial: &str,
+        threads: usize,
+        committee: Option<&Bound<PyAny>>,
+    ) -> PyResult<Plan> {
+        let at = match (device, device.strip_prefix("cuda:").map(str::parse)) {
+            ("cpu", _) => Device::Cpu,
+            ("cuda", _) => Device::Cuda(0),
+            (_, Some(Ok(index))) => Device::Cuda(index),
+            _ => return Err(argument(format!("device {device:?}: none of cpu, cuda, cuda:INDEX"))),
+        };
+        let mode = match (radial, radial.strip_prefix("table=").map(str::parse)) {
+            ("auto", _) => Options::new(),
+            ("exact", _) => Options::new().radial(RadialMode::Exact),
+            (_, Some(Ok(tolerance))) => Options::new().radial(RadialMode::Table { tolerance }),
+            _ => return Err(argument(format!("radial {radial:?}: none of auto, exact, table=TOLERANCE"))),
+        };
+        let types: Precision = precision.parse().map_err(|e| argument(format!("precision {precision:?}: {e}")))?;
+        let shared = py.detach(|| SharedPlan::new(&model.0, at, types, mode, threads)).map_err(raise)?;
+        let plan = Plan { shared, words: (device.into(), precision.into(), radial.into(), threads), changes: 0.into() };
+        if let Some(committee) = committee {
+            plan.set_committee(py, committee)?;
+        }
+        Ok(plan)
+    }
+
+    /// The model, with the current linear parameters.
+    #[getter]
+    fn model(&self, py: Python) -> Model {
+        py.detach(|| Model(self.shared.look(|plan| plan.model().clone())))
+    }
+
+    /// The cutoff that graphs need, Å; 0 where no part has neighbours.
+    #[getter]
+    fn rcut(&self, py: Python) -> f64 {
+        py.detach(|| self.shared.look(plan::Plan::rcut))
+    }
+
+    #[getter]
+    fn device(&self) -> &str {
+        &self.words.0
+    }
+
+    #[getter]
+    fn precision(&self) -> &str {
+        &self.words.1
+    }
+
+    #[getter]
+    fn radial(&self) -> &str {
+        &self.words.2
+    }
+
+    #[getter]
+    fn threads(&self) -> usize {
+        self.words.3
+    }
+
+    /// The committee's linear parameters, (n_members, length_basis).
+    #[getter]
+    fn committee<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (members, n) = py.detach(|| self.shared.look(|plan| (plan.committee().to_vec(), plan.length_basis())));
+        let shape = [members.len(), n];
+        result(py, members.concat(), &shape)
+    }
+
+    /// How often parameters or committee have been set.
+    #[getter]
+    fn changes(&self) -> usize {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Replaces the linear parameters, (length_basis).
+    fn set_linear_parameters(&self, py: Python, parameters: &Bound<PyAny>) -> PyResult<()> {
+        let parameters = numbers("parameters", parameters, &[None])?;
+        py.detach(|| self.shared.set_linear_parameters(&parameters)).map_err(raise)?;
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Sets the committee, (n_members, length_basis) linear parameters; no members remove it.
+    fn set_committee(&self, py: Python, parameters: &Bound<PyAny>) -> PyResult<()> {
+        let n = py.detach(|| self.shared.look(plan::Plan::length_basis));
+        let parameters = numbers("committee", parameters, &[None, Some(n)])?;
+        let members = parameters.len().checked_div(n).unwrap_or(0);
+        py.detach(|| self.shared.set_committee(&parameters, members)).map_err(raise)?;
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// An empty neighbour list on the device of this plan; skin in Å.
+    #[pyo3(signature = (skin=0.5))]
+    fn neighbours(&self, py: Python, skin: f64) -> PyResult<Neighbours> {
+        let list = py.detach(|| self.shared.run(|plan| plan.neighbours(skin))).map_err(raise)?;
+        Ok(Neighbours(Mutex::new(List { list, last: None })))
+    }
+
+    /// Evaluates a structure: a dictionary of the outputs by name.
+    ///
+    /// `numbers` (n_atoms), `positions` (n_atoms, 3) in Å, `cell` (3, 3), vectors as rows, `pbc` (3) or one for all. `outputs`: energy,
+    /// site_energies, forces, virial, site_virials, committee_energies, committee_site_energies, committee_forces, committee_virials,
+    /// grade, descriptors. `neighbours`: a list to keep from call to call.
+    #[pyo3(signature = (numbers, positions, cell=None, pbc=None, outputs=None, neighbours=None))]
+    fn evaluate<'py>(
+        &self,
+        py: Python<'py>,
+        numbers: &Bound<'py, PyAny>,
+        positions: &Bound<'py, PyAny>,
+        cell: Option<&Bound<'py, PyAny>>,
+        pbc: Option<&Bound<'py, PyAny>>,
+        outputs: Option<Vec<PyBackedStr>>,
+        neighbours: Option<&Neighbours>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let structure = structure(numbers, positions, cell, pbc)?;
+        let names = names(outputs.as_deref());
+        let results = py.detach(|| {
+            self.shared.run(|plan| match neighbours {
+                None => results(plan, Input::Structure(&structure), structure.n_atoms(), &names),
+                Some(neighbours) => neighbours.with(|list| {
+                    list.last = None;
+                    let out = results(plan, Input::List(&structure, &mut list.list), structure.n_atoms(), &names)?;
+                    list.last = Some(structure);
+                    Ok(out)
+                }),
+            })
+        });
+        dictionary(py, results?)
+    }
+
+    /// As `evaluate` for many structures, each a tuple of numbers, positions, cell, pbc.
+    #[pyo3(signature = (structures, outputs=None))]
+    fn evaluate_batch<'py>(
+        &self,
+        py: Python<'py>,
+        structures: Vec<Arrays<'py>>,
+        outputs: Option<Vec<PyBackedStr>>,
+    ) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let structures = all(&structures)?;
+        let names = names(outputs.as_deref());
+        let found: PyResult<Vec<_>> = py.detach(|| {
+            self.shared.run(|plan| {
+                let mut list = plan.neighbours(0.0).map_err(raise)?;
+                let each = structures.iter().enumerate();
+                each.map(|(k, structure)| {
+                    let out = results(plan, Input::List(structure, &mut list), structure.n_atoms(), &names);
+                    out.map_err(|e| at(k, e))
+                })
+                .collect()
+            })
+        });
+        found?.into_iter().map(|results| dictionary(py, results)).collect()
+    }
+
+    /// The design rows of a structure: E = energy · θ, F = forces · θ, V = virial · θ for linear parameters θ, one-body energies left
+    /// out: `energy` (length_basis), `forces` (3·n_atoms, length_basis), `virial` (9, length_basis).
+    #[pyo3(signature = (numbers, positions, cell=None, pbc=None))]
+    fn rows<'py>(
+        &self,
+        py: Python<'py>,
+        numbers: &Bound<'py, PyAny>,
+        positions: &Bound<'py, PyAny>,
+        cell: Option<&Bound<'py, PyAny>>,
+        pbc: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let structure = structure(numbers, positions, cell, pbc)?;
+        let results = py.detach(|| {
+            self.shared.run(|plan| {
+                let graph: Graph = plan.graph(&structure)?;
+                let (n, p) = (3 * structure.n_atoms(), plan.length_basis());
+                let (mut energy, mut forces, mut virial) = (vec![0.0; p], vec![0.0; n * p], vec![0.0; 9 * p]);
+                let mut rows = Rows::new()
+                    .energy(&mut energy[..])
+                    .forces(view::<2, numpy::ndarray::Ix2>(&mut forces, [n, p]))
+                    .virial(view::<2, numpy::ndarray::Ix2>(&mut virial, [9, p]));
+                plan.assemble(&graph, &structure.numbers, &mut rows)?;
+                Ok(vec![("energy", vec![p], energy), ("forces", vec![n, p], forces), ("virial", vec![9, p], virial)])
+            })
+        });
+        dictionary(py, results.map_err(raise)?)
+    }
+
+    fn __repr__(&self, py: Python) -> String {
+        let (device, precision, radial, _) = &self.words;
+        format!("acerust.Plan({}, {device}, {precision}, {radial})", self.model(py).0.spec().name)
+    }
+
+    fn __reduce__<'py>(slf: Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let (py, plan) = (slf.py(), slf.get());
+        let (device, precision, radial, threads) = &plan.words;
+        let arguments = (plan.model(py), device, precision, radial, *threads, plan.committee(py)?);
+        Ok((slf.get_type().into_any(), arguments.into_pyobject(py)?))
+    }
+}
+
+/// Names of outputs, by default energy, forces and virial.
+fn names(outputs: Option<&[PyBackedStr]>) -> Vec<String> {
+    match outputs {
+        None => ["energy", "forces", "virial"].map(String::from).into(),
+        Some(outputs) => outputs.iter().map(|name| name.to_string()).collect(),
+    }
+}
+
+/// The shape of an output.
+fn shape(plan: &plan::Plan, name: &str, n: usize) -> PyResult<Vec<usize>> {
+    let members = plan.committee().len();
+    Ok(match name {
+        "energy" => vec![],
+        "site_energies" | "grade" => vec![n],
+        "forces" => vec![n, 3],
+        "virial" => vec![3, 3],
+        "site_virials" => vec![n, 3, 3],
+        "committee_energies" => vec![members],
+        "committee_site_energies" => vec![members, n],
+        "committee_forces" => vec![members, n, 3],
+        "committee_virials" => vec![members, 3, 3],
+        "descriptors" => vec![n, plan.n_basis()],
+        _ => return Err(argument(format!("outputs: there is no {name:?}"))),
+    })
+}
+
+/// An output: name, shape and numbers.
+type Found = Vec<(&'static str, Vec<usize>, Vec<f64>)>;
+
+fn results(
+    plan: &plan::Plan,
+    input: Input,
+    n: usize,
+    names: &[String],
+) -> PyResult<Vec<(String, Vec<usize>, Vec<f64>)>> {
+    let mut found = Vec::new();
+    for name in names {
+        let shape = shape(plan, name, n)?;
+        let length = shape.iter().product();
+        found.push((name.clone(), shape, vec![0.0; length]));
+    }
+    let mut out = Outputs::new();
+    for (name, shape, buffer) in &mut found {
+        out = match (name.as_str(), &shape[..]) {
+            ("energy", _) => out.energy(&mut buffer[0]),
+            ("site_energies", _) => out.site_energies(&mut buffer[..]),
+            ("grade", _) => out.grade(&mut buffer[..]),
+            ("committee_energies", _) => out.committee_energies(&mut buffer[..]),
+            (name, &[a, b]) => {
+                let view: ArrayViewMut2<f64> = view(buffer, [a, b]);
+                match name {
+                    "forces" => out.forces(view),
+                    "virial" => out.virial(view),
+                    "descriptors" => out.descriptors(view),
+                    _ => out.committee_site_energies(view),
+                }
+            }
+            (name, &[a, b, c]) => {
+                let view: ArrayViewMut3<f64> = view(buffer, [a, b, c]);
+                match name {
+                    "site_virials" => out.site_virials(view),
+                    "committee_forces" => out.committee_forces(view),
+                    _ => out.committee_virials(view),
+                }
+            }
+            _ => out,
+        };
+    }
+    plan.evaluate(input, &mut out).map_err(raise)?;
+    Ok(found)
+}
+
+/// A buffer of just that many numbers.
+fn view<const N: usize, D: Dimension>(buffer: &mut [f64], shape: [usize; N]) -> ArrayViewMut<'_, f64, D>
+where
+    [usize; N]: IntoDimension<Dim = D>,
+{
+    ArrayViewMut::from_shape(shape, buffer).expect("as long as its shape")
+}
+
+fn dictionary<'py>(
+    py: Python<'py>,
+    found: impl IntoIterator<Item = (impl AsRef<str>, Vec<usize>, Vec<f64>)>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let out = PyDict::new(py);
+    for (name, shape, numbers) in found {
+        match shape[..] {
+            [] => out.set_item(name.as_ref(), numbers[0])?,
+            _ => out.set_item(name.as_ref(), result(py, numbers, &shape)?)?,
+        }
+    }
+    Ok(out)
+}
+
+fn all(structures: &[Arrays]) -> PyResult<Vec<Structure>> {
+    let each = structures.iter().enumerate();
+    each.map(|(k, (n, x, cell, pbc))| structure(n, x, cell.as_ref(), pbc.as_ref()).map_err(|e| at(k, e))).collect()
+}
+
+/// The exception of structure `k` of many, with its number.
+fn at(k: usize, error: PyErr) -> PyErr {
+    Python::attach(|py| {
+        let message = format!("structure {k}: {}", error.value(py));
+        error.get_type(py).call1((message,)).map_or_else(|failure| failure, PyErr::from_value)
+    })
+}
