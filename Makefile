@@ -70,7 +70,7 @@ setup:
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --exclude acerust-jl --exclude acerust-fuzz --all-targets --quiet --locked -- -D warnings
+	$(CARGO) clippy --workspace --exclude acerust-jl --exclude acerust-python --exclude acerust-fuzz --all-targets --quiet --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
 
 julia-test:

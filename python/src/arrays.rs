@@ -38,9 +38,11 @@ fn entries<T: Element + Copy>(
         let shape: Vec<_> = shape.iter().map(|s| s.map_or("n".into(), |s| s.to_string())).collect();
         return Err(argument(format!("{name}: expected the shape ({}), got {found:?}", shape.join(", "))));
     }
-    match array.as_slice() {
-        Ok(slice) => each(slice),
-        Err(_) => each(&array.as_array().iter().copied().collect::<Vec<_>>()),
+    // Row after row: a slice of the array itself may be one of columns.
+    let rows = array.as_array();
+    match rows.as_slice() {
+        Some(slice) => each(slice),
+        None => each(&rows.iter().copied().collect::<Vec<_>>()),
     }
     Ok(())
 }
