@@ -34,7 +34,8 @@ fn entries<T: Element + Copy>(
     let array = array::<T>(name, object, kinds)?;
     let found = array.shape();
     let fits = found.len() == shape.len() && found.iter().zip(shape).all(|(n, s)| s.is_none_or(|s| s == *n));
-    if !fits && !(array.len() == 0 && shape.first() == Some(&None)) {
+    let nothing = array.len() == 0 && shape.first() == Some(&None);
+    if !(fits || nothing) {
         let shape: Vec<_> = shape.iter().map(|s| s.map_or("n".into(), |s| s.to_string())).collect();
         return Err(argument(format!("{name}: expected the shape ({}), got {found:?}", shape.join(", "))));
     }

@@ -4,6 +4,9 @@
 //! comes out is not. Everything that takes time or waits lets other Python threads run. Failures become the exceptions of
 //! `acerust.errors`.
 
+// Functions have the arguments that Python's have.
+#![allow(clippy::too_many_arguments)]
+
 mod arrays;
 mod errors;
 mod model;

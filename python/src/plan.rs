@@ -309,15 +309,10 @@ fn shape(plan: &plan::Plan, name: &str, n: usize) -> PyResult<Vec<usize>> {
     })
 }
 
-/// An output: name, shape and numbers.
-type Found = Vec<(&'static str, Vec<usize>, Vec<f64>)>;
+/// Outputs: name, shape and numbers.
+type Found = Vec<(String, Vec<usize>, Vec<f64>)>;
 
-fn results(
-    plan: &plan::Plan,
-    input: Input,
-    n: usize,
-    names: &[String],
-) -> PyResult<Vec<(String, Vec<usize>, Vec<f64>)>> {
+fn results(plan: &plan::Plan, input: Input, n: usize, names: &[String]) -> PyResult<Found> {
     let mut found = Vec::new();
     for name in names {
         let shape = shape(plan, name, n)?;
