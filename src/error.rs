@@ -21,6 +21,12 @@ pub enum Error {
     /// An argument has the wrong shape or value.
     #[error("argument: {0}")]
     Argument(String),
+    /// A recipe is malformed, or asks for what cannot be built.
+    #[error("recipe: {0}")]
+    Recipe(String),
+    /// A fit lacks data or has no solution.
+    #[error("fit: {0}")]
+    Fit(String),
     /// The device cannot do what was asked.
     #[error("device: {0}")]
     Device(String),

@@ -22,6 +22,8 @@
 //! | equivariant operations on irreps | [`ops`] |
 //! | one-body, pair, ACE: compositions of stages | `site` |
 //! | model file, validation | [`model`] |
+//! | from a recipe to a model | [`build`] |
+//! | from data to parameters | [`fit`] |
 //! | model × device × precision: the front door | [`plan`] |
 //! | what bindings hand out: plans and graphs shared by threads | [`shared`] |
 //! | threads; many structures, several devices | [`parallel`], [`batch`] |
@@ -74,6 +76,7 @@
 //! ```
 pub mod batch;
 pub mod bench;
+pub mod build;
 pub mod capi;
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -84,15 +87,18 @@ pub mod element;
 pub mod error;
 pub mod extxyz;
 pub mod file;
+pub mod fit;
 pub mod graph;
 pub mod memory;
 pub mod model;
+pub mod npz;
 pub mod ops;
 pub mod pace;
 pub mod parallel;
 pub mod plan;
 mod potential;
 mod precision;
+mod random;
 pub mod shared;
 mod simd;
 mod site;

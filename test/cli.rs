@@ -5,6 +5,8 @@ mod common;
 mod errors;
 #[path = "cli/eval.rs"]
 mod eval;
+#[path = "cli/fit.rs"]
+mod fit;
 #[path = "cli/numbers.rs"]
 mod numbers;
 #[path = "cli/rows.rs"]

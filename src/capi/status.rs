@@ -58,7 +58,7 @@ impl Failure {
             Failure::Library(Error::Model(_)) => ACERUST_ERROR_MODEL,
             Failure::Library(Error::Structure(_)) => ACERUST_ERROR_STRUCTURE,
             Failure::Library(Error::Graph(_)) => ACERUST_ERROR_GRAPH,
-            Failure::Library(Error::Argument(_)) => ACERUST_ERROR_ARGUMENT,
+            Failure::Library(Error::Argument(_) | Error::Recipe(_) | Error::Fit(_)) => ACERUST_ERROR_ARGUMENT,
             Failure::Library(Error::Device(_)) => ACERUST_ERROR_DEVICE,
             Failure::Library(Error::Memory(_)) => ACERUST_ERROR_MEMORY,
             Failure::Library(Error::NotFinite(_)) => ACERUST_ERROR_NOT_FINITE,

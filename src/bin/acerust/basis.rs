@@ -1,9 +1,9 @@
 use crate::frames::{self, Found, Frames};
-use crate::npz;
 use crate::options::{self, Options};
 use crate::output::Output;
 use acerust::extxyz::Frame;
 use acerust::ndarray::ArrayViewMut2;
+use acerust::npz;
 use acerust::plan::{Plan, Rows};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;

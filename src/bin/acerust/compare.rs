@@ -5,6 +5,7 @@ use crate::plot;
 use crate::results::{Results, vectors};
 use acerust::extxyz::{Frame, Keys, Value, Writer};
 use acerust::plan::Virial;
+use acerust::structure::Structure;
 use anyhow::{Context, Result, bail, ensure};
 use indexmap::IndexMap;
 use serde_json::json;
@@ -65,6 +66,9 @@ pub struct Group {
     /// GPa.
     pub stresses: Vec<[f64; 2]>,
 }
+
+/// The references of a frame: energy, forces, virial.
+pub type References<'a> = (Option<f64>, Option<&'a [[f64; 3]]>, Option<Virial>);
 
 /// What is compared: a title, the unit of the errors, how many of it the numbers have, the digits that are shown, and the numbers.
 pub struct Quantity {
@@ -137,21 +141,7 @@ impl Compare {
             }
             number += 1;
             let group = groups.entry(name).or_default();
-            group.frames += 1;
-            group.atoms += n;
-            if let Some(energy) = energy.filter(|_| n > 0) {
-                group.energies.push([energy, results.energy].map(|e| e / n as f64));
-            }
-            if let Some(forces) = forces {
-                let pairs = forces.as_flattened().iter().zip(results.forces.as_flattened());
-                group.forces.extend(pairs.map(|(&a, &b)| [a, b]));
-            }
-            if let Some(virial) = virial {
-                let stress =
-                    |v: Virial, [a, b]: [usize; 2]| -0.5 * GPA * (v[a][b] + v[b][a]) / frame.structure.volume();
-                let components = [[0, 0], [1, 1], [2, 2], [1, 2], [0, 2], [0, 1]];
-                group.stresses.extend(components.map(|at| [virial, results.virial].map(|v| stress(v, at))));
-            }
+            group.add(&results, &frame.structure, (energy, forces, virial));
             if let Some(writer) = &mut writer {
                 results.label(&mut frame, false);
                 writer.write(&frame).map_err(bare)?;
@@ -182,19 +172,7 @@ impl Compare {
             if self.each {
                 writeln!(table)?;
             }
-            // Energies and forces are always there, stresses where there are some.
-            let quantities = if all.stresses.is_empty() { &QUANTITIES[..2] } else { &QUANTITIES };
-            let columns = |show: &dyn Fn(&Quantity) -> [String; 2]| -> String {
-                quantities.iter().map(show).map(|[a, b]| format!("   {a:>8} {b:>8}")).collect()
-            };
-            let titles = columns(&|q| [q.name.into(), q.unit.into()]);
-            writeln!(table, "{:16} {:>6} {:>7}{titles}", "", "", "")?;
-            let titles = columns(&|_| ["RMSE".into(), "MAE".into()]);
-            writeln!(table, "{:16} {:>6} {:>7}{titles}", self.group_key(), "frames", "atoms")?;
-            for (name, group) in groups.iter().map(|(name, g)| (name.as_str(), g)).chain([("all", &all)]) {
-                let errors = columns(&|q| q.shown(group));
-                writeln!(table, "{name:16} {:>6} {:>7}{errors}", group.frames, group.atoms)?;
-            }
+            write!(table, "{}", table_of(self.group_key(), &groups))?;
             writeln!(
                 table,
                 "{per_atom:.1} µs/atom: reading, neighbours, energies and forces, {} thread(s)",
@@ -254,8 +232,26 @@ impl Compare {
     }
 }
 
+/// Errors of every group and of all frames; energies and forces are always there, stresses where there are some.
+pub fn table_of(group_key: &str, groups: &IndexMap<String, Group>) -> String {
+    let all = Group::sum(groups.values());
+    let quantities = if all.stresses.is_empty() { &QUANTITIES[..2] } else { &QUANTITIES };
+    let columns = |show: &dyn Fn(&Quantity) -> [String; 2]| -> String {
+        quantities.iter().map(show).map(|[a, b]| format!("   {a:>8} {b:>8}")).collect()
+    };
+    let titles = columns(&|q| [q.name.into(), q.unit.into()]);
+    let mut text = format!("{:16} {:>6} {:>7}{titles}\n", "", "", "");
+    let titles = columns(&|_| ["RMSE".into(), "MAE".into()]);
+    text += &format!("{group_key:16} {:>6} {:>7}{titles}\n", "frames", "atoms");
+    for (name, group) in groups.iter().map(|(name, g)| (name.as_str(), g)).chain([("all", &all)]) {
+        let errors = columns(&|q| q.shown(group));
+        text += &format!("{name:16} {:>6} {:>7}{errors}\n", group.frames, group.atoms);
+    }
+    text
+}
+
 impl Group {
-    fn sum<'a>(groups: impl Iterator<Item = &'a Group>) -> Group {
+    pub fn sum<'a>(groups: impl Iterator<Item = &'a Group>) -> Group {
         groups.fold(Group::default(), |mut all, group| {
             all.frames += group.frames;
             all.atoms += group.atoms;
@@ -264,6 +260,25 @@ impl Group {
             all.stresses.extend(&group.stresses);
             all
         })
+    }
+
+    /// Adds a frame: results, and the references that it has.
+    pub fn add(&mut self, results: &Results, structure: &Structure, (energy, forces, virial): References) {
+        let n = structure.n_atoms();
+        self.frames += 1;
+        self.atoms += n;
+        if let Some(energy) = energy.filter(|_| n > 0) {
+            self.energies.push([energy, results.energy].map(|e| e / n as f64));
+        }
+        if let Some(forces) = forces {
+            let pairs = forces.as_flattened().iter().zip(results.forces.as_flattened());
+            self.forces.extend(pairs.map(|(&a, &b)| [a, b]));
+        }
+        if let Some(virial) = virial {
+            let stress = |v: Virial, [a, b]: [usize; 2]| -0.5 * GPA * (v[a][b] + v[b][a]) / structure.volume();
+            let components = [[0, 0], [1, 1], [2, 2], [1, 2], [0, 2], [0, 1]];
+            self.stresses.extend(components.map(|at| [virial, results.virial].map(|v| stress(v, at))));
+        }
     }
 
     fn json(&self) -> serde_json::Value {

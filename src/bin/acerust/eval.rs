@@ -2,6 +2,7 @@ use crate::frames::{self, Frames};
 use crate::options::{self, Options};
 use crate::output::{Output, bare};
 use crate::results::Results;
+use crate::uncertainty;
 use acerust::extxyz::{Frame, Keys, Writer};
 use acerust::model::Model;
 use acerust::plan::Plan;
@@ -34,12 +35,15 @@ pub struct Eval {
     /// With --json: the same of each part of the model, under `parts` (onebody, pair, ace, then pair_2 …)
     #[arg(long, requires = "json")]
     parts: bool,
+    #[command(flatten)]
+    uncertainty: uncertainty::Flags,
 }
 
 impl Eval {
     pub fn run(self, options: &Options) -> Result<()> {
         let model = options::model(&self.model)?;
-        let plan = options.plan(&model)?;
+        let mut plan = options.plan(&model)?;
+        let uncertainty = self.uncertainty.ready(&mut plan)?;
         let parts = if self.parts { parts(&model, options)? } else { Vec::new() };
         let mut out = Output::new(self.output.as_deref())?;
         let bar = frames::bar(out.is_file());
@@ -47,11 +51,11 @@ impl Eval {
             let graph = plan.graph(&frame.structure)?;
             let of = |plan: &Plan| Results::new(plan, &graph, &frame.structure);
             let parts = parts.iter().map(|(name, plan)| Ok((name, of(plan)?))).collect::<Result<Vec<_>>>()?;
-            Ok((of(&plan)?, parts))
+            Ok((of(&plan)?, parts, uncertainty.of(&plan, &graph, frame)?))
         };
         let structures = Frames::new(&self.structures)?;
         if self.json {
-            frames::for_each(structures, frames::CHUNK_ATOMS, &bar, compute, |_, (results, parts)| {
+            frames::for_each(structures, frames::CHUNK_ATOMS, &bar, compute, |_, (results, parts, _)| {
                 let mut line = serde_json::to_value(results)?;
                 if self.parts {
                     line["parts"] =
@@ -61,8 +65,9 @@ impl Eval {
             })?;
         } else {
             let mut writer = Writer::new(&mut out, &Keys::default());
-            frames::for_each(structures, frames::CHUNK_ATOMS, &bar, compute, |mut frame, (results, _)| {
+            frames::for_each(structures, frames::CHUNK_ATOMS, &bar, compute, |mut frame, (results, _, doubts)| {
                 results.label(&mut frame, self.site_energies);
+                doubts.label(&mut frame);
                 writer.write(&frame).map_err(bare)
             })?;
         }

@@ -2,18 +2,25 @@
 
 mod basis;
 mod bench;
+mod build;
 mod compare;
 mod convert;
 mod eval;
+mod fit;
 mod frames;
 mod info;
-mod npz;
 mod options;
 mod output;
 mod plot;
+mod provenance;
+mod refit;
+mod report;
 mod results;
+mod select;
 #[cfg(unix)]
 mod signals;
+mod solving;
+mod uncertainty;
 
 use clap::{Parser, Subcommand};
 use options::Options;
@@ -34,12 +41,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Build(build::Build),
     Convert(convert::Convert),
     Info(info::Info),
     Eval(eval::Eval),
     Basis(basis::Basis),
     Compare(compare::Compare),
     Bench(bench::Bench),
+    Fit(fit::Fit),
+    Refit(refit::Refit),
+    Select(select::Select),
 }
 
 fn main() -> ExitCode {
@@ -49,12 +60,16 @@ fn main() -> ExitCode {
     #[cfg(not(unix))]
     let ready = || options.set_threads();
     let done = ready().and_then(|()| match command {
+        Command::Build(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Info(command) => command.run(&options),
         Command::Eval(command) => command.run(&options),
         Command::Basis(command) => command.run(&options),
         Command::Compare(command) => command.run(&options),
         Command::Bench(command) => command.run(&options),
+        Command::Fit(command) => command.run(),
+        Command::Refit(command) => command.run(),
+        Command::Select(command) => command.run(&options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -95,3 +95,62 @@ fn panel(
         .draw()
         .map_err(text)
 }
+
+/// An SVG with the distribution of errors of force components, a line for each group.
+pub fn histogram(groups: &IndexMap<String, Group>) -> Result<String> {
+    const BINS: usize = 60;
+    let largest = groups.values().flat_map(|g| &g.forces).fold(0.0, |m: f64, [a, b]| m.max((b - a).abs()));
+    if largest == 0.0 {
+        return Ok(String::new());
+    }
+    let curve = |(name, group): (&String, &Group)| {
+        let mut counts = [0_u32; BINS];
+        for [a, b] in &group.forces {
+            counts[(((b - a).abs() / largest * BINS as f64) as usize).min(BINS - 1)] += 1;
+        }
+        let width = largest / BINS as f64;
+        let points = counts.iter().enumerate().filter(|(_, n)| **n > 0);
+        (name.clone(), points.map(|(k, &n)| ((k as f64 + 0.5) * width, f64::from(n).log10())).collect())
+    };
+    let curves: Vec<_> = groups.iter().map(curve).collect();
+    lines("errors of force components, log10 of their number", "eV/Å", &curves)
+}
+
+/// A name and points.
+pub type Curve = (String, Vec<(f64, f64)>);
+
+/// An SVG with curves.
+pub fn lines(title: &str, x_title: &str, curves: &[Curve]) -> Result<String> {
+    let mut svg = String::new();
+    let drawn = draw_lines(&mut svg, title, x_title, curves);
+    drawn.map_err(|e| anyhow!("plot: {e}"))?;
+    Ok(svg)
+}
+
+fn draw_lines(svg: &mut String, title: &str, x_title: &str, curves: &[Curve]) -> Result<(), String> {
+    let area = SVGBackend::with_string(svg, (960, 380)).into_drawing_area();
+    let text = |e: DrawingAreaErrorKind<_>| e.to_string();
+    area.fill(&WHITE).map_err(text)?;
+    let range = |of: fn(&(f64, f64)) -> f64| {
+        let values = curves.iter().flat_map(|c| &c.1).map(of);
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+        if low < high { low..high } else { 0.0..1.0 }
+    };
+    let mut chart = ChartBuilder::on(&area)
+        .caption(title, ("sans-serif", 21))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(64)
+        .build_cartesian_2d(range(|p| p.0), range(|p| p.1))
+        .map_err(text)?;
+    let mesh =
+        chart.configure_mesh().light_line_style(TRANSPARENT).x_desc(x_title).label_style(("sans-serif", 16)).draw();
+    mesh.map_err(text)?;
+    for ((name, points), colour) in curves.iter().zip(COLOURS.iter().cycle()) {
+        let series = chart.draw_series(LineSeries::new(points.iter().copied(), colour)).map_err(text)?;
+        series.label(name).legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
+    }
+    let labels = chart.configure_series_labels().background_style(WHITE.mix(0.8)).label_font(("sans-serif", 16)).draw();
+    labels.map_err(text)?;
+    area.present().map_err(text)
+}

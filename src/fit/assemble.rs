@@ -1,0 +1,204 @@
+//! Frames into factors: rows of many frames on all threads, then into the factors in the order of the frames.
+
+use super::data::Observation;
+use super::factors::Factors;
+use super::settings::Settings;
+use crate::extxyz::Frame;
+use crate::model::Model;
+use crate::parallel;
+use crate::plan::{Device, Plan, Precision, Rows};
+use crate::{Error, Result};
+use ndarray::{ArrayViewMut1, ArrayViewMut2, s};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Rows to have in memory at a time, bytes, unless one frame alone has more.
+const CHUNK_BYTES: usize = 32 << 20;
+
+/// Takes frames, gives factors.
+pub struct Assembler {
+    plan: Plan,
+    settings: Settings,
+    factors: Factors,
+    waiting: Vec<(u64, Observation)>,
+    bytes: usize,
+    seen: HashSet<u64>,
+}
+
+/// The rows of a frame, (n_rows, n_columns) each.
+struct FrameRows {
+    energy: Vec<f64>,
+    energy_per_atom: Vec<f64>,
+    force: Vec<f64>,
+    virial: Vec<f64>,
+    closest: Vec<f64>,
+    /// The species of a single atom without neighbours.
+    isolated: Option<usize>,
+}
+
+impl Assembler {
+    /// # Errors
+    /// A model without linear parameters.
+    pub fn new(model: &Model, settings: &Settings) -> Result<Assembler> {
+        Self::resume(Factors::new(model), settings)
+    }
+
+    /// Goes on where earlier factors ended.
+    ///
+    /// # Errors
+    /// As [`Assembler::new`].
+    pub fn resume(factors: Factors, settings: &Settings) -> Result<Assembler> {
+        settings.check()?;
+        if factors.n_params() == 0 {
+            return Err(Error::Fit("the model has no linear parameters".into()));
+        }
+        let plan = Plan::new(&factors.model, Device::Cpu, Precision::F64)?;
+        let settings = settings.clone();
+        Ok(Assembler { plan, settings, factors, waiting: vec![], bytes: 0, seen: HashSet::new() })
+    }
+
+    /// Takes the next frame. What cannot be used is noted in the factors' remarks.
+    ///
+    /// # Errors
+    /// No memory for its rows.
+    pub fn push(&mut self, frame: Frame) -> Result<()> {
+        let number = self.factors.frames;
+        self.factors.frames += 1;
+        match self.settings.observe(frame, self.factors.model.species()) {
+            Err(reason) => self.factors.remarks.skip(reason, number),
+            Ok(observation) => {
+                let s = &observation.structure;
+                let mut hasher = DefaultHasher::new();
+                s.numbers.hash(&mut hasher);
+                let numbers = s.positions.iter().chain(&s.cell).flatten();
+                numbers.for_each(|x| x.to_bits().hash(&mut hasher));
+                self.factors.remarks.duplicates += u64::from(!self.seen.insert(hasher.finish()));
+                self.bytes += 24 * s.n_atoms() * self.factors.n_columns();
+                self.waiting.push((number, observation));
+            }
+        }
+        match self.bytes > CHUNK_BYTES {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// How many frames were taken.
+    pub fn frames(&self) -> u64 {
+        self.factors.frames
+    }
+
+    /// The factors so far.
+    ///
+    /// # Errors
+    /// As [`Assembler::push`].
+    pub fn factors(&mut self) -> Result<&Factors> {
+        self.flush()?;
+        Ok(&self.factors)
+    }
+
+    /// The factors of all frames.
+    ///
+    /// # Errors
+    /// As [`Assembler::push`].
+    pub fn finish(mut self) -> Result<Factors> {
+        self.flush()?;
+        Ok(self.factors)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.bytes = 0;
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut rows: Vec<Option<Result<FrameRows>>> = waiting.iter().map(|_| None).collect();
+        let n_columns = self.factors.n_columns();
+        parallel::for_each_mut(&mut rows, |k, rows| {
+            *rows = Some(parallel::alone(|| FrameRows::new(&self.plan, &waiting[k].1, n_columns)));
+        });
+        for ((number, observation), rows) in waiting.iter().zip(rows) {
+            let rows = rows.expect("computed above").map_err(|e| Error::Fit(format!("frame {number}: {e}")))?;
+            if let (Some(species), Some(energy)) = (rows.isolated, observation.energy) {
+                let entry = &mut self.factors.isolated[species];
+                *entry = (entry.0 + energy, entry.1 + 1);
+            }
+            self.factors.closest.iter_mut().zip(&rows.closest).for_each(|(a, b)| *a = a.min(*b));
+            let group = self.factors.group(&observation.group);
+            group.frames += 1;
+            group.atoms += observation.structure.n_atoms() as u64;
+            group.energy.push(&rows.energy);
+            group.energy_per_atom.push(&rows.energy_per_atom);
+            group.force.push(&rows.force);
+            group.virial.push(&rows.virial);
+        }
+        Ok(())
+    }
+}
+
+impl FrameRows {
+    fn new(plan: &Plan, data: &Observation, n_columns: usize) -> Result<FrameRows> {
+        let s = &data.structure;
+        let graph = plan.graph(s)?;
+        let (n, n_params, species) = (s.n_atoms(), plan.length_basis(), plan.model().species());
+        let room = |wanted: bool, rows: usize| -> Result<Vec<f64>> {
+            let size = if wanted { rows * n_columns } else { 0 };
+            let mut room = Vec::new();
+            room.try_reserve_exact(size).map_err(|_| Error::Fit(format!("no memory for {size} numbers")))?;
+            room.resize(size, 0.0);
+            Ok(room)
+        };
+        let mut energy = room(data.energy.is_some(), 1)?;
+        let mut force = room(data.forces.is_some(), 3 * n)?;
+        let mut virial = room(data.virial.is_some(), 6)?;
+        let mut rows = Rows::new();
+        if data.energy.is_some() {
+            rows = rows.energy(ArrayViewMut1::from(&mut energy[..n_params]));
+        }
+        if data.forces.is_some() {
+            rows = rows.forces(columns(&mut force, n_params, n_columns)?);
+        }
+        if data.virial.is_some() {
+            rows = rows.virial(columns(&mut virial, n_params, n_columns)?);
+        }
+        plan.assemble(&graph, &s.numbers, &mut rows)?;
+
+        let index = |z: u8| species.iter().position(|&s| s == z).expect("an element of the model");
+        if let Some(e) = data.energy {
+            s.numbers.iter().for_each(|&z| energy[n_params + index(z)] += 1.0);
+            energy[n_columns - 1] = e;
+        }
+        let mut energy_per_atom = energy.clone();
+        energy_per_atom.iter_mut().for_each(|x| *x /= n as f64);
+        let by_root = data.weight / (n as f64).sqrt();
+        energy.iter_mut().for_each(|x| *x *= by_root);
+        for (row, f) in force.chunks_exact_mut(n_columns).zip(data.forces.iter().flatten().flatten()) {
+            row[n_columns - 1] = *f;
+        }
+        if data.weight != 1.0 {
+            force.iter_mut().for_each(|x| *x *= data.weight);
+        }
+        let v = data.virial.unwrap_or_default();
+        let voigt = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)];
+        for (row, (a, b)) in virial.chunks_exact_mut(n_columns).zip(voigt) {
+            row[n_columns - 1] = 0.5 * (v[a][b] + v[b][a]);
+        }
+        virial.iter_mut().for_each(|x| *x *= by_root);
+
+        let n_species = species.len();
+        let mut closest = vec![f64::INFINITY; n_species * (n_species + 1) / 2];
+        for i in 0..n {
+            for e in graph.edges(i) {
+                let (a, b) = (index(s.numbers[i]), index(s.numbers[graph.neighbours()[e] as usize]));
+                let (a, b) = (a.min(b), a.max(b));
+                let at = &mut closest[a * n_species - a * (a + 1) / 2 + b];
+                *at = at.min(graph.vectors()[e].iter().map(|x| x * x).sum::<f64>().sqrt());
+            }
+        }
+        let isolated = (n == 1 && graph.n_edges() == 0).then(|| index(s.numbers[0]));
+        Ok(FrameRows { energy, energy_per_atom, force, virial, closest, isolated })
+    }
+}
+
+/// The columns of the parameters.
+fn columns(rows: &mut [f64], n_params: usize, n_columns: usize) -> Result<ArrayViewMut2<'_, f64>> {
+    let all = ArrayViewMut2::from_shape((rows.len() / n_columns, n_columns), rows);
+    Ok(all.map_err(|e| Error::Fit(e.to_string()))?.slice_move(s![.., ..n_params]))
+}

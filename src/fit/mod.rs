@@ -1,0 +1,156 @@
+//! From data to parameters: rows go straight into triangular factors, whose size the data do not matter for.
+//!
+//! ```text
+//! frames ──► rows of E, F, V ──► factors by group and kind ──► [weights, prior, E0] ──► system ──► solver ──► parameters, committee
+//!            (evaluator)         (TSQR; merge, save, load)                                                   errors, active set
+//! ```
+//!
+//! | file | does |
+//! | --- | --- |
+//! | `settings` | names of the data, weights, prior, solver |
+//! | `data` | what a frame has to say, or why it says nothing |
+//! | `factor` | blocks of rows into one triangle |
+//! | `factors` | one factor for every group and kind of row; the file |
+//! | `assemble` | frames into factors, on all threads |
+//! | `active` | active set and extrapolation grade |
+//! | `system`, `solver` | ridge, truncated SVD, Bayesian regression, relevance |
+//!
+//! ```
+//! use acerust::build::{self, Recipe};
+//! use acerust::fit::{self, Assembler, Settings};
+//!
+//! let model = build::model(&Recipe::from_toml("elements = ['Si']\norder = 2\ndegree = 6\nE0 = { Si = -0.846 }\nrcut = 5.5")?)?;
+//! let settings = Settings::default();
+//! let mut assembler = Assembler::new(&model, &settings)?;
+//! for frame in acerust::extxyz::read("benchmark/data/Si_test.extxyz", &Default::default())? {
+//!     assembler.push(frame)?;
+//! }
+//! let fitted = fit::solve(&assembler.finish()?, &settings)?;
+//! assert!(fitted.model.linear_parameters().iter().any(|&x| x != 0.0));
+//! # Ok::<(), acerust::Error>(())
+//! ```
+mod active;
+mod assemble;
+mod data;
+mod factor;
+mod factors;
+mod settings;
+mod solver;
+mod system;
+
+pub use active::{ActiveSet, Selector, max_volume};
+pub use assemble::Assembler;
+pub use data::{Observation, Remarks};
+pub use factor::Factor;
+pub use factors::{Factors, Group};
+pub use settings::{OneBody, Settings, Weights};
+pub use solver::{Solution, Solver, log_evidence};
+pub use system::System;
+
+use crate::model::{Model, PartSpec};
+pub use crate::random::Random;
+use crate::{Error, Result};
+use indexmap::IndexMap;
+
+/// What a fit gives.
+pub struct Fitted {
+    /// With parameters and one-body energies.
+    pub model: Model,
+    /// Parameter vectors drawn from the posterior.
+    pub committee: Vec<Vec<f64>>,
+    pub solver: Solver,
+    /// `ln p(y)`, where the solver has one.
+    pub log_evidence: Option<f64>,
+    /// Parameters that the data determine.
+    pub effective: f64,
+    /// The standard deviation of the noise of a row of weight 1.
+    pub noise: f64,
+    pub rows: u64,
+    /// Root-mean-square errors by group, from the factors alone.
+    pub errors: IndexMap<String, RowErrors>,
+}
+
+/// Root-mean-square errors; `None` without data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct RowErrors {
+    /// eV an atom.
+    pub energy: Option<f64>,
+    /// eV/Å, of a component.
+    pub force: Option<f64>,
+    /// eV by the square root of the number of atoms, of a component.
+    pub virial: Option<f64>,
+}
+
+/// Solves for the parameters. Nothing is read: other weights, priors and solvers are a matter of seconds.
+///
+/// # Errors
+/// [`Error::Fit`]: no data, a system without a unique solution, one-body energies that the data do not tell.
+pub fn solve(factors: &Factors, settings: &Settings) -> Result<Fitted> {
+    settings.check()?;
+    let e0 = factors.one_body(settings.one_body)?;
+    let log_gamma = settings.prior.log_diagonal(&factors.model);
+    let system = factors.system(settings, &e0, &log_gamma, |_| true);
+    let solution = settings.solver.solve(&system)?;
+    let theta = |phi: &[f64]| phi.iter().zip(&log_gamma).map(|(p, g)| p * (-g).exp()).collect::<Vec<f64>>();
+    let parameters = theta(&solution.phi);
+    let mut random = Random::new(settings.seed);
+    let committee = (0..settings.committee).map(|_| theta(&solution.sample(&mut random))).collect();
+    let errors = factors.groups.iter().map(|(name, g)| (name.clone(), g.errors(&parameters, &e0))).collect();
+    let mut spec = factors.model.clone().into_spec();
+    let mut e0 = e0.into_iter().map(Some).collect::<Vec<_>>();
+    for part in &mut spec.parts {
+        if let PartSpec::OneBody(one) = part {
+            // The first part has them all.
+            one.e0.iter_mut().zip(&mut e0).for_each(|(x, e)| *x = e.take().unwrap_or(0.0));
+        }
+    }
+    let mut model = Model::new(spec)?;
+    model.set_linear_parameters(&parameters).map_err(|e| Error::Fit(format!("the solution: {e}")))?;
+    let Solution { log_evidence, effective, noise, .. } = solution;
+    Ok(Fitted { model, committee, solver: settings.solver, log_evidence, effective, noise, rows: system.rows, errors })
+}
+
+/// The errors of each group under the parameters fitted to all others.
+///
+/// Halves of the groups are added in turn on the way down to each: about `G log₂ G` merges for `G` groups.
+///
+/// # Errors
+/// As [`solve`]; a single group.
+pub fn leave_one_out(factors: &Factors, settings: &Settings) -> Result<IndexMap<String, RowErrors>> {
+    let n = factors.groups.len();
+    if n < 2 {
+        return Err(Error::Fit(format!("leaving one group out needs two of them; there is {n}")));
+    }
+    let e0 = factors.one_body(settings.one_body)?;
+    let log_gamma = settings.prior.log_diagonal(&factors.model);
+    let mut errors = IndexMap::new();
+    let mut open = vec![(0..n, System::new(factors.n_params()))];
+    while let Some((groups, others)) = open.pop() {
+        if groups.len() == 1 {
+            let (name, group) = factors.groups.get_index(groups.start).expect("one of the groups");
+            let solution = settings.solver.solve(&others)?;
+            let theta: Vec<f64> = solution.phi.iter().zip(&log_gamma).map(|(p, g)| p * (-g).exp()).collect();
+            errors.insert(name.clone(), group.errors(&theta, &e0));
+            continue;
+        }
+        let middle = (groups.start + groups.end) / 2;
+        for (left, other) in [(middle..groups.end, groups.start..middle), (groups.start..middle, middle..groups.end)] {
+            let mut system = others.clone();
+            for k in other {
+                let (name, group) = factors.groups.get_index(k).expect("one of the groups");
+                group.add_to(&mut system, settings, name, &e0, &log_gamma);
+            }
+            open.push((left, system));
+        }
+    }
+    Ok(errors)
+}
+
+impl Group {
+    /// Root-mean-square errors of parameters and one-body energies.
+    pub fn errors(&self, parameters: &[f64], e0: &[f64]) -> RowErrors {
+        let x: Vec<f64> = parameters.iter().chain(e0).copied().chain([-1.0]).collect();
+        let of = |f: &Factor| (f.rows() > 0).then(|| (f.squares(&x) / f.rows() as f64).sqrt());
+        RowErrors { energy: of(&self.energy_per_atom), force: of(&self.force), virial: of(&self.virial) }
+    }
+}

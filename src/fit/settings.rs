@@ -1,0 +1,131 @@
+//! What a fit may be told: names of the data, weights, one-body energies, prior, solver.
+
+use super::solver::Solver;
+use crate::build::{Prior, Recipe};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The weights of the rows of a group: `energy / √N`, `force`, `virial / √N` for a frame of `N` atoms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Weights {
+    pub energy: f64,
+    pub force: f64,
+    pub virial: f64,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Weights { energy: 30.0, force: 1.0, virial: 1.0 }
+    }
+}
+
+/// Where the energies of single atoms come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OneBody {
+    /// The model has them.
+    #[default]
+    Given,
+    /// Frames of one atom without neighbours.
+    Isolated,
+    /// Least squares of the energies an atom on the composition.
+    Composition,
+}
+
+/// The section `fit` of a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Names in the frames, in any case.
+    pub energy_key: String,
+    pub force_key: String,
+    pub virial_key: String,
+    pub stress_key: String,
+    /// What groups frames for weights and errors.
+    pub group_key: String,
+    /// A factor on the weights of a frame, where it has one.
+    pub weight_key: String,
+    /// Weights by group; `default` for all others.
+    pub weights: BTreeMap<String, Weights>,
+    pub one_body: OneBody,
+    /// Frames with a larger force component (eV/Å) are left out.
+    pub max_force: Option<f64>,
+    pub prior: Prior,
+    pub solver: Solver,
+    /// Members of the committee.
+    pub committee: usize,
+    /// Of the committee.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            energy_key: "energy".into(),
+            force_key: "forces".into(),
+            virial_key: "virial".into(),
+            stress_key: "stress".into(),
+            group_key: "config_type".into(),
+            weight_key: "weight".into(),
+            weights: BTreeMap::new(),
+            one_body: OneBody::Given,
+            max_force: None,
+            prior: Prior::default(),
+            solver: Solver::default(),
+            committee: 0,
+            seed: 0,
+        }
+    }
+}
+
+impl Settings {
+    /// A recipe in TOML: its section `fit`, and the rest.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with the place: text that is no TOML, unknown keys, wrong types and values.
+    pub fn split_toml(text: &str) -> Result<(Settings, Recipe)> {
+        let recipe = |e: toml::de::Error| Error::Recipe(e.to_string().trim_end().to_owned());
+        let mut table: toml::Table = text.parse().map_err(recipe)?;
+        let settings = table.remove("fit").map(toml::Value::try_into).transpose();
+        let settings: Settings = settings.map_err(|e| Error::Recipe(format!("fit: {e}")))?.unwrap_or_default();
+        settings.check()?;
+        Ok((settings, table.try_into().map_err(recipe)?))
+    }
+
+    /// The same in JSON.
+    ///
+    /// # Errors
+    /// As [`Settings::split_toml`].
+    pub fn split_json(text: &str) -> Result<(Settings, Recipe)> {
+        let recipe = |e: serde_json::Error| Error::Recipe(e.to_string());
+        let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(recipe)?;
+        let settings = object.remove("fit").map(serde_json::from_value).transpose();
+        let settings: Settings = settings.map_err(|e| Error::Recipe(format!("fit: {e}")))?.unwrap_or_default();
+        settings.check()?;
+        Ok((settings, serde_json::from_value(object.into()).map_err(recipe)?))
+    }
+
+    /// # Errors
+    /// Weights that are negative or not finite.
+    pub fn check(&self) -> Result<()> {
+        for (group, w) in &self.weights {
+            for (kind, x) in [("energy", w.energy), ("force", w.force), ("virial", w.virial)] {
+                if !(x >= 0.0 && x.is_finite()) {
+                    return Err(Error::Recipe(format!("fit.weights.{group}.{kind}: {x} is negative or not finite")));
+                }
+            }
+        }
+        if let Some(f) = self.max_force.filter(|f| f.is_nan() || *f <= 0.0) {
+            return Err(Error::Recipe(format!("fit.max_force: {f} is not above 0")));
+        }
+        Ok(())
+    }
+
+    /// The weights of a group, whatever the case of its name.
+    pub fn weights_of(&self, group: &str) -> Weights {
+        let named = |name: &str| self.weights.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, w)| *w);
+        named(group).or_else(|| named("default")).unwrap_or_default()
+    }
+}

@@ -1,0 +1,116 @@
+//! The least-squares problem of a choice of weights, prior and one-body energies: factors merged into one triangle.
+
+use super::factor::{Factor, absorb};
+use faer::{Mat, MatRef};
+
+/// `min |R φ − z|² + ρ²`, with `φ = Γ θ`.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// `[R z; 0 ρ]`, (n + 1, n + 1).
+    triangle: Mat<f64>,
+    /// Rows in it.
+    pub rows: u64,
+}
+
+impl System {
+    /// Of no rows, for `n` parameters.
+    pub fn new(n: usize) -> System {
+        System { triangle: Mat::zeros(n + 1, n + 1), rows: 0 }
+    }
+
+    pub fn n(&self) -> usize {
+        self.triangle.ncols() - 1
+    }
+
+    /// Adds a factor's rows `[a | counts | y]`: `weight · [a Γ⁻¹ | y − counts · E0]`.
+    pub fn add(&mut self, factor: &Factor, weight: f64, log_gamma: &[f64], e0: &[f64]) {
+        if weight == 0.0 {
+            return;
+        }
+        self.rows += factor.rows();
+        let n = self.n();
+        let scale: Vec<f64> = log_gamma.iter().map(|g| weight * (-g).exp()).collect();
+        let last = n + e0.len();
+        let rest = |row: &dyn Fn(usize) -> f64| {
+            weight * (row(last) - e0.iter().enumerate().map(|(s, e)| row(n + s) * e).sum::<f64>())
+        };
+        if let Some(t) = factor.triangle() {
+            let mut block = Mat::zeros(n + 1, n + 1);
+            for j in 0..n {
+                (0..=j).for_each(|i| block[(i, j)] = t[(i, j)] * scale[j]);
+            }
+            (0..n).for_each(|i| block[(i, n)] = rest(&|j| t[(i, j)]));
+            block[(n, n)] = (n..=last).fold(0.0, |norm: f64, i| norm.hypot(rest(&|j| t[(i, j)])));
+            absorb(self.triangle.as_mut(), block.as_mut(), true);
+        }
+        let pending = factor.pending();
+        if !pending.is_empty() {
+            let pending = MatRef::from_row_major_slice(pending, pending.len() / (last + 1), last + 1);
+            let mut block = Mat::from_fn(pending.nrows(), n + 1, |i, j| match j {
+                j if j < n => pending[(i, j)] * scale[j],
+                _ => rest(&|j| pending[(i, j)]),
+            });
+            absorb(self.triangle.as_mut(), block.as_mut(), false);
+        }
+    }
+
+    /// `‖R‖_F`
+    pub fn norm(&self) -> f64 {
+        self.r().norm_l2()
+    }
+
+    pub fn r(&self) -> MatRef<'_, f64> {
+        let n = self.n();
+        self.triangle.submatrix(0, 0, n, n)
+    }
+
+    pub fn z(&self) -> Vec<f64> {
+        (0..self.n()).map(|i| self.triangle[(i, self.n())]).collect()
+    }
+
+    /// What no parameter can remove.
+    pub fn rho(&self) -> f64 {
+        self.triangle[(self.n(), self.n())].abs()
+    }
+
+    /// `|R φ − z|² + ρ²`
+    pub fn squares(&self, phi: &[f64]) -> f64 {
+        let n = self.n();
+        let row = |i: usize| (i..n).map(|j| self.triangle[(i, j)] * phi[j]).sum::<f64>() - self.triangle[(i, n)];
+        (0..n).map(|i| row(i).powi(2)).sum::<f64>() + self.rho().powi(2)
+    }
+
+    /// The system with the rows `d_i φ_i = 0` as well.
+    pub fn damped(&self, d: &[f64]) -> System {
+        let mut damped = self.clone();
+        let mut block = Mat::zeros(self.n() + 1, self.n() + 1);
+        d.iter().enumerate().for_each(|(i, &d)| block[(i, i)] = d);
+        absorb(damped.triangle.as_mut(), block.as_mut(), true);
+        damped
+    }
+
+    /// `R⁻¹ b`; `None` where `R` is singular to working precision.
+    pub fn back_substitute(&self, b: &[f64]) -> Option<Vec<f64>> {
+        let n = self.n();
+        let largest = (0..n).fold(0.0, |m: f64, i| m.max(self.triangle[(i, i)].abs()));
+        if (0..n).any(|i| self.triangle[(i, i)].abs() <= f64::EPSILON * largest) {
+            return None;
+        }
+        let mut x = Mat::from_fn(n, 1, |i, _| b[i]);
+        self.r().solve_upper_triangular_in_place(x.as_mut());
+        Some(x.col(0).iter().copied().collect())
+    }
+
+    /// `2 Σ ln |R_ii|`
+    pub fn log_determinant(&self) -> f64 {
+        (0..self.n()).map(|i| 2.0 * self.triangle[(i, i)].abs().ln()).sum()
+    }
+
+    /// The squares of the rows of `R⁻¹`: the diagonal of `(RᵀR)⁻¹`.
+    pub fn inverse_diagonal(&self) -> Vec<f64> {
+        let n = self.n();
+        let mut inverse = Mat::<f64>::identity(n, n);
+        self.r().solve_upper_triangular_in_place(inverse.as_mut());
+        (0..n).map(|i| (i..n).map(|j| inverse[(i, j)].powi(2)).sum()).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! NumPy's .npz: an archive of uncompressed .npy files, written as the numbers come.
+
+use crate::{Error, Result};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::path::Path;
+use zip::write::{SimpleFileOptions, ZipWriter};
+
+const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+
+/// Writes arrays one after another.
+pub struct Writer<W: Write + Seek> {
+    archive: ZipWriter<W>,
+}
+
+impl<W: Write + Seek> Writer<W> {
+    pub fn new(sink: W) -> Self {
+        Writer { archive: ZipWriter::new(sink) }
+    }
+
+    /// Begins an array of this type (`<f8`, `<i8`, `|u1`) and shape, row by row; its numbers follow.
+    ///
+    /// # Errors
+    /// A sink that takes no more, here and below.
+    pub fn start(&mut self, name: &str, dtype: &str, shape: &[usize]) -> io::Result<()> {
+        let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored).large_file(true);
+        self.archive.start_file(format!("{name}.npy"), options)?;
+        self.archive.write_all(&header(dtype, shape))
+    }
+
+    /// The next numbers of the array.
+    pub fn write<const N: usize>(&mut self, numbers: impl Iterator<Item = [u8; N]>) -> io::Result<()> {
+        let bytes: Vec<u8> = numbers.flatten().collect();
+        self.archive.write_all(&bytes)
+    }
+
+    /// # Errors
+    /// As [`Writer::start`].
+    pub fn finish(self) -> io::Result<W> {
+        Ok(self.archive.finish()?)
+    }
+}
+
+/// Version 1.0: magic, length, a Python dictionary padded so that the numbers are aligned to 64 bytes.
+fn header(dtype: &str, shape: &[usize]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|n| format!("{n},")).collect();
+    let text = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({shape}), }}");
+    let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend((length as u16).to_le_bytes());
+    bytes.extend(format!("{text:<width$}\n", width = length - 1).bytes());
+    bytes
+}
+
+/// Reads arrays by name.
+pub struct Reader {
+    archive: zip::ZipArchive<BufReader<File>>,
+    path: std::path::PathBuf,
+}
+
+impl Reader {
+    /// # Errors
+    /// A file that cannot be read or is no archive.
+    pub fn open(path: &Path) -> Result<Reader> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let archive = File::open(path).and_then(|f| Ok(zip::ZipArchive::new(BufReader::new(f))?)).map_err(io)?;
+        Ok(Reader { archive, path: path.to_owned() })
+    }
+
+    /// Is there such an array?
+    pub fn contains(&self, name: &str) -> bool {
+        self.archive.index_for_name(&format!("{name}.npy")).is_some()
+    }
+
+    /// A matrix of float64 with so many columns, row-major.
+    ///
+    /// # Errors
+    /// An array that is missing, has another type or number of columns, or is cut short.
+    pub fn matrix(&mut self, name: &str, n_columns: usize) -> Result<Vec<f64>> {
+        let bytes = self.array(name, "'<f8'")?;
+        match bytes.len() % (8 * n_columns) {
+            0 => Ok(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
+            _ => Err(self.fault(name, &format!("no matrix with {n_columns} columns"))),
+        }
+    }
+
+    /// A vector of bytes.
+    ///
+    /// # Errors
+    /// As [`Reader::matrix`].
+    pub fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
+        self.array(name, "'|u1'")
+    }
+
+    fn array(&mut self, name: &str, dtype: &str) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = self.archive.by_name(&format!("{name}.npy")).map_err(io::Error::from).and_then(|mut file| {
+            file.read_to_end(&mut bytes)?;
+            Ok(())
+        });
+        read.map_err(|e| self.fault(name, &e.to_string()))?;
+        let length = bytes.get(8..10).map(|b| 10 + usize::from(u16::from_le_bytes([b[0], b[1]])));
+        let header = length.filter(|_| bytes.starts_with(MAGIC)).and_then(|n| bytes.get(..n));
+        let header = header.map(String::from_utf8_lossy);
+        match header.filter(|h| h.contains(dtype) && h.contains("'fortran_order': False")) {
+            Some(_) => Ok(bytes.split_off(length.unwrap_or(0))),
+            None => Err(self.fault(name, &format!("no array of the type {dtype}"))),
+        }
+    }
+
+    fn fault(&self, name: &str, message: &str) -> Error {
+        Error::Fit(format!("{}: array `{name}`: {message}", self.path.display()))
+    }
+}

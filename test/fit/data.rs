@@ -1,0 +1,91 @@
+//! Data that are not as they should be.
+
+use super::{assemble, model, synthetic};
+use acerust::extxyz::{Keys, Value};
+use acerust::fit::{self, Settings, Solver, Weights};
+
+#[test]
+fn what_is_left_out_is_said() {
+    let model = model();
+    let (mut frames, _) = synthetic(&model, 9);
+    frames[0].structure.numbers[1] = 92;
+    (frames[1].energy, frames[1].forces, frames[1].virial) = (None, None, None);
+    frames[2].forces.as_mut().unwrap()[0][1] = f64::NAN;
+    frames[3].forces.as_mut().unwrap()[2] = [500.0, 0.0, 0.0];
+    frames[4].info.insert("weight".into(), Value::Real(-1.0));
+    frames[6] = frames[5].clone();
+    frames[7] = acerust::structure::Structure::default().into();
+    let settings = Settings { max_force: Some(100.0), ..Settings::default() };
+    let factors = assemble(&model, &settings, &frames);
+    let remarks = &factors.remarks;
+    for (reason, first) in [
+        ("unknown element U", 0),
+        ("no data", 1),
+        ("data that are not finite", 2),
+        ("forces above 100 eV/Å", 3),
+        ("weight is no weight", 4),
+        ("no atoms", 7),
+    ] {
+        assert_eq!(remarks.skipped.get(reason), Some(&(1, first)), "{reason}: {remarks:?}");
+    }
+    assert_eq!((remarks.skipped.len(), remarks.duplicates), (6, 1));
+    assert_eq!((factors.frames, factors.groups.values().map(|g| g.frames).sum::<u64>()), (9, 3));
+}
+
+#[test]
+fn hopeless_fits_say_why() {
+    let model = model();
+    let (frames, _) = synthetic(&model, 3);
+    let message = |settings: &Settings, n: usize| {
+        let factors = assemble(&model, settings, &frames[..n]);
+        fit::solve(&factors, settings).err().expect("a failure").to_string()
+    };
+    let undamped = Settings { solver: Solver::Ridge { lambda: 0.0, absolute: true }, ..Settings::default() };
+    assert!(message(&Settings::default(), 0).contains("no rows"));
+    assert!(message(&undamped, 1).contains("do not determine all parameters"));
+    let none = Weights { energy: 0.0, force: 0.0, virial: 0.0 };
+    let weightless = Settings { weights: [("default".into(), none)].into(), ..Settings::default() };
+    assert!(message(&weightless, 3).contains("no rows"));
+    let isolated = Settings { one_body: fit::OneBody::Isolated, ..Settings::default() };
+    assert!(message(&isolated, 3).contains("no frame is an isolated atom of Si"));
+    let wrong = Settings { solver: Solver::Ridge { lambda: f64::NAN, absolute: true }, ..Settings::default() };
+    assert!(message(&wrong, 3).contains("NaN"));
+    // Fewer rows than parameters are no harm to solvers with a prior of their own.
+    for solver in [Solver::Blr, Solver::Svd { tolerance: 1e-8 }, Solver::Ard { iterations: 5 }] {
+        let settings = Settings { solver, ..Settings::default() };
+        let fitted = fit::solve(&assemble(&model, &settings, &frames[..1]), &settings).unwrap();
+        assert!(fitted.model.linear_parameters().iter().all(|x| x.is_finite()), "{solver:?}");
+    }
+}
+
+#[test]
+fn recipes_with_faults_are_refused() {
+    let base = "elements = ['Si']\norder = 1\ndegree = 3\n";
+    for (section, culprit) in [
+        ("[fit]\ntypo = 1", "typo"),
+        ("[fit.weights]\ndefault = { energy = -1.0 }", "fit.weights.default.energy: -1"),
+        ("[fit]\nmax_force = 0.0", "fit.max_force: 0"),
+        ("[fit]\nsolver = { type = 'magic' }", "magic"),
+        ("[fit]\nprior = { type = 'algebraic', q = 1 }", "q"),
+        ("typo = 1", "typo"),
+    ] {
+        let error = Settings::split_toml(&format!("{base}{section}")).unwrap_err().to_string();
+        assert!(error.starts_with("recipe: ") && error.contains(culprit), "{section}: {error}");
+    }
+    let (settings, recipe) = Settings::split_toml(&format!("{base}[fit]\ncommittee = 3")).unwrap();
+    assert_eq!((settings.committee, recipe.order), (3, 1));
+}
+
+#[test]
+fn keys_match_in_any_case() {
+    let text = "1\nProperties=species:S:1:pos:R:3:Force:R:3 Dft_Energy=-1.5 CONFIG_TYPE=x STRESS=\"1 2 3 4 5 6\" \
+                Lattice=\"2 0 0 0 2 0 0 0 2\"\nSi 0 0 0 1 2 3\n";
+    let settings = Settings { energy_key: "DFT_energy".into(), ..Settings::default() };
+    for keys in [Keys::none(), Keys::default()] {
+        let frame = acerust::extxyz::parse(text, &keys).unwrap().remove(0);
+        let o = settings.observe(frame, &[14]).unwrap();
+        assert_eq!((o.energy, o.group.as_str()), (Some(-1.5), "x"));
+        assert_eq!(o.forces, Some(vec![[1.0, 2.0, 3.0]]));
+        assert_eq!(o.virial, Some([[-8.0, -48.0, -40.0], [-48.0, -16.0, -32.0], [-40.0, -32.0, -24.0]]));
+    }
+}
