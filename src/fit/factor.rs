@@ -16,6 +16,8 @@ const STRIP: usize = 128;
 /// Most rows that wait to be eliminated together.
 const MAX_PENDING: usize = 768;
 const MIN_PENDING: usize = 128;
+/// Columns as small as that count as zero: the inverse of what is left of them might overflow.
+const TINY: f64 = 1e-290;
 
 /// All that least squares need to know of `rows` rows of `n` numbers.
 #[derive(Clone, Debug, Default)]
@@ -167,11 +169,12 @@ fn panel(mut r: MatMut<f64>, v: MatMut<f64>, mut t: MatMut<f64>) {
     let n = r.ncols();
     if n == 1 {
         let below = v.rb().norm_l2();
-        if below == 0.0 {
+        let alpha = r[(0, 0)];
+        if below == 0.0 || alpha.abs().max(below) < TINY {
+            { v }.fill(0.0);
             t[(0, 0)] = 0.0;
             return;
         }
-        let alpha = r[(0, 0)];
         let beta = -alpha.hypot(below).copysign(alpha);
         t[(0, 0)] = (beta - alpha) / beta;
         let scale = 1.0 / (alpha - beta);

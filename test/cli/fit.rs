@@ -36,6 +36,11 @@ fn one_command_from_data_to_a_potential() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
+    let built = ok(path, &["build", "si.toml", "-o", "zero.json"]);
+    assert!(
+        built.contains("39 linear parameters") && parameters(path, "zero.json").iter().all(|&x| x == 0.0),
+        "{built}"
+    );
     let model = Model::load(path.join("si.json")).unwrap();
     assert!(model.spec().source.contains("data.extxyz sha256:"), "{}", model.spec().source);
     let html = std::fs::read_to_string(path.join("si.html")).unwrap();

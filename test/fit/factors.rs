@@ -44,6 +44,22 @@ fn a_factor_has_the_products_of_its_rows() {
     }
 }
 
+/// Rows of crystals without forces: rounding, squares of it, numbers that are not even normal.
+#[test]
+fn tiny_numbers_do_no_harm() {
+    let n = 70;
+    for scale in [1e-160, 1e-300, 1e-310, 5e-324] {
+        let mut rows = Numbers(2).rows(400, n);
+        for (k, row) in rows.chunks_mut(n).enumerate() {
+            row.iter_mut().skip(1).step_by(2).for_each(|x| *x *= if k % 3 == 0 { scale } else { 0.0 });
+        }
+        let mut factor = Factor::new(n);
+        rows.chunks(150 * n).for_each(|some| factor.push(some));
+        assert!(gram_of(&factor).iter().all(|x| x.is_finite()), "{scale}");
+        assert_close(&scale.to_string(), &gram_of(&factor), &gram(&rows, n), 1e-13);
+    }
+}
+
 #[test]
 fn merging_is_associative_and_commutative() {
     let n = 130;

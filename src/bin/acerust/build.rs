@@ -1,4 +1,4 @@
-use acerust::build::{self, Recipe};
+use crate::fit;
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 ///   rcut = 5.5               # or { "Si-O" = 5.0, default = 5.5 }; 2.5 bond lengths
 ///
 /// The preset is "ace1", the basis of ACEpotentials.jl's `ace1_model`, or "ace", that of `ace_model`.
-/// docs/fit.md lists the other keys.
+/// docs/fit.md lists the other keys; the section [fit] is for `fit`.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Build {
@@ -25,7 +25,7 @@ pub struct Build {
 
 impl Build {
     pub fn run(self) -> Result<()> {
-        let model = build::model(&Recipe::load(&self.recipe)?)?;
+        let (_, model) = fit::load(&self.recipe)?;
         model.save(&self.output)?;
         println!("{model}");
         Ok(())
