@@ -3,11 +3,12 @@
 
     python3 benchmark/pace.py [PROGRAM]
 
-Both evaluate the same silicon crystal with the same cutoff and the same list of functions: all products of `order` factors with total
-degree `n + 1.5 l` up to `degree`. They take turns, and the shortest time of each counts: processor time of ML-PACE, time on the
+First linear models: both evaluate the same silicon crystal with the same cutoff and the same list of functions, all products of `order`
+factors with total degree `n + 1.5 l` up to `degree`. Then potentials of pacemaker with embeddings of several densities: the same file in
+both, those of test/golden/pace and one like published ones of copper. They take turns, and the shortest time of each counts: processor time of ML-PACE, time on the
 clock of acerust. PROGRAM is the command line of this repository
 (default: target/release/acerust). A virtual environment with python-ace is made in target/pace; where that fails, a line that
-starts with SKIPPED says why. Writes benchmark/results/pace-<machine>.csv.
+starts with SKIPPED says why. Writes benchmark/results/pace-<machine>.csv and benchmark/results/pace-potentials-<machine>.csv.
 """
 import csv
 import itertools
@@ -90,6 +91,92 @@ def basis(order, degree):
     return pyace.ACEBBasisSet(config), len(products)
 
 
+def copper(path):
+    """A potential like published ones of copper: products of up to four factors, two densities, 140 neighbours."""
+    import pyace
+
+    config = pyace.create_multispecies_basis_config({
+        "deltaSplineBins": 0.001,
+        "elements": ["Cu"],
+        "embeddings": {"ALL": {
+            "npot": "FinnisSinclairShiftedScaled", "fs_parameters": [1, 1, 1, 0.5], "ndensity": 2, "rho_core_cut": 200000, "drho_core_cut": 250,
+        }},
+        "bonds": {"ALL": {
+            "NameOfCutoffFunction": "cos", "core-repulsion": [100.0, 5.0], "dcut": 0.01,
+            "radbase": "ChebExpCos", "radparameters": [5.25], "rcut": 7.4,
+        }},
+        "functions": {"ALL": {"nradmax_by_orders": [15, 6, 5, 3], "lmax_by_orders": [0, 4, 3, 1]}},
+    })
+    rng = random.Random(1)
+    for f in config.funcspecs_blocks[0].funcspecs:
+        f.coeffs = [rng.gauss(0, 1e-3) for _ in f.coeffs]
+    pyace.ACEBBasisSet(config).to_ACECTildeBasisSet().save_yaml(str(path))
+
+
+def crystals():
+    """The atoms that each potential is measured on."""
+    import ase.build
+
+    silicon = ase.build.bulk("Si", "diamond", a=5.43, cubic=True) * (3, 3, 3)
+    copper = ase.build.bulk("Cu", "fcc", a=3.61, cubic=True) * (4, 4, 4)
+
+    def mixed(elements, a):
+        atoms = ase.build.bulk("Cu", "fcc", a=a, cubic=True) * (4, 4, 4)
+        rng = random.Random(1)
+        atoms.set_chemical_symbols([rng.choice(elements) for _ in atoms])
+        return atoms
+
+    return {
+        "si-rank4": silicon,
+        "alni-sbessel": mixed(["Al", "Ni"], 3.9),
+        "cho-chebpow": mixed(["C", "H", "O"], 3.4),
+        "cuzr-zbl": mixed(["Cu", "Zr"], 4.1),
+        "ch-linear": mixed(["C", "H"], 3.4),
+        "copper": copper,
+    }
+
+
+def potentials(program, folder):
+    """Times of potentials of pacemaker in both."""
+    import ase.io
+    import pyace
+
+    copper(folder / "copper.yace")
+    print(f"\n{PACKAGE}, recursive evaluator, potentials of pacemaker, one core, µs an atom; list at hand")
+    print(f"{'potential':14}{'atoms':>7}{'neighbours':>11}{'ML-PACE':>9}{'acerust':>9}{'ratio':>7}{'% of peak':>11}")
+    rows = []
+    for name, atoms in crystals().items():
+        path = folder / "copper.yace" if name == "copper" else ROOT / f"test/golden/pace/{name}.yace"
+        atoms.rattle(0.05, seed=1)
+        frames = folder / f"{name}.xyz"
+        ase.io.write(frames, atoms, format="extxyz")
+        expanded = pyace.ACECTildeBasisSet(str(path))
+        elements = {e: k for k, e in enumerate(expanded.elements_name)}
+        environment = pyace.aseatoms_to_atomicenvironment(atoms, cutoff=expanded.cutoffmax, elements_mapper_dict=elements)
+        recursive, calculator = pyace.evaluator.ACERecursiveEvaluator(expanded), pyace.ACECalculator()
+        recursive.set_recursive(True)
+        calculator.set_evaluator(recursive)
+        theirs, mine = [], []
+        for _ in range(ROUNDS):
+            theirs.append(1e6 * shortest(lambda: calculator.compute(environment, False)) / len(atoms))
+            mine.append(ours(program, path, frames))
+        best = min(mine, key=lambda m: m["us_per_atom"])
+        pace, own = min(theirs), best["us_per_atom"]
+        row = [len(atoms), best["edges_per_atom"], pace, own, pace / own, 100 * best["share_of_peak"]]
+        print(f"{name:14}{row[0]:>7}{row[1]:>11.1f}{pace:>9.2f}{own:>9.3f}{pace / own:>7.1f}{row[5]:>11.1f}")
+        rows.append([name, len(atoms), *(f"{x:.4g}" for x in row[1:])])
+    save("pace-potentials", ["potential", "atoms", "neighbours", "pace", "acerust", "ratio", "percent_of_peak"], rows)
+
+
+def save(name, header, rows):
+    path = ROOT / f"benchmark/results/{name}-{machine()}.csv"
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+    print(path.relative_to(ROOT))
+
+
 def shortest(f):
     """The shortest processor time of `f` in seconds: what others do meanwhile does not count."""
     f()
@@ -102,7 +189,7 @@ def shortest(f):
 
 
 def ours(program, model, frames):
-    command = [program, "bench", ROOT / f"benchmark/models/{model}.json", frames, "--threads", "1", "--seconds", str(SECONDS / 2), "--json"]
+    command = [program, "bench", model, frames, "--threads", "1", "--seconds", str(SECONDS / 2), "--json"]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -147,17 +234,13 @@ def main():
             for _ in range(ROUNDS):
                 times = shortest(lambda: forces.compute(environment, False)), shortest(lambda: design.compute(environment, True, True))
                 theirs.append([1e6 * t / n for t in times])
-                mine.append(ours(program, model, frames))
+                mine.append(ours(program, ROOT / f"benchmark/models/{model}.json", frames))
             pace, pace_rows = map(min, zip(*theirs))
             own, own_rows = (min(m[key] for m in mine) for key in ("us_per_atom", "us_per_atom_rows"))
             print(f"{model:10}{n_functions:>10}{pace:>10.2f}{own:>10.2f}{pace / own:>10.1f}{pace_rows:>10.1f}{own_rows:>10.1f}{pace_rows / own_rows:>10.1f}")
             rows.append([model, order, degree, n_functions, n, *(f"{t:.4g}" for t in (pace, own, pace / own, pace_rows, own_rows, pace_rows / own_rows))])
-    path = ROOT / f"benchmark/results/pace-{machine()}.csv"
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["model", "order", "degree", "functions", "atoms", "pace_forces", "acerust_forces", "ratio_forces", "pace_rows", "acerust_rows", "ratio_rows"])
-        writer.writerows(rows)
-    print(path.relative_to(ROOT))
+        save("pace", ["model", "order", "degree", "functions", "atoms", "pace_forces", "acerust_forces", "ratio_forces", "pace_rows", "acerust_rows", "ratio_rows"], rows)
+        potentials(program, Path(folder))
 
 
 if __name__ == "__main__":

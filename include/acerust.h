@@ -123,6 +123,11 @@
 #define ACERUST_RADIAL_TABLE 2
 
 /**
+ * The tables that pacemaker and LAMMPS build of pacemaker's functions; other functions exactly.
+ */
+#define ACERUST_RADIAL_PACE_TABLE 3
+
+/**
  * The best instruction set of the processor.
  */
 #define ACERUST_ISA_BEST 0

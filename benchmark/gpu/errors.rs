@@ -30,7 +30,9 @@ fn difference(found: &[f64], expected: &[f64]) -> [f64; 2] {
 
 fn weights(functions: &mut FunctionsSpec) -> Box<dyn Iterator<Item = &mut f64> + '_> {
     match functions {
-        FunctionsSpec::Polynomial { w, .. } => Box::new(w.iter_mut().flatten().flatten()),
+        FunctionsSpec::Polynomial { w, .. } | FunctionsSpec::Pace { w, .. } => {
+            Box::new(w.iter_mut().flatten().flatten())
+        }
         FunctionsSpec::Spline { tables } => {
             Box::new(tables.iter_mut().flat_map(|t| t.values.iter_mut().chain(&mut t.slopes).flatten()))
         }

@@ -6,7 +6,7 @@ pub use stages::{Stage, stages};
 
 use crate::graph::Graph;
 use crate::model::Model;
-use crate::model::spec::{AceSpec, PartSpec};
+use crate::model::spec::{AceSpec, EmbeddingSpec, PartSpec};
 use crate::parallel;
 use crate::plan::Precision;
 use crate::simd::{Isa, Lanes, Real, with_lanes};
@@ -64,6 +64,9 @@ fn round<V: Lanes>(time: Duration) -> f64 {
 ///   `2 n_A` (pooling), `4 n_A` (the adjoint of pooling: with respect to `R` and to `Y`);
 /// - a centre: 4 for each product that no other product extends, and 5 for each one, given or shared, that is extended.
 ///
+/// Where each species of neighbours has an `A` of its own, an edge counts that of one species; with an embedding a centre counts for each
+/// density.
+///
 /// A pair part takes 10 an edge, a one-body part nothing. Distances, scatter and sums are not counted.
 pub fn nominal_flops(model: &Model, graph: &Graph) -> f64 {
     let flops = |part: &PartSpec| {
@@ -89,7 +92,10 @@ fn many_body(ace: &AceSpec) -> (usize, usize) {
     // The products as paths of a tree, which share their beginnings.
     let inner: HashSet<&[u32]> = factors.iter().flat_map(|f| (1..f.len()).map(|n| &f[..n])).collect();
     let leaves = factors.iter().filter(|f| !inner.contains(*f)).count();
-    (10 * n_r + 10 * n_y + 6 * n_a, 4 * leaves + 5 * inner.len())
+    let channels = ace.neighbours.as_ref().map_or(1, |n| n.iter().collect::<HashSet<_>>().len());
+    let densities = |e: &EmbeddingSpec| e.species.iter().map(|e| e.densities.len()).max();
+    let n_densities = ace.embedding.as_ref().and_then(|e| densities(e)).unwrap_or(1);
+    (10 * n_r + 10 * n_y + 6 * n_a / channels.max(1), n_densities * (4 * leaves + 5 * inner.len()))
 }
 
 #[cfg(test)]

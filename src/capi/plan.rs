@@ -30,6 +30,8 @@ pub const ACERUST_RADIAL_DEFAULT: i32 = 0;
 pub const ACERUST_RADIAL_EXACT: i32 = 1;
 /// Radial functions from tables of the given tolerance.
 pub const ACERUST_RADIAL_TABLE: i32 = 2;
+/// The tables that pacemaker and LAMMPS build of pacemaker's functions; other functions exactly.
+pub const ACERUST_RADIAL_PACE_TABLE: i32 = 3;
 
 /// The best instruction set of the processor.
 pub const ACERUST_ISA_BEST: i32 = 0;
@@ -77,6 +79,7 @@ impl acerust_options {
             ACERUST_RADIAL_DEFAULT => None,
             ACERUST_RADIAL_EXACT => Some(RadialMode::Exact),
             ACERUST_RADIAL_TABLE => Some(RadialMode::Table { tolerance: self.tolerance }),
+            ACERUST_RADIAL_PACE_TABLE => Some(RadialMode::PaceTable),
             other => return Err(Failure::argument(format!("options: no radial mode {other}"))),
         };
         let isa = match self.instruction_set {

@@ -120,7 +120,7 @@ impl<V: Lanes> Cpu<V> {
                     continue;
                 }
                 PartSpec::Pair(pair) => Box::new(Pair::new(n_species, pair, mode)),
-                PartSpec::Ace(ace) => Box::new(Ace::new(n_species, ace, mode)),
+                PartSpec::Ace(ace) => Box::new(Ace::new(&spec.species, ace, mode)),
             };
             let n = built.n_basis();
             parts.push((built, at));

@@ -22,6 +22,7 @@ mod workspace;
 
 use crate::graph::{Neighbours, OnDevice, Place as ListPlace, Sites};
 use crate::memory;
+use crate::model::spec::{FunctionsSpec, RadialSpec};
 use crate::model::{Model, PartSpec};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
 use crate::potential::{Potential, Rows, Virial};
@@ -108,6 +109,21 @@ fn parts(model: &Model, single: bool) -> (Vec<f64>, Vec<Part>, usize) {
     (e0, parts, basis)
 }
 
+/// # Errors
+/// A part that kernels have no code for.
+fn check_parts(model: &Model) -> Result<()> {
+    let of_pace = |r: &RadialSpec| matches!(r.functions, FunctionsSpec::Pace { .. });
+    let unknown = |part: &PartSpec| match part {
+        PartSpec::OneBody(_) => false,
+        PartSpec::Pair(pair) => of_pace(&pair.radial),
+        PartSpec::Ace(ace) => of_pace(&ace.radial) || ace.neighbours.is_some() || ace.embedding.is_some(),
+    };
+    match model.spec().parts.iter().position(unknown) {
+        Some(p) => Err(Error::Device(format!("CUDA: parts[{p}]: PACE potentials are for the processor as yet"))),
+        None => Ok(()),
+    }
+}
+
 /// Every kernel file that a plan may load, as text: for compiling without a device.
 pub fn sources(model: &Model, precision: Precision) -> Vec<Source> {
     let (_, parts, _) = parts(model, precision.is_single());
@@ -157,6 +173,7 @@ impl Cuda {
     /// No driver, device, NVRTC or memory.
     pub fn new(model: &Model, index: usize, precision: Precision) -> Result<Cuda> {
         let single = precision.is_single();
+        check_parts(model)?;
         let device = Device::open(index)?;
         let (e0, parts, n_basis) = parts(model, single);
         let stream = Stream::new(&device)?;

@@ -1,7 +1,7 @@
 //! The radial functions of a part as device code and numbers: what `kernels/radial.cuh` expects.
 
 use crate::model::spec::EnvelopeSpec;
-use crate::stage::radial::{Functions, Radial};
+use crate::stage::radial::{Coordinates, Functions, Radial};
 use std::fmt::Write;
 
 /// Numbers of a species pair: transform (rin, 1/(req − rin), a, b0, b1), envelope (three: x1, x2, s; or the cutoff and the inverse of its length scale), spline (x0, width of an
@@ -19,7 +19,9 @@ const WHOLE: usize = 12;
 /// (n_species², PAIR_SIZE).
 pub fn pairs(radial: &Radial) -> Vec<f64> {
     let mut out = Vec::new();
-    for (pair, (t, e)) in radial.transforms.iter().zip(&radial.envelopes).enumerate() {
+    // Others were refused.
+    let Coordinates::Agnesi { transforms, envelopes } = &radial.coordinates else { return out };
+    for (pair, (t, e)) in transforms.iter().zip(envelopes).enumerate() {
         out.extend([t.rin, 1.0 / (t.req - t.rin), t.a, t.b0, t.b1]);
         let (kind, p1, p2) = match *e {
             EnvelopeSpec::Poly2sx { x1, x2, p1, p2, s } => {

@@ -22,10 +22,21 @@ impl Model {
         serde_json::to_string(self.spec()).expect("plain data with string keys always serialises")
     }
 
-    /// Reads and validates a model file.
+    /// As [`Model::from_json`] for the text of a model file, as [`Model::from_pace`] for that of a potential of pacemaker.
     ///
     /// # Errors
-    /// A file that cannot be read, and whatever [`Model::from_json`] refuses, with the file's name.
+    /// Whatever these refuse.
+    pub fn from_text(text: impl AsRef<[u8]>) -> Result<Self> {
+        let text = text.as_ref();
+        // Potentials begin with a key, or a comment.
+        let is_json = text.trim_ascii_start().first().is_none_or(|&c| b"{[\"".contains(&c));
+        if is_json { Self::from_json(text) } else { Self::from_pace(text) }
+    }
+
+    /// Reads and validates a model file, or a potential of pacemaker; which of them, its contents say.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and whatever these refuse, with the file's name.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut json = Vec::new();
@@ -33,7 +44,7 @@ impl Model {
         File::open(path)
             .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut json))
             .map_err(|source| io(path, source))?;
-        Self::from_json(json).map_err(|error| match error {
+        Self::from_text(json).map_err(|error| match error {
             Error::Model(message) => Error::Model(format!("{}: {message}", path.display())),
             other => other,
         })

@@ -2,6 +2,7 @@
 //!
 //! Nothing is evaluated here. A model is small and cheap to clone; what is derived from it for speed belongs to the plan.
 mod file;
+mod pace;
 mod reference;
 pub mod spec;
 mod summary;
@@ -99,6 +100,20 @@ impl Model {
         Model::new(spec)
     }
 
+    /// Whether energies are linear in parameters: what has a basis and design rows, and can be fitted like that.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] that names the part which is not.
+    pub fn check_linear(&self) -> Result<()> {
+        let embedded = |p: &PartSpec| matches!(p, PartSpec::Ace(ace) if ace.embedding.is_some());
+        match self.spec.parts.iter().position(embedded) {
+            None => Ok(()),
+            Some(p) => Err(Error::Argument(format!(
+                "parts[{p}].ace has an embedding: its energy is not linear in parameters, and has no basis or design rows"
+            ))),
+        }
+    }
+
     /// The readout weights, (length_basis), eV: species-major within a part, the parts one after another.
     pub fn linear_parameters(&self) -> Vec<f64> {
         self.spec.parts.iter().flat_map(PartSpec::weights).flatten().copied().collect()
@@ -107,8 +122,10 @@ impl Model {
     /// Replaces the readout weights; the order is that of [`Model::linear_parameters`].
     ///
     /// # Errors
-    /// A length other than [`Model::length_basis`], or a parameter that is not finite; the model is then unchanged.
+    /// A length other than [`Model::length_basis`], a parameter that is not finite, or a model that is not linear; the model is then
+    /// unchanged.
     pub fn set_linear_parameters(&mut self, parameters: &[f64]) -> Result<()> {
+        self.check_linear()?;
         let n = self.length_basis();
         if parameters.len() != n {
             return Err(Error::Argument(format!("linear parameters: expected {n}, got {}", parameters.len())));
@@ -151,6 +168,7 @@ impl PartSpec {
         match self {
             Self::OneBody(_) => &[],
             Self::Pair(pair) => &pair.weights,
+            Self::Ace(ace) if ace.embedding.is_some() => &[],
             Self::Ace(ace) => &ace.weights,
         }
     }
@@ -159,6 +177,7 @@ impl PartSpec {
         match self {
             Self::OneBody(_) => &mut [],
             Self::Pair(pair) => &mut pair.weights,
+            Self::Ace(ace) if ace.embedding.is_some() => &mut [],
             Self::Ace(ace) => &mut ace.weights,
         }
     }

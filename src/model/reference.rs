@@ -127,9 +127,11 @@ impl From<Reference> for ModelSpec {
             radial: ace.radial.into(),
             angular: AngularSpec { kind: ace.angular.kind, lmax: ace.angular.lmax },
             a: ace.a,
+            neighbours: None,
             aa: ace.aa,
             c: ace.c,
             weights: ace.weights,
+            embedding: None,
         };
         let parts = vec![PartSpec::OneBody(onebody), PartSpec::Pair(pair), PartSpec::Ace(ace)];
         Self { format: FORMAT.into(), name, source, species, parts }

@@ -1,6 +1,7 @@
 //! The model as it stands in the file: plain data, nothing derived.
 
 use super::tagged::{AnyFunctions, AnyPart};
+use crate::pace::{Base, Embedding, InnerCutoff};
 use serde::{Deserialize, Serialize};
 
 /// The version of the model file that this library writes.
@@ -59,21 +60,62 @@ pub struct AceSpec {
     /// `A[v] = [t, lm]`: radial function and harmonic (index `l² + l + m`) of `A_v`.
     #[serde(rename = "A")]
     pub a: Vec<[u32; 2]>,
+    /// The species of the neighbours that `A_v` sums over; absent where all of them take part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbours: Option<Vec<u32>>,
     /// `AA[k]`: the `A_v` whose product is `AA_k`.
     #[serde(rename = "AA")]
     pub aa: Vec<Vec<u32>>,
     #[serde(rename = "C")]
     pub c: SparseSpec,
-    /// Readout weights, (n_species, n_B), eV.
+    /// Readout weights, (n_species, n_B), eV; with an embedding those of the densities, (n_species, n_densities · n_B), density after
+    /// density.
     pub weights: Vec<Vec<f64>>,
+    /// What makes an energy of densities. Absent: there is one, the energy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Box<EmbeddingSpec>>,
+}
+
+/// `E_i = f Σ_p w_p F(ρ_p; m_p) + …`: see [`crate::pace`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingSpec {
+    /// (n_species).
+    pub species: Vec<Embedding>,
+    /// What the switch `f` depends on; absent: `f = 1`, and no repulsion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<CoreSpec>,
+}
+
+/// Repulsion at short distances that takes the place of the many-body energy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoreSpec {
+    pub inner: InnerCutoff,
+    /// By ordered pair.
+    pub pairs: Vec<CorePairSpec>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorePairSpec {
+    /// Å.
+    pub rcut: f64,
+    pub dcut: f64,
+    pub inner: f64,
+    pub inner_width: f64,
+    /// eV; of the repulsion between nuclei a factor.
+    pub prefactor: f64,
+    /// Å⁻².
+    pub lambda: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RadialSpec {
-    /// One per unordered species pair, in the order (0,0), (0,1) … (0,n−1), (1,1) ….
+    /// One per unordered species pair, in the order (0,0), (0,1) … (0,n−1), (1,1) …. None for functions of type `pace`.
     pub transforms: Vec<TransformSpec>,
-    /// One per unordered species pair, in the same order.
+    /// One per unordered species pair, in the same order; none for functions of type `pace`.
     pub envelopes: Vec<EnvelopeSpec>,
     pub functions: FunctionsSpec,
     /// `spec[t] = [n, l]` of each radial function; only in many-body parts.
@@ -127,6 +169,29 @@ pub enum FunctionsSpec {
     },
     /// Piecewise cubic in `y` on a uniform grid, by ordered pair (centre, neighbour).
     Spline { tables: Vec<SplineSpec> },
+    /// `Σ_k W[z_i·n_z + z_j][t][k] g_k(r)` with the base functions of pacemaker.
+    Pace {
+        /// Wanted distance of the nodes of upstream's tables, Å.
+        bins: f64,
+        inner: InnerCutoff,
+        /// By ordered pair (centre, neighbour).
+        pairs: Vec<BaseSpec>,
+        /// (n_species², n_t, n_k), by ordered pair.
+        #[serde(rename = "W")]
+        w: Vec<Vec<Vec<f64>>>,
+    },
+}
+
+/// The base functions of an ordered pair; lengths in Å.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseSpec {
+    pub base: Base,
+    pub lambda: f64,
+    pub rcut: f64,
+    pub dcut: f64,
+    pub inner: f64,
+    pub inner_width: f64,
 }
 
 /// Cubic Hermite data on a uniform grid over `[x0, x1]`.

@@ -63,6 +63,9 @@ impl Display for FunctionsSpec {
             Self::Spline { tables } => {
                 write!(f, "splines of {} nodes", tables.first().map_or(0, |table| table.values.len()))
             }
+            Self::Pace { w, .. } => {
+                write!(f, "{} base functions of pacemaker", w.iter().flatten().map(Vec::len).max().unwrap_or(0))
+            }
         }
     }
 }
@@ -113,6 +116,7 @@ impl FunctionsSpec {
         match self {
             Self::Polynomial { a, w, .. } => 3 * a.len() + w.iter().flatten().map(Vec::len).sum::<usize>(),
             Self::Spline { tables } => tables.iter().flat_map(|table| &table.values).map(|row| 2 * row.len()).sum(),
+            Self::Pace { w, .. } => w.iter().flatten().map(Vec::len).sum::<usize>(),
         }
     }
 }

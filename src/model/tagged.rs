@@ -4,6 +4,7 @@
 //! until its `type` is known, at many times the size of the file, and can then no longer say where in it a fault is.
 
 use super::spec::*;
+use crate::pace::InnerCutoff;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -31,12 +32,19 @@ pub(super) struct AnyPart {
     #[serde(rename = "C")]
     c: Option<SparseSpec>,
     weights: Option<Vec<Vec<f64>>>,
+    neighbours: Option<Vec<u32>>,
+    embedding: Option<Box<EmbeddingSpec>>,
 }
 
 impl TryFrom<AnyPart> for PartSpec {
     type Error = String;
 
-    fn try_from(AnyPart { kind, e0, rcut, radial, angular, a, aa, c, weights }: AnyPart) -> Result<Self, String> {
+    fn try_from(part: AnyPart) -> Result<Self, String> {
+        let AnyPart { kind, e0, rcut, radial, angular, a, aa, c, weights, neighbours, embedding } = part;
+        if !matches!(kind, PartKind::Ace) {
+            nothing("neighbours", neighbours.as_ref())?;
+            nothing("embedding", embedding.as_ref())?;
+        }
         match kind {
             PartKind::OneBody => {
                 nothing("rcut", rcut)?;
@@ -70,6 +78,8 @@ impl TryFrom<AnyPart> for PartSpec {
                     aa: some("AA", aa)?,
                     c: some("C", c)?,
                     weights: some("weights", weights)?,
+                    neighbours,
+                    embedding,
                 }))
             }
         }
@@ -81,6 +91,7 @@ impl TryFrom<AnyPart> for PartSpec {
 enum FunctionsKind {
     Polynomial,
     Spline,
+    Pace,
 }
 
 #[derive(Deserialize)]
@@ -97,13 +108,34 @@ pub(super) struct AnyFunctions {
     #[serde(rename = "W")]
     w: Option<Vec<Vec<Vec<f64>>>>,
     tables: Option<Vec<SplineSpec>>,
+    bins: Option<f64>,
+    inner: Option<InnerCutoff>,
+    pairs: Option<Vec<BaseSpec>>,
 }
 
 impl TryFrom<AnyFunctions> for FunctionsSpec {
     type Error = String;
 
-    fn try_from(AnyFunctions { kind, a, b, c, w, tables }: AnyFunctions) -> Result<Self, String> {
+    fn try_from(functions: AnyFunctions) -> Result<Self, String> {
+        let AnyFunctions { kind, a, b, c, w, tables, bins, inner, pairs } = functions;
+        if !matches!(kind, FunctionsKind::Pace) {
+            nothing("bins", bins)?;
+            nothing("inner", inner)?;
+            nothing("pairs", pairs.as_ref())?;
+        }
         match kind {
+            FunctionsKind::Pace => {
+                nothing("A", a)?;
+                nothing("B", b)?;
+                nothing("C", c)?;
+                nothing("tables", tables)?;
+                Ok(Self::Pace {
+                    bins: some("bins", bins)?,
+                    inner: some("inner", inner)?,
+                    pairs: some("pairs", pairs)?,
+                    w: some("W", w)?,
+                })
+            }
             FunctionsKind::Polynomial => {
                 nothing("tables", tables)?;
                 Ok(Self::Polynomial { a: some("A", a)?, b: some("B", b)?, c: some("C", c)?, w: some("W", w)? })

@@ -55,37 +55,44 @@ impl Potential {
     }
 
     fn bond(&self, bond: &Bond) -> Result<(), String> {
-        let Bond { lambda, rcut, dcut, inner, inner_width, core, .. } = *bond;
-        if !(rcut > 0.0 && rcut <= MAX_CUTOFF) {
-            return Err(format!("rcut: {rcut} Å is not above 0 and at most {MAX_CUTOFF}"));
-        }
-        for (name, value) in [("dcut", dcut), ("inner cutoff", inner), ("width of the inner cutoff", inner_width)] {
-            if !(0.0..=MAX_CUTOFF).contains(&value) {
-                return Err(format!("{name}: {value} Å is not in 0 … {MAX_CUTOFF}"));
-            }
-        }
+        let Bond { rcut, dcut, inner, inner_width, core, .. } = *bond;
+        pair(bond.base, bond.lambda, [rcut, dcut, inner, inner_width], self.bins)?;
         if self.inner == InnerCutoff::Zbl && dcut == 0.0 {
             return Err("dcut: it is 0, and the repulsion of nuclei needs a range to vanish in".into());
         }
-        let nodes = rcut / self.bins;
-        if !(2.0..=MAX_NODES).contains(&nodes) {
-            return Err(format!("spline bins of {} Å: {nodes} are not in 2 … {MAX_NODES}", self.bins));
-        }
-        match bond.base {
-            Base::ChebExpCos if lambda == 0.0 || lambda.is_nan() || lambda.abs() > MAX_EXPONENT => {
-                Err(format!("radparameters: λ = {lambda} is 0, or beyond {MAX_EXPONENT}"))
-            }
-            Base::ChebPow if !(lambda > 0.0 && lambda <= MAX_EXPONENT) => {
-                Err(format!("radparameters: λ = {lambda} is not above 0 and at most {MAX_EXPONENT}"))
-            }
-            _ => Ok(()),
-        }?;
         finite("core repulsion", &core)?;
         finite("radcoefficients", bond.coefficients.iter().flatten().flatten())
     }
 }
 
-fn embedding(embedding: &Embedding) -> Result<(), String> {
+/// Lengths are those of the cutoff, of its cutoff function, of the inner cutoff, and its width, Å.
+pub fn pair(base: Base, lambda: f64, lengths: [f64; 4], bins: f64) -> Result<(), String> {
+    let rcut = lengths[0];
+    if !(rcut > 0.0 && rcut <= MAX_CUTOFF) {
+        return Err(format!("rcut: {rcut} Å is not above 0 and at most {MAX_CUTOFF}"));
+    }
+    for (name, value) in ["rcut", "dcut", "inner cutoff", "width of the inner cutoff"].into_iter().zip(lengths) {
+        if !(0.0..=MAX_CUTOFF).contains(&value) {
+            return Err(format!("{name}: {value} Å is not in 0 … {MAX_CUTOFF}"));
+        }
+    }
+    let nodes = rcut / bins;
+    if !(2.0..=MAX_NODES).contains(&nodes) {
+        return Err(format!("spline bins of {bins} Å: {nodes} are not in 2 … {MAX_NODES}"));
+    }
+    match base {
+        Base::ChebExpCos if lambda == 0.0 || lambda.is_nan() || lambda.abs() > MAX_EXPONENT => {
+            Err(format!("radparameters: λ = {lambda} is 0, or beyond {MAX_EXPONENT}"))
+        }
+        Base::ChebPow if !(lambda > 0.0 && lambda <= MAX_EXPONENT) => {
+            Err(format!("radparameters: λ = {lambda} is not above 0 and at most {MAX_EXPONENT}"))
+        }
+        _ if !lambda.is_finite() => Err(format!("radparameters: {lambda} is not finite")),
+        _ => Ok(()),
+    }
+}
+
+pub fn embedding(embedding: &Embedding) -> Result<(), String> {
     if embedding.densities.is_empty() {
         return Err("ndensity: there is at least one".into());
     }

@@ -11,6 +11,8 @@ mod yace;
 mod yaml;
 
 use crate::{Error, Result};
+pub(crate) use check::{embedding as check_embedding, pair as check_pair};
+use serde::{Deserialize, Serialize};
 
 /// A potential as plain data, whatever file it came from. Ordered pairs of species are `centre · n_species + neighbour`.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +33,8 @@ pub struct Potential {
 }
 
 /// What happens at short distances; one for all pairs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum InnerCutoff {
     /// The core density switches the many-body energy off.
     Density,
@@ -42,7 +45,8 @@ pub enum InnerCutoff {
 }
 
 /// `E = Σ_p w_p F(ρ_p; m_p)` of one species of centres.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Embedding {
     pub form: Form,
     /// `(w_p, m_p)`, (n_densities).
@@ -51,14 +55,14 @@ pub struct Embedding {
     pub core: [f64; 2],
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     FinnisSinclair,
     FinnisSinclairShiftedScaled,
 }
 
 /// The functions `g_k` of the distance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Base {
     ChebExpCos,
     ChebPow,

@@ -101,6 +101,9 @@ impl Plan {
         {
             return Err(Error::Argument(format!("table tolerance {tolerance} is not above 1e-15")));
         }
+        if mode == RadialMode::PaceTable {
+            model.check_pace_tables()?;
+        }
         let potential: Box<dyn Potential> = match device {
             Device::Cpu => {
                 let isa = options.isa.unwrap_or_else(Isa::detect);
@@ -186,6 +189,9 @@ impl Plan {
     /// # Errors
     /// As [`Plan::set_linear_parameters`]; nothing is changed then.
     pub fn set_committee(&mut self, members: &[Vec<f64>]) -> Result<()> {
+        if !members.is_empty() {
+            self.model.check_linear()?;
+        }
         for (k, member) in members.iter().enumerate() {
             let checked = self.model.clone().set_linear_parameters(member);
             checked.map_err(|e| Error::Argument(format!("committee member {k}: {e}")))?;
@@ -201,6 +207,7 @@ impl Plan {
     }
 
     fn linear(&self) -> Result<&dyn LinearPotential> {
+        self.model.check_linear()?;
         self.potential.linear().ok_or_else(not_linear)
     }
 

@@ -1,8 +1,9 @@
 //! The many-body model: `E_i = Σ_k c[z_i, k] AA_k`, `B_b = Σ_k C[b, k] AA_k`.
 
+use super::embedded::{Embedded, in_groups};
 use super::pooling::Pooling;
 use super::{Part, RadialMode, Scratch, reals, room};
-use crate::model::spec::{AceSpec, HarmonicsKind};
+use crate::model::spec::{AceSpec, FunctionsSpec, HarmonicsKind};
 use crate::simd::Lanes;
 use crate::stage::angular::{Angular, n_harmonics};
 use crate::stage::block::Block;
@@ -31,6 +32,8 @@ pub struct Program {
     pub spherical: bool,
     pub shells: Vec<Shell>,
     pub n_a: usize,
+    /// `A` of one species of neighbours after those of another, so many of each; all of them where species are not told apart.
+    pub n_channel: usize,
     pub trie: Trie,
     pub coupling: Coupling,
     /// Entries `(k, C[b,k])` of each `b`.
@@ -59,12 +62,17 @@ impl Program {
             }
             n_a += 2 * l_of(t) + 1;
         }
+        let n_channel = n_a;
+        if spec.neighbours.is_some() {
+            n_a *= n_species;
+        }
         // The place of A_v among the shells.
         let place = |v: u32| {
             let [t, lm] = spec.a[v as usize].map(|x| x as usize);
             let column = columns.iter().position(|&c| c == t).expect("a used column");
             let shell = shells.iter().find(|s| s.l == l_of(t)).expect("a used shell");
-            (shell.a0 + (column - shell.t0) * (2 * shell.l + 1) + lm - shell.l * shell.l) as u32
+            let channel = spec.neighbours.as_ref().map_or(0, |n| n[v as usize] as usize) * n_channel;
+            (channel + shell.a0 + (column - shell.t0) * (2 * shell.l + 1) + lm - shell.l * shell.l) as u32
         };
         let products: Vec<Vec<u32>> = spec
             .aa
@@ -85,10 +93,23 @@ impl Program {
             spherical: spec.angular.kind == HarmonicsKind::Spherical,
             shells,
             n_a,
+            n_channel,
             trie: Trie::new(&products),
             coupling: Coupling::new(&products, &couplings),
             couplings,
         }
+    }
+
+    /// The same with the radial functions that `mode` asks for; returns also the wanted distance of upstream's nodes, where its
+    /// tables are to be reproduced.
+    pub fn with_mode(n_species: usize, spec: &AceSpec, mode: RadialMode) -> (Program, Option<f64>) {
+        let mut program = Program::new(n_species, spec);
+        let FunctionsSpec::Pace { bins, .. } = spec.radial.functions else { return (program, None) };
+        if mode != RadialMode::PaceTable {
+            return (program, None);
+        }
+        program.radial = program.radial.upstream_tables();
+        (program, Some(bins))
     }
 
     /// `c[z, ·] = Σ_b W[z, b] C[b, ·]` in the order of the trie, from weights (n_species · n_basis).
@@ -104,6 +125,29 @@ impl Program {
         }
         folded
     }
+
+    /// The same for densities of one species, from their weights (n_densities · n_basis): see [`Embedded`].
+    pub fn fold_densities(&self, weights: &[f64], n_densities: usize) -> Vec<f64> {
+        let mut folded = vec![0.0; self.trie.n_coefficients() * n_densities];
+        for (p, w) in weights.chunks(self.n_basis.max(1)).enumerate() {
+            for (&w, row) in w.iter().zip(&self.couplings).filter(|(w, _)| **w != 0.0) {
+                for &(k, value) in row {
+                    folded[self.trie.slot[k] * n_densities + p] += w * value;
+                }
+            }
+        }
+        in_groups(&folded, n_densities)
+    }
+
+    /// Is `A` different for each species of neighbours?
+    pub fn has_channels(&self) -> bool {
+        self.n_channel < self.n_a
+    }
+
+    /// Where `A` of this species of neighbours begins.
+    pub fn channel(&self, species: usize) -> usize {
+        if self.has_channels() { species * self.n_channel } else { 0 }
+    }
 }
 
 pub(crate) struct Ace<V: Lanes> {
@@ -115,17 +159,21 @@ pub(crate) struct Ace<V: Lanes> {
     functions: Pooling,
     /// Folded coefficients, (n_readouts, n_species, n_coefficients).
     folded: Vec<Vec<V::Real>>,
+    /// Instead of these.
+    embedded: Option<Embedded<V>>,
 }
 
 impl<V: Lanes> Ace<V> {
-    pub fn new(n_species: usize, spec: &AceSpec, mode: RadialMode) -> Ace<V> {
-        let program = Program::new(n_species, spec);
+    /// `numbers` are those of the model's species.
+    pub fn new(numbers: &[u8], spec: &AceSpec, mode: RadialMode) -> Ace<V> {
+        let (program, tables) = Program::with_mode(numbers.len(), spec, mode);
+        let embedded = spec.embedding.as_ref().map(|e| Embedded::new(&program, spec, e, numbers, tables));
         let table = Table::for_mode(&program.radial, program.rcut, mode);
         let functions = Pooling::functions(&program);
         let energies = if table.is_some() { functions.clone() } else { Pooling::cheapest(&program) };
         let rows = Rows::new(program.radial.clone(), table);
         let angular = Angular::new(program.lmax, program.spherical);
-        Ace { rows, angular, energies, functions, folded: Vec::new(), program }
+        Ace { rows, angular, energies, functions, folded: Vec::new(), embedded, program }
     }
 
     /// Functions of a slot, padding included.
@@ -144,16 +192,18 @@ impl<V: Lanes> Ace<V> {
         let dr = room(&mut ws.dr, stride * kept, V::zero());
         let y = room(&mut ws.y, n_y * kept, V::zero());
         let a = room(&mut ws.a, p.n_a + pooling.n_mixed, V::zero());
-        if block.n_slots == 0 {
-            a.fill(V::zero());
-        }
-        for Mixed { to, .. } in &pooling.mixed {
-            a[to.a0..][..to.n * to.width()].fill(V::zero());
-        }
         // The first slots overwrite what is there; the first of another species only what is to be mixed, which it has to itself.
         let mut fresh = 0;
+        if block.n_slots == 0 || p.has_channels() {
+            a.fill(V::zero());
+            fresh = p.n_a;
+        }
+        for Mixed { to, .. } in &pooling.channels[0].mixed {
+            a[to.a0..][..to.n * to.width()].fill(V::zero());
+        }
         for segment in &block.segments {
             let pair = block.species * p.n_species + segment.species;
+            let channel = pooling.channel(segment.species);
             for start in segment.slots.clone().step_by(chunk) {
                 let slots = start..(start + chunk).min(segment.slots.end);
                 let (at, n) = (if KEEP { start } else { 0 }, slots.len());
@@ -166,13 +216,13 @@ impl<V: Lanes> Ace<V> {
                     self.rows.eval_slots::<KEEP>(block, slots.clone(), &mut ws.rows, r, dr);
                 }
                 self.angular.eval_slots(block, slots, y);
-                pool::pool(&pooling.shells, Slots { r, dr, y, n_r: stride, n_y }, n, fresh, a);
+                pool::pool(&channel.shells, Slots { r, dr, y, n_r: stride, n_y }, n, fresh, a);
                 fresh = usize::MAX;
             }
             fresh = p.n_a;
             if pooling.n_mixed > 0 {
                 let (a, pooled) = a.split_at_mut(p.n_a);
-                mix::mix(&pooling.mixed, self.rows.weights_of(pair), pooled, a);
+                mix::mix(&channel.mixed, self.rows.weights_of(pair), pooled, a);
             }
         }
     }
@@ -196,14 +246,15 @@ impl<V: Lanes> Ace<V> {
         let a_bar = &mut ws.a_bar[..p.n_a + pooling.n_mixed];
         let slots = Slots { r: &ws.r, dr: &ws.dr, y: &ws.y, n_r: stride, n_y };
         for segment in &block.segments {
+            let channel = pooling.channel(segment.species);
             if pooling.n_mixed > 0 {
                 let (a_bar, pooled_bar) = a_bar.split_at_mut(p.n_a);
                 let pair = block.species * p.n_species + segment.species;
-                mix::pullback(&pooling.mixed, self.rows.weights_of(pair), a_bar, pooled_bar);
+                mix::pullback(&channel.mixed, self.rows.weights_of(pair), a_bar, pooled_bar);
             }
             for s in segment.slots.clone() {
                 let y = &ws.y[s * n_y..][..n_y];
-                let radial = pool::pullback(&pooling.shells, slots, s, a_bar, y_bar);
+                let radial = pool::pullback(&channel.shells, slots, s, a_bar, y_bar);
                 let [gx, gy, gz] = self.angular.pullback(block.vectors(s), y, y_bar);
                 let (k, g) = (radial * block.inv_r[s], &mut gradient[s]);
                 *g = [
@@ -237,19 +288,27 @@ impl<V: Lanes> Part<V> for Ace<V> {
     }
 
     fn by_species(&self) -> bool {
-        self.energies.has_polynomials()
+        self.energies.has_polynomials() || self.program.has_channels()
     }
 
     fn n_basis(&self) -> usize {
-        self.program.n_basis
+        if self.embedded.is_some() { 0 } else { self.program.n_basis }
     }
 
     fn set_readouts(&mut self, weights: &[&[f64]]) {
+        if self.embedded.is_some() {
+            return;
+        }
         self.folded = weights.iter().map(|w| reals(&self.program.fold(w))).collect();
     }
 
     fn energy(&self, block: &Block<V>, ws: &mut Scratch<V>, first: usize, energy: &mut [V]) {
         self.forward::<false>(&self.energies, block, ws);
+        if let Some(embedded) = &self.embedded {
+            let e = embedded.eval::<false>(&self.program, block, ws, &mut []);
+            energy.iter_mut().for_each(|energy| *energy = *energy + e);
+            return;
+        }
         for (k, e) in energy.iter_mut().enumerate() {
             *e = *e + self.product::<false>(first + k, block.species, ws);
         }
@@ -264,6 +323,16 @@ impl<V: Lanes> Part<V> for Ace<V> {
         gradient: &mut [[V; 3]],
     ) {
         self.forward::<true>(&self.energies, block, ws);
+        if let Some(embedded) = &self.embedded {
+            // The same for all readouts.
+            room(&mut ws.a_bar, self.program.n_a + self.energies.n_mixed, V::zero());
+            for (k, e) in energy.iter_mut().enumerate() {
+                let gradient = &mut gradient[k * block.n_slots..][..block.n_slots];
+                *e = *e + embedded.eval::<true>(&self.program, block, ws, gradient);
+                self.backward(block, ws, gradient);
+            }
+            return;
+        }
         for (k, e) in energy.iter_mut().enumerate() {
             *e = *e + self.product::<true>(first + k, block.species, ws);
             self.backward(block, ws, &mut gradient[k * block.n_slots..][..block.n_slots]);
@@ -271,6 +340,9 @@ impl<V: Lanes> Part<V> for Ace<V> {
     }
 
     fn basis(&self, block: &Block<V>, ws: &mut Scratch<V>, jacobian: bool, out: &mut [V]) {
+        if self.embedded.is_some() {
+            return;
+        }
         let coupling = &self.program.coupling;
         match jacobian {
             true => self.forward::<true>(&self.functions, block, ws),
@@ -292,8 +364,16 @@ impl<V: Lanes> Part<V> for Ace<V> {
 
     fn open_slot(&self, block: &Block<V>, slot: usize, ws: &mut Scratch<V>) {
         let p = &self.program;
+        if self.embedded.is_some() {
+            return;
+        }
         let (stride, n_y) = (self.rows.stride(), n_harmonics(p.lmax));
         let da = room(&mut ws.da, p.n_a, [V::zero(); 3]);
+        let mut channel = 0;
+        if p.has_channels() {
+            da.fill([V::zero(); 3]);
+            channel = p.channel(block.common_pair(slot, p.n_species).map_or(0, |pair| pair % p.n_species));
+        }
         let dy = room(&mut ws.dy, n_y, [V::zero(); 3]);
         V::vectorize(
             #[inline(always)]
@@ -309,7 +389,7 @@ impl<V: Lanes> Part<V> for Ace<V> {
                         let radial = unit.map(|u| u * dr);
                         for m in 0..width {
                             let lm = shell.l * shell.l + m;
-                            da[shell.a0 + n * width + m] =
+                            da[channel + shell.a0 + n * width + m] =
                                 std::array::from_fn(|x| radial[x].mul_add(y[lm], r * dy[lm][x]));
                         }
                     }
@@ -338,7 +418,7 @@ impl<V: Lanes> Part<V> for Ace<V> {
 
     fn bytes(&self) -> usize {
         let folded: usize = self.folded.iter().map(|c| std::mem::size_of_val(&c[..])).sum();
-        self.rows.bytes() + folded
+        self.rows.bytes() + folded + self.embedded.as_ref().map_or(0, Embedded::bytes)
     }
 
     fn slot_bytes(&self) -> usize {

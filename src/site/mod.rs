@@ -1,6 +1,7 @@
 //! Site models as compositions of stages.
 
 pub mod ace;
+mod embedded;
 pub mod pair;
 mod pooling;
 
@@ -17,6 +18,9 @@ pub enum RadialMode {
     /// Piecewise polynomials in `r` whose values and slopes differ from the exact ones by at most this,
     /// relative to the largest of the same function. Splines are always evaluated as they are.
     Table { tolerance: f64 },
+    /// The tables in `r` that pacemaker and LAMMPS build of pacemaker's functions, for their results to rounding; other functions
+    /// exactly.
+    PaceTable,
 }
 
 /// A site model on blocks of centres. Energies are in eV, gradients in eV/Å.
@@ -71,6 +75,9 @@ pub(crate) struct Scratch<V: Lanes> {
     pub s: Vec<V>,
     pub monomials: Vec<V>,
     pub derivatives: Vec<V>,
+    /// Densities, then the derivatives of the energy with respect to them.
+    pub rho: Vec<V>,
+    pub pushes: Vec<embedded::Push>,
 }
 
 impl<V: Lanes> Default for Scratch<V> {
@@ -89,6 +96,8 @@ impl<V: Lanes> Default for Scratch<V> {
             s: vec![],
             monomials: vec![],
             derivatives: vec![],
+            rho: vec![],
+            pushes: vec![],
         }
     }
 }

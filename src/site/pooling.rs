@@ -19,17 +19,24 @@ pub struct Pooling {
     /// In a slot: so many polynomials, then the functions `columns`. No polynomials: all functions in the layout of the rows.
     pub n_q: usize,
     pub columns: Range<usize>,
+    /// By species of the neighbours where these have an `A` of their own, else one for all.
+    pub channels: Vec<Channel>,
+    pub n_mixed: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Channel {
     /// Everything that is pooled; `a0` counts in `A` and the `n_mixed` entries that follow it.
     pub shells: Vec<Shell>,
     /// Shells that follow from pooled polynomials; `from` lies in those entries.
     pub mixed: Vec<Mixed>,
-    pub n_mixed: usize,
 }
 
 impl Pooling {
     /// All functions, as they are.
     pub fn functions(program: &Program) -> Pooling {
-        Pooling { n_q: 0, columns: 0..program.radial.n_t, shells: program.shells.clone(), mixed: vec![], n_mixed: 0 }
+        let channel = Channel { shells: program.shells.clone(), mixed: vec![] };
+        Pooling { n_q: 0, columns: 0..program.radial.n_t, channels: channel.of_all_species(program), n_mixed: 0 }
     }
 
     /// The least arithmetic for energy and gradient, from the exact functions.
@@ -52,10 +59,9 @@ impl Pooling {
             return Self::functions(program);
         }
         let first = program.shells.get(split).map_or(program.radial.n_t, |s| s.t0);
-        let mut pooling =
-            Pooling { n_q, columns: first..program.radial.n_t, shells: vec![], mixed: vec![], n_mixed: 0 };
+        let (mut pooling, mut n_mixed) = (Channel::default(), 0);
         for (k, (&shell, used)) in program.shells.iter().zip(&used).enumerate() {
-            let from = Shell { t0: used.q.start, n: used.q.len(), a0: pooling.n_mixed, ..shell };
+            let from = Shell { t0: used.q.start, n: used.q.len(), a0: n_mixed, ..shell };
             if k >= split {
                 pooling.shells.push(Shell { t0: n_q + shell.t0 - first, ..shell });
             } else if used.one_hot {
@@ -63,15 +69,37 @@ impl Pooling {
             } else {
                 pooling.shells.push(Shell { a0: program.n_a + from.a0, ..from });
                 pooling.mixed.push(Mixed { from, to: shell });
-                pooling.n_mixed += from.n * from.width();
+                n_mixed += from.n * from.width();
             }
         }
-        pooling
+        Pooling { n_q, columns: first..program.radial.n_t, channels: pooling.of_all_species(program), n_mixed }
+    }
+
+    /// What is pooled of neighbours of this species.
+    #[inline(always)]
+    pub fn channel(&self, species: usize) -> &Channel {
+        if self.channels.len() > 1 { &self.channels[species] } else { &self.channels[0] }
     }
 
     /// Do polynomials take part? Then the neighbours in a slot have to be of one species.
     pub fn has_polynomials(&self) -> bool {
         self.n_q > 0
+    }
+}
+
+impl Channel {
+    /// This one for every species that has an `A` of its own.
+    fn of_all_species(self, program: &Program) -> Vec<Channel> {
+        let n = if program.has_channels() { program.n_species } else { 1 };
+        let moved = |by: usize| {
+            let shells = self.shells.iter().map(|s| match s.a0 < program.n_a {
+                true => Shell { a0: s.a0 + by, ..*s },
+                false => *s,
+            });
+            let mixed = self.mixed.iter().map(|m| Mixed { to: Shell { a0: m.to.a0 + by, ..m.to }, ..*m });
+            Channel { shells: shells.collect(), mixed: mixed.collect() }
+        };
+        (0..n).map(|z| moved(program.channel(z))).collect()
     }
 }
 

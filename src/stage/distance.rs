@@ -3,8 +3,9 @@
 //! The formulas of [`super::radial`] without branches. Exponents are the same for all species pairs in
 //! every model that is fitted in practice; where they are not, each lane goes the exact way.
 
+use super::base::Coordinate;
 use super::block::Block;
-use super::radial::Radial;
+use super::radial::{Coordinates, PacePair, Radial};
 use crate::model::MAX_CUTOFF;
 use crate::model::spec::{EnvelopeSpec, TransformSpec};
 use crate::simd::{Lanes, MAX_LANES, Real};
@@ -28,8 +29,18 @@ impl<V: Lanes> Default for Distances<V> {
 /// The parameters of all ordered species pairs, laid out for `V`.
 pub struct Distance<T> {
     n_species: usize,
-    /// `None` where exponents differ between pairs, or are too high.
-    uniform: Option<Uniform<T>>,
+    kind: Kind<T>,
+}
+
+enum Kind<T> {
+    /// The same exponents in all pairs.
+    Uniform(Uniform<T>),
+    /// Pacemaker's, by ordered pair.
+    Pace(Vec<Coordinate<T>>),
+    /// No transform: distances, but at least these, by ordered pair.
+    Plain(Vec<T>),
+    /// One lane after another.
+    Exact,
 }
 
 struct Uniform<T> {
@@ -73,19 +84,30 @@ impl Reference {
 
 impl<T: Real> Distance<T> {
     pub fn new(radial: &Radial) -> Distance<T> {
-        Distance { n_species: radial.n_species, uniform: Self::uniform(radial) }
+        let kind = match &radial.coordinates {
+            Coordinates::Agnesi { transforms, envelopes } => {
+                Self::uniform(transforms, envelopes).map_or(Kind::Exact, Kind::Uniform)
+            }
+            Coordinates::Pace(pairs) => {
+                let inner = |p: &PacePair| Coordinate::new(&p.spec, p.inner);
+                Kind::Pace(pairs.iter().map(inner).collect())
+            }
+            Coordinates::Plain(starts) => Kind::Plain(starts.iter().map(|&r| T::of(r)).collect()),
+        };
+        Distance { n_species: radial.n_species, kind }
     }
 
-    fn uniform(radial: &Radial) -> Option<Uniform<T>> {
-        let TransformSpec { pin, pcut, .. } = *radial.transforms.first()?;
-        let (envelope, _) = envelope_numbers(radial.envelopes.first()?);
-        let same = radial.transforms.iter().all(|t| (t.pin, t.pcut) == (pin, pcut))
-            && radial.envelopes.iter().all(|e| envelope_numbers(e).0 == envelope);
+    /// `None` where exponents differ between pairs, or are too high.
+    fn uniform(transforms: &[TransformSpec], envelopes: &[EnvelopeSpec]) -> Option<Uniform<T>> {
+        let TransformSpec { pin, pcut, .. } = *transforms.first()?;
+        let (envelope, _) = envelope_numbers(envelopes.first()?);
+        let same = transforms.iter().all(|t| (t.pin, t.pcut) == (pin, pcut))
+            && envelopes.iter().all(|e| envelope_numbers(e).0 == envelope);
         // Without branches the slope has powers that may overflow where the transform does not.
         let (p, k) = (pin as i32, (pin - pcut) as i32);
         let highest = |t: &TransformSpec| p as f64 * (MAX_CUTOFF / (t.req - t.rin)).powi(p - 1 + k);
-        let finite = radial.transforms.iter().all(|t| T::of(highest(t)).to_f64().is_finite());
-        let by_pair = || radial.transforms.iter().zip(&radial.envelopes);
+        let finite = transforms.iter().all(|t| T::of(highest(t)).to_f64().is_finite());
+        let by_pair = || transforms.iter().zip(envelopes);
         (same && finite).then(|| Uniform {
             pin,
             pcut,
@@ -114,9 +136,25 @@ impl<T: Real> Distance<T> {
         s: usize,
         at: &mut Distances<V>,
     ) {
-        let Some(uniform) = &self.uniform else {
-            *at = exact_lanes(exact, block, s, &block.pairs(s, self.n_species));
-            return;
+        let uniform = match &self.kind {
+            Kind::Uniform(uniform) => uniform,
+            Kind::Pace(pairs) if block.common_pair(s, self.n_species).is_some() => {
+                let pair = block.common_pair(s, self.n_species).unwrap_or_default();
+                let (y, dy, e, de) = pairs[pair].eval(block.r[s], block.inv_r[s]);
+                let mask = block.mask[s];
+                *at = Distances { y, dy, e: e * mask, de: de * mask };
+                return;
+            }
+            Kind::Plain(starts) => {
+                let (one, zero, pairs) = (V::splat(T::of(1.0)), V::zero(), block.pairs(s, self.n_species));
+                let (r, start) = (block.r[s], V::from_fn(|lane| starts[pairs[lane]]));
+                *at = Distances { y: r.max(start), dy: r.select_lt(start, zero, one), e: block.mask[s], de: zero };
+                return;
+            }
+            _ => {
+                *at = exact_lanes(exact, block, s, &block.pairs(s, self.n_species));
+                return;
+            }
         };
         let (transform, envelope) = match block.common_pair(s, self.n_species) {
             Some(pair) => (splats(&uniform.transforms[pair]), splats(&uniform.envelopes[pair])),

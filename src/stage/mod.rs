@@ -3,9 +3,13 @@
 //! Every stage works on a [`block::Block`] of centres of one species, one centre to a lane.
 
 pub mod angular;
+pub mod base;
 pub mod block;
+pub mod core;
 pub mod couple;
+pub mod densities;
 pub mod distance;
+pub mod embedding;
 pub mod mix;
 pub mod polynomial;
 pub mod pool;

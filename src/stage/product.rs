@@ -19,7 +19,7 @@ pub struct Trie {
     runs: Vec<Run>,
     /// Nodes from here on are no parents.
     n_inner: usize,
-    n_a: usize,
+    pub(super) n_a: usize,
     /// Where the coefficient of product `k` goes: a node, or `nodes.len()` plus a leaf.
     pub(crate) slot: Vec<usize>,
 }

@@ -3,7 +3,9 @@
 //! Exact, one edge at a time, in double precision. [`super::rows`] evaluates the same
 //! functions for many edges at once.
 
-use crate::model::spec::{EnvelopeSpec, FunctionsSpec, RadialSpec, SplineSpec, TransformSpec};
+use super::base::{self, Coordinate};
+use crate::model::spec::{BaseSpec, EnvelopeSpec, FunctionsSpec, RadialSpec, SplineSpec, TransformSpec};
+use crate::pace::InnerCutoff;
 
 /// A value and its derivative with respect to `r`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,15 +115,35 @@ impl Grid {
     }
 }
 
+/// What takes a distance to `y` and the envelope, by ordered pair.
+#[derive(Clone, Debug)]
+pub enum Coordinates {
+    Agnesi {
+        transforms: Vec<TransformSpec>,
+        envelopes: Vec<EnvelopeSpec>,
+    },
+    Pace(Vec<PacePair>),
+    /// `y = r`, but at least this; without an envelope.
+    Plain(Vec<f64>),
+}
+
+/// An ordered pair of pacemaker's base functions, exact.
+#[derive(Clone, Debug)]
+pub struct PacePair {
+    pub spec: BaseSpec,
+    pub inner: InnerCutoff,
+    pub coordinate: Coordinate<f64>,
+    /// Wanted distance of nodes of upstream's table, Å.
+    pub bins: f64,
+}
+
 /// The radial functions of one part.
 #[derive(Clone, Debug)]
 pub struct Radial {
     pub n_species: usize,
     /// Number of functions `t`.
     pub n_t: usize,
-    /// By ordered pair.
-    pub transforms: Vec<TransformSpec>,
-    pub envelopes: Vec<EnvelopeSpec>,
+    pub coordinates: Coordinates,
     pub functions: Functions,
     /// The rows of each ordered pair, one after another; (·, n_t).
     pub matrix: Vec<f64>,
@@ -132,6 +154,17 @@ impl Radial {
     pub fn new(n_species: usize, spec: &RadialSpec, columns: &[usize]) -> Radial {
         let pick = |row: &[f64]| columns.iter().map(|&t| row[t]).collect::<Vec<_>>();
         let (functions, matrix) = match &spec.functions {
+            FunctionsSpec::Pace { bins, inner, pairs, w } => {
+                let pair = |spec: &BaseSpec| PacePair {
+                    spec: *spec,
+                    inner: *inner,
+                    coordinate: Coordinate::new(spec, *inner),
+                    bins: *bins,
+                };
+                let coordinates = Coordinates::Pace(pairs.iter().map(pair).collect());
+                let (functions, matrix) = chebyshev(pairs, w, columns);
+                return Radial { n_species, n_t: columns.len(), coordinates, functions, matrix };
+            }
             FunctionsSpec::Polynomial { a, b, c, w } => {
                 let row = |w: &Vec<Vec<f64>>, q: usize| columns.iter().map(|&t| w[t][q]).collect::<Vec<_>>();
                 let matrix = w.iter().flat_map(|w| (0..a.len()).flat_map(move |q| row(w, q))).collect();
@@ -153,20 +186,41 @@ impl Radial {
             i * n_species - i * (i + 1) / 2 + j
         };
         let by_pair = || (0..n_species * n_species).map(|p| unordered(p / n_species, p % n_species));
-        Radial {
-            n_species,
-            n_t: columns.len(),
+        let coordinates = Coordinates::Agnesi {
             transforms: by_pair().map(|u| spec.transforms[u]).collect(),
             envelopes: by_pair().map(|u| spec.envelopes[u]).collect(),
-            functions,
-            matrix,
-        }
+        };
+        Radial { n_species, n_t: columns.len(), coordinates, functions, matrix }
     }
 
-    /// Where a table in `r` may begin: past every kink at `rin`, and past distances that hardly ever occur.
-    pub fn table_start(&self) -> f64 {
-        let largest = |f: fn(&TransformSpec) -> f64| self.transforms.iter().map(f).fold(0.0, f64::max);
-        largest(|t| t.rin).max(0.25 * largest(|t| t.req))
+    /// Where a table in `r` may begin: past every kink at `rin`, and past distances that hardly ever occur. `None` where there are
+    /// other kinks.
+    pub fn table_start(&self) -> Option<f64> {
+        let Coordinates::Agnesi { transforms, .. } = &self.coordinates else { return None };
+        let largest = |f: fn(&TransformSpec) -> f64| transforms.iter().map(f).fold(0.0, f64::max);
+        Some(largest(|t| t.rin).max(0.25 * largest(|t| t.req)))
+    }
+
+    /// Pacemaker's functions as upstream tabulates them, others as they are: cubic Hermite polynomials in `r` from values and slopes at
+    /// `h, 2h …` up to the cutoff, where both are 0.
+    pub fn upstream_tables(&self) -> Radial {
+        let Coordinates::Pace(pairs) = &self.coordinates else { return self.clone() };
+        let (mut grids, mut matrix, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rows = vec![0.0; 2 * self.n_t];
+        for (pair, PacePair { spec, bins, .. }) in pairs.iter().enumerate() {
+            let n = table_nodes(spec.rcut, *bins);
+            let h = spec.rcut / n as f64;
+            grids.push(Grid { x0: h, x1: spec.rcut, n_nodes: n, row: matrix.len() / self.n_t.max(1) });
+            starts.push(h);
+            for k in 1..n {
+                let (f, df) = rows.split_at_mut(self.n_t);
+                self.eval(pair, k as f64 * h, f, df);
+                matrix.extend_from_slice(&rows);
+            }
+            matrix.resize(matrix.len() + 2 * self.n_t, 0.0);
+        }
+        let coordinates = Coordinates::Plain(starts);
+        Radial { coordinates, functions: Functions::Spline { grids }, matrix, ..*self }
     }
 
     /// The number of terms `q` in the sum.
@@ -189,8 +243,17 @@ impl Radial {
 
     /// `y` and the envelope of ordered pair `pair` at `r`.
     pub fn transform(&self, pair: usize, r: f64) -> (Dual, Dual) {
-        let y = self.transforms[pair].eval(r);
-        (y, self.envelopes[pair].eval(r, y))
+        match &self.coordinates {
+            Coordinates::Agnesi { transforms, envelopes } => {
+                let y = transforms[pair].eval(r);
+                (y, envelopes[pair].eval(r, y))
+            }
+            Coordinates::Pace(pairs) => pairs[pair].coordinate.at(r),
+            Coordinates::Plain(starts) => {
+                let slope = f64::from(u8::from(r >= starts[pair]));
+                (Dual { value: r.max(starts[pair]), slope }, Dual { value: 1.0, slope: 0.0 })
+            }
+        }
     }
 
     /// Weights `w_q`, envelope included, and their derivatives with respect to `r`; returns the first matrix row.
@@ -240,6 +303,27 @@ impl Radial {
             }
         }
     }
+}
+
+/// The nodes of upstream's tables of a pair, without the one at 0.
+pub fn table_nodes(rcut: f64, bins: f64) -> usize {
+    (rcut / bins).floor() as usize
+}
+
+/// Functions `Σ_k W[p][t][k] g_k` as sums of Chebyshev polynomials: their recursion, and the rows of each pair.
+fn chebyshev(pairs: &[BaseSpec], w: &[Vec<Vec<f64>>], columns: &[usize]) -> (Functions, Vec<f64>) {
+    let n = w.iter().flatten().map(Vec::len).max().unwrap_or(0);
+    let n_q = pairs.iter().map(|p| base::n_polynomials(p.base, n)).max().unwrap_or(0).max(1);
+    let mut matrix = Vec::with_capacity(pairs.len() * n_q * columns.len());
+    for (pair, w) in pairs.iter().zip(w) {
+        let g = base::chebyshev(pair, n, n_q);
+        for q in 0..n_q {
+            matrix.extend(columns.iter().map(|&t| w[t].iter().zip(&g).map(|(w, g)| w * g[q]).sum::<f64>()));
+        }
+    }
+    let a = (0..n_q).map(|q| if q < 2 { 1.0 } else { 2.0 }).collect();
+    let c = (0..n_q).map(|q| if q < 2 { 0.0 } else { -1.0 }).collect();
+    (Functions::Polynomial { a, b: vec![0.0; n_q], c }, matrix)
 }
 
 /// Weights and their derivatives for (value, slope) at the left, then at the right end of an interval of width `h`.

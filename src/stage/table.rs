@@ -35,11 +35,11 @@ impl Table {
     /// The table that `mode` asks for, if any: splines are evaluated as they are, and so are polynomials
     /// that would take too many intervals.
     pub fn for_mode(exact: &Radial, rcut: f64, mode: RadialMode) -> Option<Table> {
-        match (mode, &exact.functions) {
-            (RadialMode::Table { tolerance }, Functions::Polynomial { .. })
-                if exact.n_t > 0 && exact.table_start() < rcut =>
+        match (mode, &exact.functions, exact.table_start()) {
+            (RadialMode::Table { tolerance }, Functions::Polynomial { .. }, Some(start))
+                if exact.n_t > 0 && start < rcut =>
             {
-                Table::new(exact, exact.table_start(), rcut, tolerance)
+                Table::new(exact, start, rcut, tolerance)
             }
             _ => None,
         }

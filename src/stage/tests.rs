@@ -154,7 +154,7 @@ fn tables_keep_what_they_promise() {
     let mut missing = 0;
     for (radial, _) in radials().into_iter().filter(|(_, splined)| !splined) {
         for tolerance in [1e-6, 1e-9, 1e-11] {
-            let start = radial.table_start();
+            let start = radial.table_start().expect("a table");
             let Some(table) = Table::new(&radial, start, RCUT, tolerance) else {
                 // Steep functions are not known to that many digits themselves.
                 assert!(tolerance < 1e-10, "no table to {tolerance:.0e}");

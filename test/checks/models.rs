@@ -118,9 +118,11 @@ pub fn ace(random: &mut Random, shape: Shape, rcut: f64) -> AceSpec {
         radial: RadialSpec { spec: spec.clone(), ..radial(random, n_species, spec.len(), shape.splines, rcut) },
         angular: AngularSpec { kind: shape.kind, lmax: lmax as u32 },
         a,
+        neighbours: None,
         aa,
         c,
         weights: weights(random, n_species, n_b),
+        embedding: None,
     }
 }
 

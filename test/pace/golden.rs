@@ -1,8 +1,12 @@
 //! Results of python-ace.
 
+use crate::common::evaluate::{energy_forces_virial, site_energies};
 use crate::common::{flat, vectors};
 use crate::pace_naive::{Mode, evaluate};
+use acerust::model::{Model, PartSpec};
 use acerust::pace::{Potential, products::Products};
+use acerust::plan::Isa;
+use acerust::plan::{Device, Options, Plan, Precision, RadialMode};
 use acerust::structure::Structure;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -119,5 +123,78 @@ fn both_files_of_a_potential_have_the_same_products() {
         // All else is equal, energies of isolated atoms apart, which a `.yaml` does not have.
         yaml.e0.clone_from(&yace.e0);
         assert_eq!((yaml.bonds, yaml.embeddings, yaml.inner), (yace.bonds, yace.embeddings, yace.inner));
+    }
+}
+
+/// Energies (n_atoms), forces and virial of a plan.
+pub fn results(plan: &Plan, structure: &Structure) -> (Vec<f64>, Vec<[f64; 3]>, [[f64; 3]; 3]) {
+    let graph = plan.graph(structure).expect("a graph");
+    let n = structure.n_atoms();
+    let (mut sites, mut forces) = (vec![f64::NAN; n], vec![[f64::NAN; 3]; n]);
+    let (energy, virial) =
+        energy_forces_virial(plan, (&graph, &structure.numbers), &mut sites, &mut forces).expect("results");
+    assert!((energy - sites.iter().sum::<f64>()).abs() <= 1e-12 * energy.abs().max(1.0));
+    let mut alone = vec![f64::NAN; n];
+    site_energies(plan, (&graph, &structure.numbers), &mut alone).expect("energies");
+    let scale = sites.iter().fold(1.0_f64, |m, e| m.max(e.abs()));
+    let tolerance = if plan.precision() == Precision::F32 { 2e-5 } else { 1e-13 };
+    assert!(alone.iter().zip(&sites).all(|(a, b)| (a - b).abs() <= tolerance * scale), "{alone:?} {sites:?}");
+    (sites, forces, virial)
+}
+
+#[test]
+fn plans_agree() {
+    let single = (Precision::F32, RadialMode::Exact, "exact", [2e-5, 2e-5]);
+    let exact = (Precision::F64, RadialMode::Exact, "exact", [1e-11, 1e-9]);
+    let table = (Precision::F64, RadialMode::PaceTable, "table", [1e-11, 1e-10]);
+    for (name, isa) in NAMES.into_iter().flat_map(|n| Isa::available().into_iter().map(move |isa| (n, isa))) {
+        let model = Model::load(path(&format!("{name}.yace"))).expect("a model");
+        for (precision, radial, key, limits) in [exact, table, single] {
+            let options = Options::new().radial(radial).isa(isa);
+            let plan = Plan::with_options(&model, Device::Cpu, precision, options).expect("a plan");
+            for (structure, value) in structures(name) {
+                let (energies, forces, virial) = results(&plan, &structure);
+                let largest = |x: &Value| flat(x).iter().fold(1.0_f64, |m, x| m.max(x.abs()));
+                let [e, f] = errors(&value[key], &energies, &forces, &virial);
+                let scales = match precision {
+                    Precision::F64 => [1.0, 1.0],
+                    _ => [
+                        largest(&value[key]["energies"]),
+                        largest(&value[key]["forces"]).max(largest(&value[key]["virial"])),
+                    ],
+                };
+                let errors = [e / scales[0], f / scales[1]];
+                println!("{name} {isa:?} {precision:?} {} {key}: {errors:?}", value["name"]);
+                assert!(
+                    errors[0] <= limits[0] && errors[1] <= limits[1],
+                    "{name} {isa:?} {precision:?} {}",
+                    value["name"]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn both_files_of_a_potential_are_the_same_model() {
+    for name in ["si-rank4", "cuzr-zbl"] {
+        let [yaml, yace] = ["yaml", "yace"].map(|e| Model::load(path(&format!("{name}.{e}"))).expect("a model"));
+        let e0 = match &yace.spec().parts[0] {
+            PartSpec::OneBody(one) => one.e0.clone(),
+            _ => panic!("no one-body part"),
+        };
+        let [yaml, yace] = [yaml, yace].map(|m| Plan::new(&m, Device::Cpu, Precision::F64).expect("a plan"));
+        for (structure, value) in structures(name) {
+            let (a, b) = (results(&yaml, &structure), results(&yace, &structure));
+            let energies = a.0.iter().zip(&b.0).zip(&structure.numbers);
+            let largest = b.1.as_flattened().iter().fold(1.0_f64, |m, x| m.max(x.abs()));
+            for ((a, b), &z) in energies {
+                let z = yace.model().species_index(z).expect("a species");
+                assert!((a + e0[z] - b).abs() <= 1e-13 * b.abs().max(1.0), "{name} {}", value["name"]);
+            }
+            for (a, b) in a.1.as_flattened().iter().zip(b.1.as_flattened()) {
+                assert!((a - b).abs() <= 1e-13 * largest, "{name} {}: {a} {b}", value["name"]);
+            }
+        }
     }
 }

@@ -230,6 +230,9 @@ impl Bench {
     }
 
     fn time_rows(&self, plan: &Plan, structures: &[Structure]) -> Result<Option<Times>> {
+        if plan.model().check_linear().is_err() {
+            return Ok(None);
+        }
         let columns = plan.length_basis();
         let most = structures.iter().map(|s| s.n_atoms()).max().unwrap_or(0);
         if 24 * most * columns > MOST_ROW_BYTES {

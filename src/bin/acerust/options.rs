@@ -20,7 +20,8 @@ pub struct Options {
     /// Where to compute: cpu, cuda or cuda:INDEX
     #[arg(long, global = true, default_value = "cpu", value_parser = device)]
     device: Device,
-    /// Radial functions: exact, table=TOLERANCE (relative to each function's largest value), or auto (now exact)
+    /// Radial functions: exact, table=TOLERANCE (relative to each function's largest value), pace-table (pacemaker's functions from
+    /// the tables that LAMMPS builds of them), or auto (now exact)
     #[arg(long, global = true, default_value = "auto", value_parser = radial)]
     radial: Radial,
 }
@@ -46,7 +47,7 @@ impl Options {
 /// The model of a file, or of the standard input.
 pub fn model(path: &Path) -> Result<Model> {
     match is_standard(path) {
-        true => Model::from_json(standard_input()?).context("standard input"),
+        true => Model::from_text(standard_input()?).context("standard input"),
         false => Ok(Model::load(path)?),
     }
 }
@@ -71,7 +72,8 @@ fn radial(text: &str) -> Result<Radial, String> {
     match (text, text.strip_prefix("table=").map(str::parse)) {
         ("auto", _) => Ok(Radial(None)),
         ("exact", _) => Ok(Radial(Some(RadialMode::Exact))),
+        ("pace-table", _) => Ok(Radial(Some(RadialMode::PaceTable))),
         (_, Some(Ok(tolerance))) => Ok(Radial(Some(RadialMode::Table { tolerance }))),
-        _ => Err("none of auto, exact, table=TOLERANCE".into()),
+        _ => Err("none of auto, exact, table=TOLERANCE, pace-table".into()),
     }
 }

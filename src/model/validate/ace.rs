@@ -1,7 +1,10 @@
 //! Checks of the many-body basis: harmonics, `A`, `AA` and `C`.
 
+use super::super::MAX_CUTOFF;
 use super::super::spec::*;
-use super::{At, Check, index, length, vector};
+use super::{At, Check, cutoff, finite, index, length, vector};
+use crate::pace::InnerCutoff;
+use crate::stage::block::MAX_SPECIES_BY_SLOT;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -9,7 +12,7 @@ use std::hash::Hash;
 const MAX_L: u32 = 32;
 const MAX_ORDER: usize = 8;
 
-pub(super) fn ace(ace: &AceSpec, n_basis: usize) -> Check {
+pub(super) fn ace(ace: &AceSpec, n_species: usize, n_basis: usize) -> Check {
     let spec = &ace.radial.spec;
     if spec.is_empty() {
         return Err("radial.spec: a many-body part has at least one radial function".into());
@@ -22,6 +25,19 @@ pub(super) fn ace(ace: &AceSpec, n_basis: usize) -> Check {
         return Err(format!("angular.lmax: {} is above {MAX_L}", ace.angular.lmax));
     }
     a(&ace.a, spec, ace.angular.lmax).at(|| "A".into())?;
+    match &ace.neighbours {
+        None => unique(&ace.a).at(|| "A".into())?,
+        Some(neighbours) => {
+            if n_species > MAX_SPECIES_BY_SLOT {
+                return Err(format!("neighbours: {n_species} species are more than {MAX_SPECIES_BY_SLOT}"));
+            }
+            length(neighbours.len(), ace.a.len()).at(|| "neighbours".into())?;
+            for (v, &z) in neighbours.iter().enumerate() {
+                index("species", z, n_species).at(|| format!("neighbours[{v}]: "))?;
+            }
+            unique(&ace.a.iter().zip(neighbours).collect::<Vec<_>>()).at(|| "A".into())?;
+        }
+    }
     aa(&ace.aa, ace.a.len()).at(|| "AA".into())?;
     c(&ace.c, n_basis, ace.aa.len()).at(|| "C.".into())
 }
@@ -39,7 +55,51 @@ fn a(a: &[[u32; 2]], spec: &[[u32; 2]], lmax: u32) -> Check {
             return Err(format!("[{v}]: radial function {t} has l = {l_radial}, harmonic {lm} has l = {l}"));
         }
     }
-    unique(a)
+    Ok(())
+}
+
+/// Densities, their embedding, and the repulsion that may take its place.
+pub(super) fn embedding(embedding: &EmbeddingSpec, n_species: usize, rcut: f64) -> Check {
+    length(embedding.species.len(), n_species).at(|| "species".into())?;
+    for (z, e) in embedding.species.iter().enumerate() {
+        crate::pace::check_embedding(e).at(|| format!("species[{z}]."))?;
+    }
+    let Some(core) = &embedding.core else { return Ok(()) };
+    length(core.pairs.len(), n_species * n_species).at(|| "core.pairs".into())?;
+    core.pairs
+        .iter()
+        .enumerate()
+        .try_for_each(|(p, pair)| core_pair(core.inner, pair, rcut).at(|| format!("core.pairs[{p}].")))
+}
+
+fn core_pair(inner: InnerCutoff, pair: &CorePairSpec, rcut: f64) -> Check {
+    cutoff(pair.rcut).at(|| "rcut: ".into())?;
+    if pair.rcut > rcut {
+        return Err(format!("rcut: {} Å is above the cutoff of the part, {rcut} Å", pair.rcut));
+    }
+    for (name, x) in [("dcut", pair.dcut), ("inner", pair.inner), ("inner_width", pair.inner_width)] {
+        if !(0.0..=MAX_CUTOFF).contains(&x) {
+            return Err(format!("{name}: {x} Å is not in 0 … {MAX_CUTOFF}"));
+        }
+    }
+    if inner == InnerCutoff::Zbl && pair.dcut == 0.0 {
+        return Err("dcut: 0 Å is no range for the repulsion of nuclei to vanish in".into());
+    }
+    finite(pair.prefactor).at(|| "prefactor: ".into())?;
+    finite(pair.lambda).at(|| "lambda: ".into())
+}
+
+/// The weights of all densities, (n_species, n_densities · n_B); returns n_B.
+pub(super) fn density_weights(ace: &AceSpec, embedding: &EmbeddingSpec) -> Result<usize, String> {
+    let n_basis = ace.c.shape[0];
+    length(ace.weights.len(), embedding.species.len()).at(|| "weights".into())?;
+    for (z, (w, e)) in ace.weights.iter().zip(&embedding.species).enumerate() {
+        vector(w, n_basis.saturating_mul(e.densities.len())).at(|| format!("weights[{z}]"))?;
+    }
+    if n_basis == 0 {
+        return Err("C.shape: a part has at least one basis function".into());
+    }
+    Ok(n_basis)
 }
 
 fn aa(aa: &[Vec<u32>], n_a: usize) -> Check {

@@ -63,9 +63,15 @@ fn part(part: &PartSpec, n_species: usize) -> Check {
         }
         PartSpec::Ace(ace) => {
             cutoff(ace.rcut).at(|| "rcut: ".into())?;
-            let n_basis = weights(&ace.weights, n_species)?;
+            let n_basis = match &ace.embedding {
+                None => weights(&ace.weights, n_species)?,
+                Some(embedding) => {
+                    ace::embedding(embedding, n_species, ace.rcut).at(|| "embedding.".into())?;
+                    ace::density_weights(ace, embedding)?
+                }
+            };
             radial::radial(&ace.radial, n_species, ace.radial.spec.len(), ace.rcut).at(|| "radial.".into())?;
-            ace::ace(ace, n_basis)
+            ace::ace(ace, n_species, n_basis)
         }
     }
 }

@@ -10,6 +10,14 @@ const BOUND_TOLERANCE: f64 = 1e-8;
 
 /// The radial basis of a part with `n_functions` radial functions and cutoff `rcut`.
 pub(super) fn radial(radial: &RadialSpec, n_species: usize, n_functions: usize, rcut: f64) -> Check {
+    if let FunctionsSpec::Pace { bins, pairs, w, .. } = &radial.functions {
+        for (name, n) in [("transforms", radial.transforms.len()), ("envelopes", radial.envelopes.len())] {
+            if n > 0 {
+                return Err(format!("{name}: functions of type pace have none"));
+            }
+        }
+        return pace(*bins, pairs, w, (n_species * n_species, n_functions), rcut).at(|| "functions.".into());
+    }
     let n_pairs = n_species * (n_species + 1) / 2;
     length(radial.transforms.len(), n_pairs).at(|| "transforms".into())?;
     length(radial.envelopes.len(), n_pairs).at(|| "envelopes".into())?;
@@ -104,6 +112,7 @@ fn functions(functions: &FunctionsSpec, n_ordered: usize, n_functions: usize) ->
                 .enumerate()
                 .try_for_each(|(i, matrix_)| matrix(matrix_, n_functions, a.len()).at(|| format!("W[{i}]")))
         }
+        FunctionsSpec::Pace { .. } => Ok(()),
         FunctionsSpec::Spline { tables } => {
             length(tables.len(), n_ordered).at(|| "tables".into())?;
             tables
@@ -112,6 +121,35 @@ fn functions(functions: &FunctionsSpec, n_ordered: usize, n_functions: usize) ->
                 .try_for_each(|(i, table)| spline(table, n_functions).at(|| format!("tables[{i}].")))
         }
     }
+}
+
+fn pace(
+    bins: f64,
+    pairs: &[BaseSpec],
+    w: &[Vec<Vec<f64>>],
+    (n_ordered, n_functions): (usize, usize),
+    rcut: f64,
+) -> Check {
+    length(pairs.len(), n_ordered).at(|| "pairs".into())?;
+    length(w.len(), n_ordered).at(|| "W".into())?;
+    let n_base = w.iter().flatten().map(Vec::len).max().unwrap_or(0);
+    if !(1..=MAX_POLYNOMIALS).contains(&n_base) {
+        return Err(format!("W: {n_base} base functions are not in 1 … {MAX_POLYNOMIALS}"));
+    }
+    for (p, (pair, w)) in pairs.iter().zip(w).enumerate() {
+        let BaseSpec { base, lambda, rcut: own, dcut, inner, inner_width } = *pair;
+        crate::pace::check_pair(base, lambda, [own, dcut, inner, inner_width], bins)
+            .at(|| format!("pairs[{p}]."))
+            .and_then(|()| {
+                if own > rcut {
+                    Err(format!("pairs[{p}].rcut: {own} Å is above the cutoff of the part, {rcut} Å"))
+                } else {
+                    Ok(())
+                }
+            })?;
+        matrix(w, n_functions, n_base).at(|| format!("W[{p}]"))?;
+    }
+    Ok(())
 }
 
 fn spline(spline: &SplineSpec, n_functions: usize) -> Check {

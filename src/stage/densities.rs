@@ -1,0 +1,133 @@
+//! Densities `ρ_p = Σ_k c[k, p] AA_k`, all in one pass over the products, and their adjoint.
+//!
+//! The products are nested as for one readout ([`super::product`]); each coefficient costs one fused product forwards and one
+//! backwards. But backwards comes after all of forwards: what is passed back depends on all densities.
+
+use super::product::Trie;
+use crate::simd::{Lanes, Real};
+
+/// More densities than this are evaluated in groups of so many.
+pub const GROUP: usize = 4;
+
+/// Calls `$f::<.., P>` for the number of densities `$p` of a group.
+macro_rules! by_densities {
+    ($p:expr, $object:ident.$f:ident($($x:expr),*)) => {
+        match $p {
+            1 => $object.$f::<V, 1>($($x),*),
+            2 => $object.$f::<V, 2>($($x),*),
+            3 => $object.$f::<V, 3>($($x),*),
+            _ => $object.$f::<V, 4>($($x),*),
+        }
+    };
+}
+
+impl Trie {
+    /// `rho[p]` for coefficients `c` (groups, n_coefficients, densities of the group). `s` keeps what the adjoint needs:
+    /// (n_nodes · n_densities).
+    #[inline(always)]
+    pub fn densities<V: Lanes>(&self, c: &[V::Real], a: &[V], s: &mut [V], rho: &mut [V]) {
+        let (mut c, mut s) = (c, s);
+        for rho in rho.chunks_mut(GROUP) {
+            let (these, rest) = c.split_at(self.n_coefficients() * rho.len());
+            let (sums, further) = std::mem::take(&mut s).split_at_mut(self.nodes.len() * rho.len());
+            by_densities!(rho.len(), self.forward(these, a, sums, rho));
+            (c, s) = (rest, further);
+        }
+    }
+
+    /// `a_bar = Σ_p u[p] ∂ρ_p/∂A`; `s` as [`Trie::densities`] left it, `p` is scratch of as many entries as there are nodes.
+    #[inline(always)]
+    pub fn densities_adjoint<V: Lanes>(&self, c: &[V::Real], a: &[V], s: &[V], u: &[V], p: &mut [V], a_bar: &mut [V]) {
+        a_bar.fill(V::zero());
+        let p = &mut p[..self.nodes.len()];
+        p[0] = V::splat(V::Real::of(1.0));
+        for (k, node) in self.nodes.iter().enumerate().skip(1) {
+            p[k] = p[node.parent as usize] * a[node.v as usize];
+        }
+        let (mut c, mut s) = (c, s);
+        for u in u.chunks(GROUP) {
+            let (these, rest) = c.split_at(self.n_coefficients() * u.len());
+            let (sums, further) = s.split_at(self.nodes.len() * u.len());
+            by_densities!(u.len(), self.backward(these, sums, u, p, a_bar));
+            (c, s) = (rest, further);
+        }
+    }
+
+    #[inline(always)]
+    fn forward<V: Lanes, const P: usize>(&self, c: &[V::Real], a: &[V], s: &mut [V], rho: &mut [V]) {
+        let n = self.nodes.len();
+        assert!(c.len() == P * self.n_coefficients() && a.len() >= self.n_a && s.len() == P * n && rho.len() == P);
+        for (s, &c) in s.iter_mut().zip(c) {
+            *s = V::splat(c);
+        }
+        let mut root = [V::zero(); P];
+        for (k, node) in self.nodes.iter().enumerate().rev() {
+            let (first, last) = (node.first as usize, node.last as usize);
+            // SAFETY: nodes, leaves and their indices are those of the trie; the lengths were checked above.
+            unsafe {
+                let mut sums = [[V::zero(); P]; 2];
+                sums[0].copy_from_slice(s.get_unchecked(k * P..(k + 1) * P));
+                let add = |i: usize, sum: &mut [V; P]| {
+                    let a = *a.get_unchecked(*self.leaves.get_unchecked(i) as usize);
+                    for (p, sum) in sum.iter_mut().enumerate() {
+                        *sum = V::splat(*c.get_unchecked((n + i) * P + p)).mul_add(a, *sum);
+                    }
+                };
+                // Two sums in turn hide the latency of the addition.
+                for i in (first..last).step_by(2) {
+                    add(i, &mut sums[0]);
+                    if i + 1 < last {
+                        add(i + 1, &mut sums[1]);
+                    }
+                }
+                let (parent, a) = (node.parent as usize, *a.get_unchecked(node.v as usize));
+                for p in 0..P {
+                    let sum = sums[0][p] + sums[1][p];
+                    *s.get_unchecked_mut(k * P + p) = sum;
+                    if k == 0 {
+                        root[p] = root[p] + sum;
+                    } else if parent == 0 {
+                        // Most nodes have this parent: its sum stays in a register.
+                        root[p] = sum.mul_add(a, root[p]);
+                    } else {
+                        let above = s.get_unchecked_mut(parent * P + p);
+                        *above = sum.mul_add(a, *above);
+                    }
+                }
+            }
+        }
+        rho.copy_from_slice(&root);
+    }
+
+    #[inline(always)]
+    fn backward<V: Lanes, const P: usize>(&self, c: &[V::Real], s: &[V], u: &[V], above: &[V], a_bar: &mut [V]) {
+        let n = self.nodes.len();
+        assert!(c.len() == P * self.n_coefficients() && s.len() == P * n && u.len() == P && above.len() == n);
+        assert!(a_bar.len() >= self.n_a);
+        for (k, node) in self.nodes.iter().enumerate() {
+            // SAFETY: as above.
+            unsafe {
+                let mut weights = [V::zero(); P];
+                for (w, &u) in weights.iter_mut().zip(u) {
+                    *w = u * *above.get_unchecked(k);
+                }
+                for i in node.first as usize..node.last as usize {
+                    let a_bar = a_bar.get_unchecked_mut(*self.leaves.get_unchecked(i) as usize);
+                    let mut sum = *a_bar;
+                    for (p, &w) in weights.iter().enumerate() {
+                        sum = V::splat(*c.get_unchecked((n + i) * P + p)).mul_add(w, sum);
+                    }
+                    *a_bar = sum;
+                }
+                if k > 0 {
+                    let mut below = V::zero();
+                    for p in 0..P {
+                        below = (*u.get_unchecked(p)).mul_add(*s.get_unchecked(k * P + p), below);
+                    }
+                    let a_bar = a_bar.get_unchecked_mut(node.v as usize);
+                    *a_bar = below.mul_add(*above.get_unchecked(node.parent as usize), *a_bar);
+                }
+            }
+        }
+    }
+}
