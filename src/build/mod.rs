@@ -222,6 +222,8 @@ impl<'a> Builder<'a> {
             },
             angular: AngularSpec { kind, lmax },
             a,
+            neighbours: None,
+            embedding: None,
             aa,
             weights: vec![vec![0.0; c.shape[0]]; self.species.len()],
             c,
