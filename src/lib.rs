@@ -89,6 +89,7 @@ pub mod extxyz;
 pub mod file;
 pub mod fit;
 pub mod graph;
+pub mod mace;
 pub mod memory;
 pub mod model;
 pub mod npz;

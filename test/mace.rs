@@ -1,0 +1,12 @@
+//! MACE models: files, the naive reference.
+
+#[path = "mace/against_naive.rs"]
+mod against_naive;
+#[path = "mace/files.rs"]
+mod files;
+#[path = "mace/hostile.rs"]
+mod hostile;
+#[path = "mace/models.rs"]
+mod models;
+#[path = "mace/naive.rs"]
+mod naive;
