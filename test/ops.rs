@@ -5,5 +5,9 @@ mod battery;
 #[cfg(feature = "cuda")]
 #[path = "ops/device.rs"]
 mod device;
+#[path = "ops/equivariance.rs"]
+mod equivariance;
 #[path = "ops/golden.rs"]
 mod golden;
+#[path = "ops/random.rs"]
+mod random;
