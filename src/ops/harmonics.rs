@@ -4,7 +4,7 @@
 //! normalises by `Σ_m Y_lm² = 2l + 1`.
 
 use super::irreps::{Irreps, MAX_L};
-use super::kernel::{Call, Extent, Kernel, Pass, Port, Ports, Sizes, Source, Wanted};
+use super::kernel::{Call, Extent, Kernel, Pass, Port, Ports, Sizes, Source, Wanted, entries};
 use super::scratch::{Scratch, lines};
 use crate::parallel::{self, Disjoint};
 use crate::simd::{Dual, Lanes, Real, Value};
@@ -121,17 +121,19 @@ impl<V: Value<Plain = V>> HarmonicsKernel<V> {
     /// The vectors of some rows, and one over their lengths.
     #[inline(always)]
     fn vectors<N: Value<Real = V::Real, Plain = V>>(&self, rows: Source<V::Real>, start: usize, n: usize) -> [N; 4] {
-        let lanes = |x: &[V::Real], axis: usize| {
-            let fill = V::Real::of(1.0);
-            V::from_fn(|r| if r < n { x[(start + r) * 3 + axis] } else { fill })
-        };
-        let [x, y, z] = self.axes.map(|axis| {
-            let tangent = rows.tangent.map_or(V::zero(), |t| lanes(t, axis));
-            N::join(lanes(rows.value, axis), tangent)
+        let [x, y, z] = entries!(k < 3, N::zero() => {
+            let tangent = if let Some(t) = rows.tangent { column(t, self.axes[k], start, n) } else { V::zero() };
+            N::join(column(rows.value, self.axes[k], start, n), tangent)
         });
         let r = x.mul_add(x, y.mul_add(y, z * z)).sqrt();
         [x, y, z, N::splat(V::Real::of(1.0)).div(r)]
     }
+}
+
+/// One coordinate of some vectors; 1 where there are none.
+#[inline(always)]
+fn column<V: Lanes>(x: &[V::Real], axis: usize, start: usize, n: usize) -> V {
+    V::from_fn(|r| if r < n { x[(start + r) * 3 + axis] } else { V::Real::of(1.0) })
 }
 
 impl<V: Value<Plain = V>> Kernel<V::Real> for HarmonicsKernel<V> {

@@ -193,6 +193,19 @@ impl<'a, T: Real> Source<'a, T> {
     }
 }
 
+/// An array, entry by entry. In kernels there are no closures over vectors: what the compiler does not inline would be compiled
+/// without their instruction set, and be ten times slower.
+macro_rules! entries {
+    ($k:ident < $n:expr, $zero:expr => $value:expr) => {{
+        let mut all = [$zero; $n];
+        for ($k, entry) in all.iter_mut().enumerate() {
+            *entry = $value;
+        }
+        all
+    }};
+}
+pub(crate) use entries;
+
 /// The first `n ≤ N` numbers, and zeros.
 #[inline(always)]
 pub(crate) fn load_part<V: Lanes>(x: &[V::Real], n: usize) -> V {

@@ -2,7 +2,7 @@
 //! polynomial, which then serve all rows, a few at a time.
 
 use super::program::Program;
-use crate::ops::kernel::{Call, Kernel, Pass, Sizes, Source, Wanted, load_part, store_part};
+use crate::ops::kernel::{Call, Kernel, Pass, Sizes, Source, Wanted, entries, load_part, store_part};
 use crate::ops::scratch::{Scratch, lines};
 use crate::ops::species::Groups;
 use crate::parallel::{self, Disjoint};
@@ -131,8 +131,10 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
             // Places of rows that are not there stay zero, and so does what comes of them.
             for q in 0..self.d {
                 for b in 0..ROWS {
-                    let row = rows.get(b).map(|&r| r as usize * x_width + q * self.channels + at);
-                    memory.a[q * ROWS + b] = row.map_or(N::zero(), |row| x.load(row, n));
+                    memory.a[q * ROWS + b] = match rows.get(b) {
+                        Some(&row) => x.load(row as usize * x_width + q * self.channels + at, n),
+                        None => N::zero(),
+                    };
                 }
             }
             self.products(memory);
@@ -152,7 +154,10 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
                     }
                 }
                 if gradients {
-                    let o = std::array::from_fn(|b| place(b).map_or(V::zero(), |at| load_part(&cotangent[at..], n)));
+                    let o = entries!(b < ROWS, V::zero() => match place(b) {
+                        Some(at) => load_part(&cotangent[at..], n),
+                        None => V::zero(),
+                    });
                     self.pull_component(m, o, results.w_bar.is_some(), memory);
                 }
             }
@@ -216,10 +221,10 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
             let mut s = [N::zero(); ROWS];
             for (&q, &c) in self.leaves[leaves.clone()].iter().zip(&memory.c[leaves]) {
                 let a = &memory.a[q as usize * ROWS..][..ROWS];
-                s = std::array::from_fn(|b| c.mul_add(a[b], s[b]));
+                s = entries!(b < ROWS, N::zero() => c.mul_add(a[b], s[b]));
             }
             let p = &memory.p[product as usize * ROWS..][..ROWS];
-            sums = std::array::from_fn(|b| p[b].add_product(s[b], sums[b]));
+            sums = entries!(b < ROWS, V::zero() => p[b].add_product(s[b], sums[b]));
         }
         sums
     }
@@ -236,7 +241,7 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
         for &[product, first, end] in &self.runs[self.first_run[m] as usize..self.first_run[m + 1] as usize] {
             let leaves = first as usize..end as usize;
             let p = &memory.p[product as usize * ROWS..][..ROWS];
-            let u: [N; ROWS] = std::array::from_fn(|b| p[b].scale_add(o[b], N::zero()));
+            let u = entries!(b < ROWS, N::zero() => p[b].scale_add(o[b], N::zero()));
             let mut s = [N::zero(); ROWS];
             let numbers = memory.c[leaves.clone()].iter().zip(&mut memory.c_bar[leaves.clone()]);
             for (&q, (&c, c_bar)) in self.leaves[leaves].iter().zip(numbers) {
@@ -247,7 +252,9 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
                     a_bar[b] = c.add_product(u[b], a_bar[b]);
                 }
                 if want_weights {
-                    *c_bar = (0..ROWS).fold(*c_bar, |sum, b| u[b].add_product(a[b], sum));
+                    for b in 0..ROWS {
+                        *c_bar = u[b].add_product(a[b], *c_bar);
+                    }
                 }
             }
             let p_bar = &mut memory.p_bar[product as usize * ROWS..][..ROWS];

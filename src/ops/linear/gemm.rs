@@ -3,7 +3,7 @@
 //! Sums run in the order of their index, in one chain each: the result of a row does not depend on the rows beside it, nor on
 //! threads.
 
-use crate::ops::kernel::{load_part, store_part};
+use crate::ops::kernel::{entries, load_part, store_part};
 use crate::parallel::Disjoint;
 use crate::simd::Lanes;
 
@@ -101,7 +101,7 @@ fn tile<V: Lanes, const R: usize>(rows: [&[V::Real]; R], panel: &[V::Real]) -> [
     let k = panel.len() / (WIDE * V::N);
     let rows = rows.map(|r| &r[..k]);
     for (i, line) in panel.chunks_exact(WIDE * V::N).enumerate() {
-        let b: [V; WIDE] = std::array::from_fn(|c| V::load(&line[c * V::N..]));
+        let b = entries!(c < WIDE, V::zero() => V::load(&line[c * V::N..]));
         for r in 0..R {
             // SAFETY: `i < k`, the length of every row.
             let a = V::splat(unsafe { *rows[r].get_unchecked(i) });
@@ -144,14 +144,10 @@ pub(crate) fn outer<V: Lanes>(
                         for r in start..end {
                             let a: &[V::Real; $R] = x[x_at(r) + at..][..$R].try_into().expect("as long");
                             let line = &y[y_at(r) + v..][..width];
-                            let b: [V; WIDE] = if width == wide {
-                                std::array::from_fn(|c| V::load(&line[c * V::N..]))
-                            } else {
-                                std::array::from_fn(|c| {
-                                    let from = (c * V::N).min(width);
-                                    load_part(&line[from..], V::N.min(width - from))
-                                })
-                            };
+                            let mut b = [V::zero(); WIDE];
+                            for (b, part) in b.iter_mut().zip(line.chunks(V::N)) {
+                                *b = load_part(part, part.len());
+                            }
                             for i in 0..$R {
                                 for c in 0..WIDE {
                                     sums[i][c] = V::splat(a[i]).mul_add(b[c], sums[i][c]);
@@ -159,7 +155,8 @@ pub(crate) fn outer<V: Lanes>(
                             }
                         }
                         for (i, sum) in sums.into_iter().enumerate() {
-                            finish(sum.map(|s| s * V::splat(scale)), true, &mut out[(at + i - base) * n + v..][..width]);
+                            let sum = entries!(c < WIDE, V::zero() => sum[c] * V::splat(scale));
+                            finish(sum, true, &mut out[(at + i - base) * n + v..][..width]);
                         }
                         at += $R;
                     }

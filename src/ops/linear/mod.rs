@@ -103,12 +103,22 @@ impl Linear {
 
     /// With this factor instead of `1/√fan`.
     pub(crate) fn scaled_kernel<V: Lanes>(&self, scale: Option<f64>) -> LinearKernel<V> {
-        let pairs = self.pairs().into_iter().map(|p| Pair { scale: scale.unwrap_or(p.scale), ..p });
+        let dims = [self.irreps_in.dim(), self.irreps_out.dim()];
+        let pairs: Vec<Pair> =
+            self.pairs().into_iter().map(|p| Pair { scale: scale.unwrap_or(p.scale), ..p }).collect();
+        let first = |k: usize, at: fn(&Pair) -> usize| !pairs[..k].iter().any(|q| at(q) == at(&pairs[k]));
+        let opens: Vec<[bool; 2]> = (0..pairs.len()).map(|k| [first(k, |p| p.out), first(k, |p| p.x)]).collect();
+        let covered = |back: usize| -> usize {
+            let opened = pairs.iter().zip(&opens).filter(|(_, opens)| opens[back]);
+            opened.map(|(p, _)| p.dim * p.mul[1 - back]).sum()
+        };
         LinearKernel {
-            dims: [self.irreps_in.dim(), self.irreps_out.dim()],
+            covers: [covered(0) == dims[1], covered(1) == dims[0]],
+            dims,
             n_weights: self.n_weights(),
             n_species: self.species,
-            pairs: pairs.collect(),
+            opens,
+            pairs,
             biased: self.biased(),
             lanes: std::marker::PhantomData,
         }
@@ -142,6 +152,10 @@ pub(crate) struct LinearKernel<V> {
     n_weights: usize,
     n_species: Option<usize>,
     pairs: Vec<Pair>,
+    /// Is a pair the first one of its output block, and of its input block?
+    opens: Vec<[bool; 2]>,
+    /// Have all output blocks, and all input blocks, a pair?
+    covers: [bool; 2],
     biased: Vec<Range<usize>>,
     lanes: std::marker::PhantomData<V>,
 }
@@ -203,14 +217,17 @@ impl<V: Lanes> LinearKernel<V> {
                 pack(z, packed);
             });
         }
-        if !add {
+        // The first pair of a block overwrites it; a block without any is zero.
+        let covers = self.covers[usize::from(back)];
+        if !add && !covers {
             clear(out);
         }
         let [dim_x, dim_out] = if back { [self.dims[1], self.dims[0]] } else { self.dims };
         let (packed, out) = (&*packed, Disjoint::new(out));
         groups.for_parts(ROWS, |z, rows| {
             let mut start = 0;
-            for (p, len) in self.pairs.iter().zip(self.packed(back)) {
+            for ((p, opens), len) in self.pairs.iter().zip(&self.opens).zip(self.packed(back)) {
+                let add = add || !(covers && opens[usize::from(back)]);
                 let [from, to] = if back { [p.out, p.x] } else { [p.x, p.out] };
                 let [n, k] = if back { p.mul } else { [p.mul[1], p.mul[0]] };
                 let panel = &packed[z * one + start..z * one + start + len];
@@ -221,7 +238,7 @@ impl<V: Lanes> LinearKernel<V> {
                     V::vectorize(
                         #[inline(always)]
                         // SAFETY: every row is in one part of one group only.
-                        || unsafe { gemm::multiply::<V>(0..rows.len(), (k, n), (x, x_at), panel, true, (out, out_at)) },
+                        || unsafe { gemm::multiply::<V>(0..rows.len(), (k, n), (x, x_at), panel, add, (out, out_at)) },
                     );
                 }
             }

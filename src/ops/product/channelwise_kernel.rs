@@ -5,7 +5,7 @@
 use super::convolution::{MEMORY, Product};
 use super::paths::Path;
 use crate::ops::coupling::Entry;
-use crate::ops::kernel::{Source, load_part, store_part};
+use crate::ops::kernel::{Source, entries, load_part, store_part};
 use crate::simd::{Lanes, MAX_LANES, Real, Value};
 use std::ops::Range;
 
@@ -158,7 +158,10 @@ impl<V: Value<Plain = V>> ChannelwiseProduct<V> {
                 *row = V::load(lanes);
             }
             V::transpose(&mut rows[..V::N]);
-            let total = rows[1..V::N].iter().fold(rows[0], |sum, &row| sum + row);
+            let mut total = rows[0];
+            for &row in &rows[1..V::N] {
+                total = total + row;
+            }
             store_part(total, square, n.min(V::N));
         }
         // The sums of square `k` are at its start now.
@@ -192,12 +195,14 @@ fn sum_tile<N: Value, const C: usize>(
     let mut u = 0;
     while u < mul {
         let n = N::N.min(mul - u);
-        let mut sums: [N::Plain; C] = std::array::from_fn(|c| load_part(&out[(tile.column + c) * mul + u..], n));
+        let mut sums = entries!(c < C, N::Plain::zero() => load_part(&out[(tile.column + c) * mul + u..], n));
         let weight: N = w.load(u, n);
         for a in tile.rows.clone() {
             let wx = weight * x.load(a * mul + u, n);
             let row = a * path.dim[1] + tile.column;
-            sums = std::array::from_fn(|c| wx.add_product(m.splat(row + c), sums[c]));
+            for (c, sum) in sums.iter_mut().enumerate() {
+                *sum = wx.add_product(m.splat(row + c), *sum);
+            }
         }
         for (c, &sum) in sums.iter().enumerate() {
             store_part(sum, &mut out[(tile.column + c) * mul + u..], n);
@@ -222,9 +227,12 @@ fn pull_tile<N: Value, const C: usize>(
         let mut u = 0;
         while u < mul {
             let n = N::N.min(mul - u);
-            let o: [N::Plain; C] = std::array::from_fn(|c| load_part(&o[(tile.column + c) * mul + u..], n));
+            let o = entries!(c < C, N::Plain::zero() => load_part(&o[(tile.column + c) * mul + u..], n));
             let (x_a, weight): (N, N) = (x.load(a * mul + u, n), w.load(u, n));
-            let z = (0..C).fold(N::zero(), |z, c| m.splat::<N>(at + c).scale_add(o[c], z));
+            let mut z = N::zero();
+            for (c, &o) in o.iter().enumerate() {
+                z = m.splat::<N>(at + c).scale_add(o, z);
+            }
             if wants.w {
                 let w_bar = &mut w_bar[u..];
                 store_part(x_a.add_product(z, load_part(w_bar, n)), w_bar, n);

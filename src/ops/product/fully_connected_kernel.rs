@@ -76,10 +76,11 @@ impl<V: Value<Plain = V>> FullyConnectedProduct<V> {
         for c in 0..columns {
             for u in (0..mul).step_by(N::N) {
                 let n = N::N.min(mul - u);
-                let sum = (0..rows).fold(N::zero(), |sum, a| {
+                let mut sum = N::zero();
+                for a in 0..rows {
                     let x: N = x.load(path.start[0] + a * mul + u, n);
-                    x.mul_add(m.source().splat(a * columns + c), sum)
-                });
+                    sum = x.mul_add(m.source().splat(a * columns + c), sum);
+                }
                 t.store(sum, c * mul + u, n);
             }
         }
@@ -109,10 +110,11 @@ impl<V: Value<Plain = V>> Product<V> for FullyConnectedProduct<V> {
                     for k in (0..wide).step_by(N::N) {
                         let n = N::N.min(wide - k);
                         let out = &mut out[path.start[2] + c * wide + k..];
-                        let sum = (0..mul).fold(load_part(out, n), |sum, u| {
+                        let mut sum = load_part(out, n);
+                        for u in 0..mul {
                             let w: N = w.load(path.w.start + (u * copies + v) * wide + k, n);
-                            w.add_product(t.splat(c * mul + u), sum)
-                        });
+                            sum = w.add_product(t.splat(c * mul + u), sum);
+                        }
                         store_part(sum, out, n);
                     }
                 }
@@ -160,10 +162,11 @@ impl<V: Value<Plain = V>> Product<V> for FullyConnectedProduct<V> {
                         for u in (0..mul).step_by(N::N) {
                             let n = N::N.min(mul - u);
                             let x_bar = &mut x_bar[path.start[0] + a * mul + u..];
-                            let sum = (0..columns).fold(load_part(x_bar, n), |sum, c| {
+                            let mut sum = load_part(x_bar, n);
+                            for c in 0..columns {
                                 let t: N = t_bar.source().load(c * mul + u, n);
-                                t.add_product(m.source().splat(a * columns + c), sum)
-                            });
+                                sum = t.add_product(m.source().splat(a * columns + c), sum);
+                            }
                             store_part(sum, x_bar, n);
                         }
                     }
