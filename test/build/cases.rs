@@ -139,6 +139,7 @@ fn functions(radial: &RadialSpec, n_species: usize, (i, j): (usize, usize), y: f
             };
             (0..ns.len()).filter(|&k| (ns[k] as usize - 1) % n_species == j).map(at).collect()
         }
+        FunctionsSpec::Pace { .. } => unreachable!("the builder makes none of them"),
     }
 }
 
