@@ -83,7 +83,7 @@ fn parts_become_models() {
 
 #[test]
 fn versions() {
-    assert_eq!(acerust_abi_version(), 1);
+    assert_eq!(acerust_abi_version(), 2);
     // SAFETY: a string of the library that ends in NUL.
     let version = unsafe { std::ffi::CStr::from_ptr(acerust_version()) };
     assert_eq!(version.to_str(), Ok(env!("CARGO_PKG_VERSION")));

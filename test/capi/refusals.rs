@@ -300,7 +300,7 @@ fn models_and_plans() {
     fails!(a, "argument: no precision 7", new(0, 0, 7, None));
     assert_eq!(new(ACERUST_CUDA, 999, 0, None), d);
     let o = options();
-    fails!(a, "argument: options: no radial mode 3", new(0, 0, 0, Some(acerust_options { radial: 3, ..o })));
+    fails!(a, "argument: options: no radial mode 4", new(0, 0, 0, Some(acerust_options { radial: 4, ..o })));
     let isa = acerust_options { instruction_set: -1, ..o };
     fails!(a, "argument: options: no instruction set -1", new(0, 0, 0, Some(isa)));
     let tolerance = acerust_options { radial: ACERUST_RADIAL_TABLE, ..o };

@@ -309,7 +309,7 @@ impl<'a> Machine<'a> {
     }
 
     fn set(&mut self, items: &[Id]) -> Result<(), String> {
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err("a key without value".into());
         }
         let dict = self.top()?;

@@ -131,7 +131,7 @@ pub struct Network {
 impl std::fmt::Display for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let shape = |s: &Shape| {
-            let block = |l: &usize| format!("{}x{l}{}", s.k, if l % 2 == 0 { 'e' } else { 'o' });
+            let block = |l: &usize| format!("{}x{l}{}", s.k, if l.is_multiple_of(2) { 'e' } else { 'o' });
             s.ls.iter().map(block).collect::<Vec<_>>().join("+")
         };
         write!(f, "{} layers", self.layers.len())?;
