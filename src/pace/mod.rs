@@ -2,7 +2,7 @@
 //!
 //! Bochkarev, Lysogorskiy, Menon, Qamar, Mrovec, Drautz, Phys. Rev. Materials 6, 013804 (2022); Drautz, Phys. Rev. B 99, 014104 (2019).
 //! A `.yace` file holds expansion coefficients of products of complex `A`, a `.yaml` file those of invariant functions, which
-//! become the same by coupling ([`couple`]). [`products`] turns either into products of real `A`. `docs/pace.md` has the formulas.
+//! become the same by coupling (`couple`). [`products`] turns either into products of real `A`. `docs/pace.md` has the formulas.
 mod bbasis;
 mod check;
 mod couple;

@@ -1,4 +1,4 @@
-//! Operations on CUDA devices: the passes of [`super::kernel::Kernel`] over addresses of the device, in kernels that are compiled for the
+//! Operations on CUDA devices: the passes of `ops::kernel::Kernel` over addresses of the device, in kernels that are compiled for the
 //! irreps at hand (`kernels/ops`).
 
 pub(crate) mod launch;
