@@ -2,6 +2,9 @@
 # Prints a table and writes it to benchmark/results/julia-bindings.md.
 # The environment has ACERust and, for both bindings, JlrsCore 0.7; the libraries are built as `julia/README.md` says.
 using ACERust, AtomsBase, AtomsCalculators, Dates, Printf, StaticArrays, Unitful
+if Base.find_package("JlrsCore") !== nothing
+    import JlrsCore   # with it the binding by jlrs, whichever is preferred
+end
 
 "A rattled silicon cell of 64 atoms."
 function silicon()

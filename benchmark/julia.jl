@@ -5,6 +5,9 @@
 # The model beside ETModels is that of the golden file sio_o2: order 2, 62 many-body parameters.
 using ACEpotentials, ACERust, AtomsBase, AtomsBuilder, AtomsCalculators, Dates, LuxCore, Printf, Random, StaticArrays, Unitful
 import ExtXYZ
+if Base.find_package("JlrsCore") !== nothing
+    import JlrsCore   # with it the binding by jlrs, whichever is preferred
+end
 
 const REPOSITORY = dirname(@__DIR__)
 const Models, ETM = ACEpotentials.Models, ACEpotentials.ETModels

@@ -7,8 +7,8 @@ import ACEfit
 ACEfit.basis_size(calc::Calculator) = ACERust.length_basis(calc)
 ACEfit.count_observations(d::AtomsData) = ACERust.count_observations(d)
 ACEfit.feature_matrix(d::AtomsData, calc::Calculator; options...) = ACERust.feature_matrix(d, calc; options...)
-ACEfit.target_vector(d::AtomsData; options...) = ACERust.target_vector(d; options...)
-ACEfit.weight_vector(d::AtomsData; options...) = ACERust.weight_vector(d; options...)
+ACEfit.target_vector(d::AtomsData) = ACERust.target_vector(d)
+ACEfit.weight_vector(d::AtomsData) = ACERust.weight_vector(d)
 ACEfit.assemble(data::AbstractVector{<:AtomsData}, calc::Calculator; options...) = ACERust.assemble(data, calc; options...)
 
 const WEIGHTS = (E = 30.0, F = 1.0, V = 1.0)
@@ -23,12 +23,14 @@ function ACERust.acefit!(
     data::AbstractVector{<:AtomsData}, calc::Calculator;
     solver = ACEfit.BLR(), prior::Union{AbstractMatrix,UniformScaling} = I, progress = stderr isa Base.TTY, options...,
 )
+    ACERust.expect_options(options)
     A, Y, W = ACERust.assemble(data, calc; progress, options...)
     A .*= W
     result = ACEfit.solve(solver, prior == I ? A : A / prior, W .* Y)
-    ACERust.set_linear_parameters!(calc, prior \ result["C"])
     committee = get(result, "committee", nothing)
-    ACERust.set_committee!(calc, committee === nothing ? nothing : prior \ committee)
+    θ = ACERust.checked_parameters(calc, prior \ result["C"])
+    ACERust.replace_committee!(calc, ACERust.checked_committee(calc, committee === nothing ? nothing : prior \ committee))
+    ACERust.replace_parameters!(calc, θ)
     return ACERust.compute_errors(data, calc; options...)
 end
 

@@ -8,15 +8,16 @@ using StaticArrays: SMatrix
 using Unitful: @u_str
 
 function ACERust.device_energy_forces_virial!(
-    forces::CuMatrix{Float64}, positions::CuMatrix{Float64}, sys::AbstractSystem, calc::WrappedSiteCalculator; options...
+    forces::CuMatrix{Float64}, positions::CuMatrix{Float64}, sys::AbstractSystem, calc::WrappedSiteCalculator;
+    precision = calc.settings.precision
 )
     numbers, (cell, pbc) = int32(atomic_number(sys, :)), box(sys)
     size(forces) == size(positions) == (3, length(numbers)) || throw(
         DimensionMismatch("forces of $(size(forces)) and positions of $(size(positions)) for $(length(numbers)) atoms, not (3, $(length(numbers)))"),
     )
-    V, handle = zeros(3, 3), plan(calc; options...)
+    V, handle = zeros(3, 3), plan(calc; precision)
     address(x) = reinterpret(UInt, pointer(x))
-    E = GC.@preserve forces positions with_device_list(calc, handle; options...) do list
+    E = GC.@preserve forces positions with_device_list(calc, handle, precision) do list
         stream = reinterpret(UInt, CUDA.stream().handle)
         list_device_energy_forces_virial!(list, handle, numbers, cell, pbc, address(positions), address(forces), stream, V)
     end

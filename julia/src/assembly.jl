@@ -17,24 +17,33 @@ get_linear_parameters(stack::StackedCalculator) = reduce(vcat, [get_linear_param
 
 Replaces the linear parameters, (length_basis), eV. A committee stays.
 """
-function set_linear_parameters!(calc::WrappedSiteCalculator, θ::AbstractVector)
-    expect_parameters(length(θ), length_basis(calc))
-    copied = Vector{Float64}(θ)
-    @lock calc.lock begin
-        all(isfinite, copied) || throw(ArgumentError("linear parameter $(findfirst(!isfinite, copied)) is not finite"))
-        foreach(((handle, _),) -> plan_set_linear_parameters(handle, copied), values(calc.plans))
-        calc.linear = copied
-        calc.version += 1
-    end
+function set_linear_parameters!(calc::Calculator, θ::AbstractVector)
+    replace_parameters!(calc, checked_parameters(calc, θ))
     return calc
 end
 
-function set_linear_parameters!(stack::StackedCalculator, θ::AbstractVector)
-    expect_parameters(length(θ), length_basis(stack))
-    for (calc, columns) in zip(stack.calcs, blocks(stack))
-        calc isa Calculator && set_linear_parameters!(calc, θ[columns])
+"A copy of linear parameters that fit a calculator. All is checked here, before the first member of a stack changes."
+function checked_parameters(calc::Calculator, θ::AbstractVector)
+    expect_parameters(length(θ), length_basis(calc))
+    copied = Vector{Float64}(θ)
+    k = findfirst(!isfinite, copied)
+    k === nothing || throw(ArgumentError("linear parameter $k is not finite"))
+    return copied
+end
+
+function replace_parameters!(calc::WrappedSiteCalculator, θ::Vector{Float64})
+    @lock calc.lock begin
+        calc.linear = θ
+        calc.version += 1
     end
-    return stack
+    return nothing
+end
+
+function replace_parameters!(stack::StackedCalculator, θ::Vector{Float64})
+    for (calc, columns) in zip(stack.calcs, blocks(stack))
+        calc isa Calculator && replace_parameters!(calc, θ[columns])
+    end
+    return nothing
 end
 
 expect_parameters(n, expected) =
@@ -99,6 +108,7 @@ end
 The design row of the energy, (length_basis), eV: `E = row · θ`, one-body energies and calculators of other packages left out.
 """
 function potential_energy_basis(sys::AbstractSystem, calc::Calculator; options...)
+    expect_options(options)
     E = Matrix{Float64}(undef, 1, length_basis(calc))
     design_rows!(E, nothing, nothing, sys, calc; options...)
     return vec(E) * u"eV"
@@ -114,6 +124,7 @@ The design rows of a system, one-body energies and calculators of other packages
 - `virial`: (length_basis) of `SMatrix{3,3}`, eV; `V = sum(θ .* virial)`
 """
 function energy_forces_virial_basis(sys::AbstractSystem, calc::Calculator; options...)
+    expect_options(options)
     p, n = length_basis(calc), length(sys)
     E, F, V = Matrix{Float64}(undef, 1, p), Matrix{Float64}(undef, 3n, p), Matrix{Float64}(undef, 9, p)
     design_rows!(E, F, V, sys, calc; options...)

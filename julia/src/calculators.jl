@@ -19,6 +19,13 @@ struct Settings
     end
 end
 
+"A plan, with its present number of threads and the version of the parameters and the committee that it has."
+mutable struct Prepared
+    const handle::PlanHandle
+    nthreads::Int
+    version::Int
+end
+
 """
     WrappedSiteCalculator(model; nthreads = 0, precision = Float64, radial = :default, skin = 0.5, device = :cpu)
     WrappedSiteCalculator(model, ps, st, rcut; …)
@@ -40,7 +47,7 @@ mutable struct WrappedSiteCalculator{M<:ACERustModel} <: Calculator
     const rcut::Float64
     const settings::Settings
     const lock::ReentrantLock
-    const plans::Dict{Precision,Tuple{PlanHandle,Base.RefValue{Int}}}   # by precision, with the present number of threads
+    const plans::Dict{Precision,Prepared}                           # by precision
     const lists::Vector{GraphHandle}                                # neighbour lists that nobody uses just now
     const device_lists::Dict{Precision,Vector{ListHandle}}           # the same on a device, by precision
     linear::Vector{Float64}
@@ -85,7 +92,7 @@ Frees what the library keeps for a calculator, its model included, without waiti
 """
 function Base.close(calc::WrappedSiteCalculator)
     @lock calc.lock begin
-        foreach(close ∘ first, values(calc.plans))
+        foreach(prepared -> close(prepared.handle), values(calc.plans))
         foreach(close, calc.lists)
         foreach(lists -> foreach(close, lists), values(calc.device_lists))
         empty!(calc.device_lists)
@@ -100,24 +107,31 @@ new_plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precisi
     make_plan(calc.model; nthreads, precision, calc.settings.radial, calc.settings.device)
 
 "The plan of a precision, with the present parameters and committee, for `nthreads` threads."
-function plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precision = calc.settings.precision, ignored...)
+function plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precision = calc.settings.precision)
     return @lock calc.lock begin
         found = get(calc.plans, precision, nothing)   # `get!` would have a closure made for each call
-        handle, threads = found === nothing ? add_plan!(calc, precision, nthreads) : found
-        if threads[] != nthreads
-            plan_set_threads(handle, Int(nthreads))
-            threads[] = nthreads
+        prepared = found === nothing ? add_plan!(calc, precision, nthreads) : found
+        if prepared.nthreads != nthreads
+            plan_set_threads(prepared.handle, Int(nthreads))
+            prepared.nthreads = nthreads
         end
-        handle
+        prepared.version == calc.version || bring_up_to_date!(prepared, calc)
+        prepared.handle
     end
 end
 
 function add_plan!(calc::WrappedSiteCalculator, precision, nthreads)
     isopen(calc.model) || throw(closed(:model))
-    made, members = new_plan(calc; nthreads, precision), calc.members
-    calc.version == 0 || plan_set_linear_parameters(made, calc.linear)
-    members === nothing || plan_set_committee(made, members)
-    return calc.plans[precision] = (made, Ref(Int(nthreads)))
+    return calc.plans[precision] = Prepared(new_plan(calc; nthreads, precision), nthreads, 0)
+end
+
+# Parameters reach a plan when it is next used, so that setting them in a calculator, once they are checked, cannot fail half-way.
+function bring_up_to_date!(prepared::Prepared, calc::WrappedSiteCalculator)
+    members = calc.members
+    plan_set_linear_parameters(prepared.handle, calc.linear)
+    plan_set_committee(prepared.handle, members === nothing ? zeros(length_basis(calc), 0) : members)
+    prepared.version = calc.version
+    return nothing
 end
 
 "Calls `f` with a neighbour list of the structure, which nobody else uses meanwhile and which is kept for the next call."
@@ -135,7 +149,7 @@ function with_list(f, calc::WrappedSiteCalculator, s::Structure)
 end
 
 "The same with a list on the device of the plan, which updates it itself."
-function with_device_list(f, calc::WrappedSiteCalculator, plan::PlanHandle; precision = calc.settings.precision, ignored...)
+function with_device_list(f, calc::WrappedSiteCalculator, plan::PlanHandle, precision)
     idle = @lock calc.lock get!(() -> ListHandle[], calc.device_lists, precision)
     list = @lock calc.lock isempty(idle) ? nothing : pop!(idle)
     list === nothing && (list = list_new(plan, calc.settings.skin))
@@ -152,13 +166,16 @@ on_device(calc::WrappedSiteCalculator) = calc.settings.device !== :cpu
 Adds a calculator's results to those that are wanted, which is each that is not `nothing`: a `Ref` of the energy, a vector of forces, a
 `Ref` of the virial, without units.
 """
-function evaluate!(energy, forces, virial, sys::AbstractSystem, calc::WrappedSiteCalculator; options...)
+function evaluate!(
+    energy, forces, virial, sys::AbstractSystem, calc::WrappedSiteCalculator;
+    nthreads = calc.settings.nthreads, precision = calc.settings.precision, ignored...   # AtomsCalculators wants others ignored
+)
     s = Structure(sys)
-    handle = plan(calc; options...)
+    handle = plan(calc; nthreads, precision)
     F = forces === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, length(s))
     V = virial === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, 3)
     E::Float64 = if on_device(calc)
-        with_device_list(list -> list_energy_forces_virial!(list, handle, atoms(s)..., F, V), calc, handle; options...)
+        with_device_list(list -> list_energy_forces_virial!(list, handle, atoms(s)..., F, V), calc, handle, precision)
     else
         with_list(list -> energy_forces_virial!(handle, list, F, V), calc, s)
     end
@@ -176,6 +193,16 @@ device of the calculator, which is `WrappedSiteCalculator(model; device = :cuda)
 CUDA.jl's stream of the task has yet to do; forces are there when the call returns. Needs CUDA.
 """
 function device_energy_forces_virial! end
+
+"""
+Refuses what is no keyword of an evaluation. The functions of this package ask here; those of AtomsCalculators, whose rule is to ignore
+keywords that a calculator does not know, do not.
+"""
+function expect_options(options)
+    for name in keys(options)
+        name in (:nthreads, :precision) || throw(ArgumentError("there is no keyword $name; evaluations take nthreads and precision"))
+    end
+end
 
 # ---- AtomsCalculators
 

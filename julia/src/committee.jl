@@ -9,30 +9,34 @@ The calculator's own parameters stay.
 set_committee!(calc::Calculator, θs::AbstractVector{<:AbstractVector}) =
     set_committee!(calc, isempty(θs) ? nothing : reduce(hcat, θs))
 
-function set_committee!(calc::WrappedSiteCalculator, θs::Union{Nothing,AbstractMatrix})
-    if θs !== nothing
-        expect_parameters(size(θs, 1), length_basis(calc))
-        all(isfinite, θs) || throw(ArgumentError("committee member $(findfirst(!isfinite, θs)[2]) has a parameter that is not finite"))
-    end
-    return set_members!(calc, θs === nothing ? nothing : Matrix{Float64}(θs))
-end
-
-function set_members!(calc::WrappedSiteCalculator, θs::Union{Nothing,Matrix{Float64}})
-    @lock calc.lock begin
-        sets = θs === nothing ? zeros(length_basis(calc), 0) : θs
-        foreach(((handle, _),) -> plan_set_committee(handle, sets), values(calc.plans))
-        calc.members = θs
-        calc.version += 1
-    end
+function set_committee!(calc::Calculator, θs::Union{Nothing,AbstractMatrix})
+    replace_committee!(calc, checked_committee(calc, θs))
     return calc
 end
 
-function set_committee!(stack::StackedCalculator, θs::Union{Nothing,AbstractMatrix})
-    θs === nothing || expect_parameters(size(θs, 1), length_basis(stack))
-    for (calc, columns) in zip(stack.calcs, blocks(stack))
-        calc isa Calculator && set_committee!(calc, θs === nothing ? nothing : θs[columns, :])
+"A copy of a committee that fits a calculator, as `checked_parameters`."
+checked_committee(::Calculator, ::Nothing) = nothing
+function checked_committee(calc::Calculator, θs::AbstractMatrix)
+    expect_parameters(size(θs, 1), length_basis(calc))
+    copied = Matrix{Float64}(θs)
+    all(isfinite, copied) && return copied
+    k, member = Tuple(findfirst(!isfinite, copied))
+    throw(ArgumentError("committee member $member: linear parameter $k is not finite"))
+end
+
+function replace_committee!(calc::WrappedSiteCalculator, θs::Union{Nothing,Matrix{Float64}})
+    @lock calc.lock begin
+        calc.members = θs
+        calc.version += 1
     end
-    return stack
+    return nothing
+end
+
+function replace_committee!(stack::StackedCalculator, θs::Union{Nothing,Matrix{Float64}})
+    for (calc, columns) in zip(stack.calcs, blocks(stack))
+        calc isa Calculator && replace_committee!(calc, θs === nothing ? nothing : θs[columns, :])
+    end
+    return nothing
 end
 
 "The number of committee members; 0 where there is no committee."
@@ -46,6 +50,7 @@ The results of every committee member: (n_members), eV; (n_atoms, n_members) of 
 Calculators of other packages in a stack contribute the same to each.
 """
 function committee_energy_forces_virial(sys::AbstractSystem, calc::Calculator; options...)
+    expect_options(options)
     m = n_members(calc)
     m > 0 || throw(ArgumentError("this calculator has no committee: see set_committee!"))
     E, F, V = zeros(m), zeros(SVector{3,Float64}, length(sys), m), zeros(SMatrix{3,3,Float64,9}, m)

@@ -42,8 +42,9 @@ look_up(sys, value) = value
 function look_up(sys, key::Symbol)
     haskey(sys, key) && return sys[key]
     hasatomkey(sys, key) && return sys[:, key]
-    throw(ArgumentError("the system has no $(repr(key)); it has $(join(repr.((keys(sys)..., atomkeys(sys)...)), ", "))"))
+    throw(ArgumentError("the system has no $(repr(key)); it has $(known_keys(sys))"))
 end
+known_keys(sys) = join(repr.((keys(sys)..., atomkeys(sys)...)), ", ")
 
 weights_of(w::NamedTuple, group) = (E = Float64(w.E), F = Float64(w.F), V = Float64(w.V))
 function weights_of(w::AbstractDict, group)
@@ -56,14 +57,21 @@ end
 """
     atoms_data(systems, calc; energy = :energy, forces = :forces, virial = :virial, options…) -> Vector{AtomsData}
 
-[`AtomsData`](@ref) of every system, with those of the keys that it has. What no linear parameter of `calc` changes is the `reference`.
-Throws where a system has none of the keys.
+[`AtomsData`](@ref) of every system, with those of the keys that it has; `nothing` in place of a key leaves its quantity out. What no linear
+parameter of `calc` changes is the `reference`. Throws where a system has none of the keys, and where no system has one of them other than
+the usual `:energy`, `:force`, `:forces` and `:virial`.
 """
 function atoms_data(
     systems, calc; energy = :energy, forces = :forces, virial = :virial, reference = fixed_part(calc), options...
 )
+    has(sys, key) = haskey(sys, key) || hasatomkey(sys, key)
+    for key in (energy, forces, virial)
+        key isa Union{Nothing,Symbol} || throw(ArgumentError("the key of an observation is a Symbol or nothing, not $(repr(key))"))
+        key in (nothing, :energy, :force, :forces, :virial) || isempty(systems) || any(sys -> has(sys, key), systems) ||
+            throw(ArgumentError("no system has $(repr(key)); the first has $(known_keys(first(systems)))"))
+    end
     return map(enumerate(systems)) do (k, sys)
-        there(key) = key isa Symbol && (haskey(sys, key) || hasatomkey(sys, key)) ? key : nothing
+        there(key) = key !== nothing && has(sys, key) ? key : nothing
         found = (energy = there(energy), forces = there(forces), virial = there(virial))
         all(isnothing, found) && throw(ArgumentError("system $k has none of $energy, $forces, $virial"))
         AtomsData(sys; found..., reference, options...)
@@ -95,6 +103,7 @@ count_observations(d) = sum(length, observation_rows(d))
 feature_matrix(d, calc::Calculator; options...) = feature_matrix(d.system, observed(d), calc; options...)
 
 function feature_matrix(sys::AbstractSystem, observed, calc; options...)
+    expect_options(options)
     rows = observation_rows(length(sys), observed)
     A = Matrix{Float64}(undef, sum(length, rows), length_basis(calc))
     fill_features!(A, sys, calc, rows; options...)
@@ -112,7 +121,7 @@ function fill_features!(A, sys, calc, (e, f, v); options...)
     return A
 end
 
-function target_vector(d::AtomsData; ignored...)
+function target_vector(d::AtomsData)
     E, F, V = Ref(0.0), no_forces(d.system), no_virial()
     d.reference === nothing || evaluate!(
         d.energy === nothing ? nothing : E, d.forces === nothing ? nothing : F, d.virial === nothing ? nothing : V, d.system, d.reference
@@ -124,7 +133,7 @@ function target_vector(d::AtomsData; ignored...)
     return y
 end
 
-function weight_vector(d::AtomsData; ignored...)
+function weight_vector(d::AtomsData)
     w = Vector{Float64}(undef, count_observations(d))
     e, f, v = observation_rows(d)
     n = length(d.system)
@@ -142,6 +151,7 @@ of `Distributed`, which need to have loaded ACERust and the packages of the syst
 default in a terminal.
 """
 function assemble(data::AbstractVector, calc::Calculator; progress = stderr isa Base.TTY, options...)
+    expect_options(options)
     ends = cumsum(count_observations.(data))
     A = Matrix{Float64}(undef, isempty(ends) ? 0 : last(ends), length_basis(calc))
     rows(k) = (ends[k] - count_observations(data[k]) + 1):ends[k]

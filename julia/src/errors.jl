@@ -30,6 +30,7 @@ Compares what a calculator predicts with what was observed: by group, in the ord
 compared, with whatever reference energies the calculator contains.
 """
 function compute_errors(data::AbstractVector{<:AtomsData}, calc; options...)
+    expect_options(options)
     names = unique(d.group for d in data)
     # Differences of E, F and V, group by group.
     differences = Dict(name => (Float64[], Float64[], Float64[]) for name in names)

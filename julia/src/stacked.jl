@@ -49,10 +49,10 @@ function present(fused::Fused, stack::StackedCalculator)
         members = [stack.calcs[k] for k in fused.members]
         versions = [member.version for member in members]
         if versions != fused.versions
-            set_linear_parameters!(fused.calc, reduce(vcat, [member.linear for member in members]))
+            replace_parameters!(fused.calc, reduce(vcat, [member.linear for member in members]))
             sets = [member.members for member in members]
             complete = !any(isnothing, sets) && allequal(size.(sets, 2))
-            set_members!(fused.calc, complete ? reduce(vcat, sets) : nothing)
+            replace_committee!(fused.calc, complete ? reduce(vcat, sets) : nothing)
             fused.versions .= versions
         end
     end

@@ -6,6 +6,10 @@ import ACEfit
 struct Doubling end
 ACEfit.solve(::Doubling, A, y) = (θ = ACEfit.solve(ACEfit.QR(), A, y)["C"]; Dict{String,Any}("C" => θ, "committee" => [θ 2θ]))
 
+"A solver whose committee is not one of numbers."
+struct Spoiling end
+ACEfit.solve(::Spoiling, A, y) = Dict{String,Any}("C" => zeros(size(A, 2)), "committee" => fill(NaN, size(A, 2), 2))
+
 @testset "fits through ACEfit" begin
     truth = StackedCalculator(sio_o2())
     systems = labelled(truth)
@@ -32,6 +36,11 @@ ACEfit.solve(::Doubling, A, y) = (θ = ACEfit.solve(ACEfit.QR(), A, y)["C"]; Dic
 
     ACERust.acefit!(data, fitted; solver = Doubling())
     @test ACERust.n_members(fitted) == 2
+    before = get_linear_parameters(fitted)
+    @test_throws "committee member 1: linear parameter 1 is not finite" ACERust.acefit!(data, fitted; solver = Spoiling())
+    @test_throws "no keyword smoothness;" ACERust.acefit!(systems, fitted; solver, smoothness = 4)
+    @test_throws "no system has :misspelt" ACERust.acefit!(systems, fitted; solver, energy = :misspelt)
+    @test get_linear_parameters(fitted) == before
     E = committee_energies(systems[1], fitted)
     @test E[1] ≈ AtomsCalculators.potential_energy(systems[1], fitted)
     ACERust.acefit!(data, fitted; solver)

@@ -21,8 +21,11 @@ using ACERust, Test
         end
     end
     there = haskey(ACERust.BINDINGS, :jlrs)
-    @test session("") == (there ? "jlrs" : "ccall", "")
+    @test session("") == (there && VERSION < v"1.12" ? "jlrs" : "ccall", "")
     @test session("binding = \"ccall\"") == ("ccall", "")
+    there && @test session("binding = \"jlrs\"") == ("jlrs", "")
+    ACERust.offer(:ccall, ACERust.BINDINGS[:ccall])   # as at the start
+    @test ACERust.PRESENT[] == Symbol(session("")[1])
     found, said = session("binding = \"jlrs\"\njlrs_library_folder = \"nowhere\"")
     @test found == "ccall" && occursin("there is no $(ACERust.JLRS_FILE)", said)
     @test_throws "not \"rust\"" ACERust.set_binding!("rust")

@@ -1,6 +1,9 @@
 using ACERust, AtomsBase, AtomsCalculators, LinearAlgebra, StaticArrays, Test, Unitful
 
 loadable(name) = Base.find_package(name) !== nothing
+if loadable("JlrsCore")
+    import JlrsCore   # with it the binding by jlrs, whichever is preferred
+end
 skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :yellow); nothing)
 
 const GOLDEN = normpath(@__DIR__, "..", "..", "test", "golden")

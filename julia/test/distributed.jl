@@ -12,6 +12,9 @@ using Distributed
     try
         @everywhere processes begin
             using ACERust, AtomsBase, Unitful
+            if $(:jlrs in names)
+                import JlrsCore
+            end
             const FOUND = copy(ACERust.BINDINGS)
             use_only(name) = (empty!(ACERust.BINDINGS)[name] = FOUND[name]; ACERust.PRESENT[] = name)
         end

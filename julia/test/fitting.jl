@@ -69,6 +69,48 @@ end
     @test_throws DimensionMismatch set_committee!(stack, [θ[2:end]])
 end
 
+@testset "updates that fail change nothing" begin
+    sys = silica()
+    stack = StackedCalculator((StackedCalculator(sio_o2()), WrappedSiteCalculator(sio_o2())))
+    θ, p = get_linear_parameters(stack), length_basis(stack)
+    set_committee!(stack, [θ 2θ])
+    state() = (get_linear_parameters(stack), AtomsCalculators.potential_energy(sys, stack), committee_energies(sys, stack))
+    before = state()
+    ends = cumsum(length_basis.(ACERust.ours(stack)))
+    for k in (1, ends[1], ends[1] + 1, p)   # in each member
+        @test_throws "linear parameter $k is not finite" set_linear_parameters!(stack, [i == k ? NaN : 3.0 for i in 1:p])
+        @test state() == before
+        spoilt = [i == k && m == 2 ? Inf : 3.0 for i in 1:p, m in 1:2]
+        @test_throws "committee member 2: linear parameter $k is not finite" set_committee!(stack, spoilt)
+        @test state() == before
+    end
+    @test_throws "expected $p linear parameters" set_linear_parameters!(stack, θ[2:end])
+    @test_throws DimensionMismatch set_committee!(stack, [θ, θ[2:end]])
+    @test_throws InexactError set_linear_parameters!(stack, [i == p ? 1.0im : 3.0 + 0im for i in 1:p])
+    @test state() == before
+end
+
+@testset "keywords that are none are refused" begin
+    sys, calc = silica(), StackedCalculator(sio_o2())
+    set_committee!(calc, [get_linear_parameters(calc)])
+    data = [ACERust.AtomsData(sys; energy = 1.0)]
+    for call in (
+        (; o...) -> committee_energies(sys, calc; o...),
+        (; o...) -> committee_mean_std(sys, calc; o...),
+        (; o...) -> potential_energy_basis(sys, calc; o...),
+        (; o...) -> energy_forces_virial_basis(sys, calc; o...),
+        (; o...) -> ACERust.feature_matrix(data[1], calc; o...),
+        (; o...) -> ACERust.assemble(data, calc; o...),
+        (; o...) -> ACERust.compute_errors(data, calc; o...),
+    )
+        @test_throws "no keyword nthread;" call(; nthread = 1)
+        @test call(; nthreads = 1, precision = Float64) !== nothing
+    end
+    @test_throws MethodError ACERust.target_vector(data[1]; nthreads = 1)
+    # AtomsCalculators has calculators ignore what they do not know.
+    @test AtomsCalculators.potential_energy(sys, calc; nthread = 1) == AtomsCalculators.potential_energy(sys, calc)
+end
+
 @testset "data by their keys" begin
     truth = StackedCalculator(sio_o2())
     systems = labelled(truth)
@@ -82,6 +124,10 @@ end
     @test_throws "system 3 has none of" ACERust.atoms_data([systems[1:2]; silica()], truth)
     @test_throws "no weights for the group \"bulk\"" ACERust.atoms_data(systems, truth; weights = Dict("strained" => (E = 1, F = 1, V = 1)))
     @test_throws "no :stress" ACERust.AtomsData(systems[1]; energy = :stress)
+    @test_throws "no system has :misspelt; the first has :" ACERust.atoms_data(systems, truth; energy = :misspelt)
+    @test_throws "no system has :misspelt" ACERust.compute_errors(systems, truth; virial = :misspelt)
+    @test_throws "a Symbol or nothing, not \"energy\"" ACERust.atoms_data(systems, truth; energy = "energy")
+    @test ACERust.count_observations.(ACERust.atoms_data(systems, truth; energy = nothing)) == repeat([12, 18], 5)
 end
 
 @testset "errors by group" begin

@@ -1,4 +1,5 @@
-# Which binding answers: jlrs where it was built and JlrsCore can be loaded, else ccall.
+# Which binding answers: ccall where other threads may collect garbage during its calls, which is from Julia 1.12 on; before, jlrs where it
+# was built and JlrsCore can be loaded. A preference is for the one or the other.
 
 const JLRSCORE = Base.PkgId(Base.UUID("29be08bc-e5fd-4da2-bbc1-72011c6ea2c9"), "JlrsCore")
 const JLRS_FILE = (Sys.iswindows() ? "acerust_jl." : "libacerust_jl.") * Libdl.dlext
@@ -9,20 +10,20 @@ const PRESENT = Ref(:ccall)
 
 binding() = BINDINGS[PRESENT[]]
 
-"Adds a binding, which is the present one unless the preference is for another."
+"Adds a binding, which is the present one where it is the preferred one, or none is preferred."
 function offer(name::Symbol, new::Binding)
     BINDINGS[name] = new
     preferred() in (nothing, String(name)) && (PRESENT[] = name)
     return nothing
 end
 
-preferred() = load_preference(@__MODULE__, "binding")
+preferred() = load_preference(@__MODULE__, "binding", VERSION >= v"1.12" ? "ccall" : nothing)
 
 """
     set_binding!(name)
 
-Sets the preference `binding` for later sessions: `"ccall"`, `"jlrs"`, or `nothing` for jlrs where it was built and JlrsCore is in the
-environment, else ccall.
+Sets the preference `binding` for later sessions: `"ccall"`, `"jlrs"`, or `nothing` for the usual one: ccall from Julia 1.12 on, before jlrs
+where it was built and JlrsCore is in the environment.
 """
 function set_binding!(name::Union{Nothing,AbstractString})
     name in (nothing, "ccall", "jlrs") || throw(ArgumentError("the binding is \"ccall\" or \"jlrs\", not $(repr(name))"))
