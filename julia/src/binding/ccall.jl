@@ -227,33 +227,42 @@ struct Outputs   # acerust_outputs
     n_descriptors::Csize_t
 end
 
-"The results of these names, where they are wanted; `energy` is always."
-function outputs(energy; results...)
-    place(name) = haskey(results, name) && !isempty(results[name]) ? (pointer(results[name]), length(results[name])) : (C_NULL, 0)
-    return Outputs(sizeof(Outputs), pointer(energy), Iterators.flatten(place(name) for name in fieldnames(Outputs)[3:2:end])...)
+"Where the results of these names go, which are wanted where they are not empty; `energy` always is."
+function Outputs(
+    energy::Vector{Float64}; site_energies = NO_MATRIX, forces = NO_MATRIX, virial = NO_MATRIX, edge_gradients = NO_MATRIX,
+    committee_energies = NO_MATRIX, committee_forces = NO_MATRIX, committee_virials = NO_MATRIX, descriptors = NO_MATRIX
+)
+    nowhere = span(NO_MATRIX)
+    return Outputs(
+        sizeof(Outputs), pointer(energy), span(site_energies)..., span(forces)..., span(virial)..., nowhere..., span(edge_gradients)...,
+        span(committee_energies)..., nowhere..., span(committee_forces)..., span(committee_virials)..., nowhere..., span(descriptors)...
+    )
 end
+span(x::Array{Float64}) = isempty(x) ? (Ptr{Float64}(C_NULL), Csize_t(0)) : (pointer(x), Csize_t(length(x)))
+span(memory::Tuple{Ptr{Float64},Csize_t}) = memory
 
-"Evaluates; arrays and handles live while the call lasts. Returns the energy."
-function evaluate!(plan::Plan, input::Function, held...; results...)
+"Evaluates on what `input()` says; arrays and handles live while the call lasts. Returns the energy."
+function run!(plan::Plan, input::F, held...; results...) where {F}
+    address(plan)   # a plan that has been closed is named before what is evaluated on
     energy = [0.0]
     kept = values(results)
     GC.@preserve energy kept held begin
-        from, to = Ref(input()), Ref(outputs(energy; results...))
+        from, to = Ref(input()), Ref(Outputs(energy; results...))
         @acerust acerust_evaluate(plan::Ptr{Cvoid}, from::Ptr{Input}, to::Ptr{Outputs})
     end
     return energy[1]
 end
-evaluate!(plan::Plan, graph::Graph; results...) = evaluate!(plan, () -> on(graph), graph; results...)
+run!(plan::Plan, graph::Graph; results...) = run!(plan, () -> on(graph), graph; results...)
 
 energy_forces_virial!(plan::Plan, graph::Graph, forces::Matrix{Float64}, virial::Matrix{Float64}) =
-    evaluate!(plan, graph; forces, virial)
+    run!(plan, graph; forces, virial)
 function committee_energy_forces_virial!(plan::Plan, graph::Graph, energies, forces, virials)
-    evaluate!(plan, graph; committee_energies = energies, committee_forces = forces, committee_virials = virials)
+    run!(plan, graph; committee_energies = energies, committee_forces = forces, committee_virials = virials)
     return nothing
 end
-site_energies!(plan::Plan, graph::Graph, energies) = (evaluate!(plan, graph; site_energies = energies); nothing)
-site_grads!(plan::Plan, graph::Graph, gradients) = (evaluate!(plan, graph; edge_gradients = gradients); nothing)
-site_basis!(plan::Plan, graph::Graph, basis) = (evaluate!(plan, graph; descriptors = basis); nothing)
+site_energies!(plan::Plan, graph::Graph, energies) = (run!(plan, graph; site_energies = energies); nothing)
+site_grads!(plan::Plan, graph::Graph, gradients) = (run!(plan, graph; edge_gradients = gradients); nothing)
+site_basis!(plan::Plan, graph::Graph, basis) = (run!(plan, graph; descriptors = basis); nothing)
 site_basis_jacobian!(plan::Plan, graph::Graph, basis, jacobian) = GC.@preserve graph begin
     input = Ref(on(graph))
     @acerust acerust_site_basis_jacobian(
@@ -265,21 +274,15 @@ end
 # ---- lists
 
 list_new(plan::Plan, skin::Float64) = List(out -> @acerust acerust_list_new(plan::Ptr{Cvoid}, skin::Float64, out::Ptr{Ptr{Cvoid}}))
-list_energy_forces_virial!(list::List, plan::Plan, numbers, positions, cell, pbc, forces, virial) = evaluate!(
+list_energy_forces_virial!(list::List, plan::Plan, numbers, positions, cell, pbc, forces, virial) = run!(
     plan, () -> structure(address(list), numbers, pointer(positions), cell, pbc), list, numbers, positions, cell, pbc; forces, virial
 )
 function list_device_energy_forces_virial!(
     list::List, plan::Plan, numbers, cell, pbc, positions::UInt, forces::UInt, stream::UInt, virial
 )
-    energy = [0.0]
-    GC.@preserve list numbers cell pbc energy virial begin
-        input = Ref(structure(address(list), numbers, Ptr{Float64}(positions), cell, pbc, Ptr{Cvoid}(stream), true))
-        to = outputs(energy; virial)
-        to = Ref(Outputs((name === :forces ? Ptr{Float64}(forces) : name === :n_forces ? 3 * length(numbers) * (forces != 0) :
-            getfield(to, name) for name in fieldnames(Outputs))...))
-        @acerust acerust_evaluate(plan::Ptr{Cvoid}, input::Ptr{Input}, to::Ptr{Outputs})
-    end
-    return energy[1]
+    at() = structure(address(list), numbers, Ptr{Float64}(positions), cell, pbc, Ptr{Cvoid}(stream), true)
+    there = (Ptr{Float64}(forces), Csize_t(forces == 0 ? 0 : 3 * length(numbers)))
+    return run!(plan, at, list, numbers, cell, pbc; forces = there, virial)
 end
 
 # ---- design rows
