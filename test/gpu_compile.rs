@@ -147,6 +147,18 @@ fn unknown_architectures_are_named() {
 }
 
 #[test]
+fn nested_code_compiles_on_any_thread() {
+    if !prepare() {
+        return;
+    }
+    let (open, close) = ("if (x[threadIdx.x] > 0) {".repeat(700), "}".repeat(700));
+    let text = format!("extern \"C\" __global__ void nested(float* x) {{ {open} x[0] = 1; {close} }}");
+    let small = std::thread::Builder::new().stack_size(256 << 10);
+    let compiled = small.spawn(move || compile::compile("nested", &text, 90, &[]).map(|_| ())).expect("a thread");
+    compiled.join().expect("no panic").expect("machine code");
+}
+
+#[test]
 fn a_missing_nvrtc_is_told_with_a_remedy() {
     let mut alone = Command::new(std::env::current_exe().expect("this program"));
     alone.args(["compile_without_nvrtc", "--exact", "--ignored"]).env("ACERUST_NVRTC", "/nonexistent");

@@ -22,8 +22,20 @@ pub fn cubin(name: &str, source: &str, architecture: u32) -> Result<Vec<u8>> {
     Ok(program)
 }
 
+/// Nested products take the compiler more stack than a caller's thread may have.
+const STACK: usize = 64 << 20;
+
 /// Compiles without a cache, with further options; returns machine code and the compiler's log.
 pub fn compile(name: &str, source: &str, architecture: u32, more: &[&str]) -> Result<(Vec<u8>, String)> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("nvrtc".into()).stack_size(STACK);
+        let compiled = thread.spawn_scoped(scope, || compile_here(name, source, architecture, more));
+        let compiled = compiled.map_err(|e| Error::Device(format!("NVRTC: no thread to compile in: {e}")))?;
+        compiled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn compile_here(name: &str, source: &str, architecture: u32, more: &[&str]) -> Result<(Vec<u8>, String)> {
     find_nvrtc()?;
     library::check(library::COMPILER)?;
     check_architecture(architecture)?;
