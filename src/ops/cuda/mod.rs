@@ -131,7 +131,8 @@ impl DeviceOp {
     ///
     /// # Safety
     /// Here and below: addresses are those of memory on this device, as large as [`DeviceOp::ports`] says, that stays until the
-    /// stream is done; `stream` is alive, or 0 for [`DeviceOp::stream`].
+    /// stream is done; `at` was prepared by this operation; `stream` is alive, or 0 for [`DeviceOp::stream`]. Numbers that are not
+    /// finite are not looked for.
     ///
     /// # Errors
     /// Another number of addresses than there are inputs; the driver's.
