@@ -36,7 +36,8 @@ pub unsafe fn sized<T: Copy>(name: &str, pointer: *const T) -> Result<T> {
     let ours = size_of::<T>();
     // SAFETY: at least the size is readable.
     let theirs = unsafe { input(name, pointer.cast::<usize>(), 1) }?[0];
-    if !(size_of::<usize>()..=4096).contains(&theirs) {
+    // Of whole words, as sizes of structs are: a pointer cut in two would be none of the caller's.
+    if !(size_of::<usize>()..=4096).contains(&theirs) || theirs % align_of::<T>() != 0 {
         return fail(format!("size is {theirs}, not the struct's, {ours}"));
     }
     // SAFETY: `theirs` bytes by the caller's word.

@@ -43,6 +43,13 @@ fn sizes_of_other_versions() {
         format!("argument: outputs: size is 0, not the struct's, {ours}"),
         acerust_evaluate(plan.0, &input, &out)
     );
+    // Half a pointer.
+    for cut in 1..size_of::<usize>() {
+        input.size = offset_of!(acerust_input, numbers) + cut;
+        let message = format!("argument: input: size is {}, not the struct's, {}", input.size, size_of_val(&input));
+        fails!(a, message, acerust_evaluate(plan.0, &input, &out));
+    }
+    input.size = size_of_val(&input);
     #[repr(C)]
     struct Later {
         known: acerust_outputs,
