@@ -96,6 +96,7 @@ pub mod npz;
 pub mod ops;
 pub mod pace;
 pub mod parallel;
+mod part;
 pub mod plan;
 mod potential;
 mod precision;

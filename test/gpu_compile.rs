@@ -42,7 +42,7 @@ fn every_kernel_compiles() {
     for name in MODELS {
         let model = Model::load(root.join(format!("benchmark/models/{name}.json"))).expect("a benchmark model");
         for precision in [Precision::F64, Precision::F32, Precision::F32_DISTANCES] {
-            for (k, source) in sources(&model, precision).iter().enumerate() {
+            for (k, source) in sources(&model, precision).unwrap().iter().enumerate() {
                 if !seen.insert(source.text.clone()) {
                     continue;
                 }

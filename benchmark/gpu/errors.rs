@@ -52,7 +52,7 @@ fn rounded(model: &Model, bits: i32) -> Model {
         match part {
             PartSpec::Ace(ace) => weights(&mut ace.radial.functions).for_each(round),
             PartSpec::Pair(pair) => weights(&mut pair.radial.functions).for_each(round),
-            PartSpec::OneBody(_) => {}
+            _ => {}
         }
     }
     Model::new(spec).expect("a model")

@@ -70,11 +70,7 @@ fn round<V: Lanes>(time: Duration) -> f64 {
 /// A pair part takes 10 an edge, a one-body part nothing. Distances, scatter and sums are not counted.
 pub fn nominal_flops(model: &Model, graph: &Graph) -> f64 {
     let flops = |part: &PartSpec| {
-        let (edge, centre) = match part {
-            PartSpec::OneBody(_) => (0, 0),
-            PartSpec::Pair(_) => (10, 0),
-            PartSpec::Ace(ace) => many_body(ace),
-        };
+        let (edge, centre) = part.flops();
         let within = |r: &&[f64; 3]| r.iter().map(|x| x * x).sum::<f64>() <= part.rcut() * part.rcut();
         (edge * graph.vectors().iter().filter(within).count() + centre * graph.n_centres()) as f64
     };
@@ -82,7 +78,7 @@ pub fn nominal_flops(model: &Model, graph: &Graph) -> f64 {
 }
 
 /// Operations an edge and a centre.
-fn many_body(ace: &AceSpec) -> (usize, usize) {
+pub(crate) fn many_body(ace: &AceSpec) -> (usize, usize) {
     let products: BTreeSet<u32> = ace.c.cols.iter().copied().collect();
     let factors: Vec<&[u32]> = products.iter().map(|&k| &ace.aa[k as usize][..]).collect();
     let used: BTreeSet<u32> = factors.iter().copied().flatten().copied().collect();

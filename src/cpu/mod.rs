@@ -8,14 +8,12 @@ mod schedule;
 use crate::Result;
 use crate::graph::Sites;
 use crate::memory::{self, room};
-use crate::model::{Model, PartSpec};
+use crate::model::Model;
 use crate::parallel::{self, Disjoint};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
 use crate::potential::{self, Potential, Rows};
 use crate::precision::Precision;
 use crate::simd::{Isa, Lanes, MAX_LANES, Real, as_reals, with_lanes};
-use crate::site::ace::Ace;
-use crate::site::pair::Pair;
 use crate::site::{Part, RadialMode, Scratch};
 use crate::stage::block::{Block, NONE};
 use forces::{scatter_slots, subtract_incoming};
@@ -114,14 +112,8 @@ impl<V: Lanes> Cpu<V> {
         let mut parts: Vec<(Box<dyn Part<V>>, Offset)> = Vec::new();
         let mut at = Offset { parameter: 0, basis: 0 };
         for part in &spec.parts {
-            let built: Box<dyn Part<V>> = match part {
-                PartSpec::OneBody(one) => {
-                    e0.iter_mut().zip(&one.e0).for_each(|(e, x)| *e += x);
-                    continue;
-                }
-                PartSpec::Pair(pair) => Box::new(Pair::new(n_species, pair, mode)),
-                PartSpec::Ace(ace) => Box::new(Ace::new(&spec.species, ace, mode)),
-            };
+            e0.iter_mut().zip(part.constants()).for_each(|(e, x)| *e += x);
+            let Some(built) = part.compile::<V>(&spec.species, mode) else { continue };
             let n = built.n_basis();
             parts.push((built, at));
             at = Offset { parameter: at.parameter + n_species * n, basis: at.basis + n };

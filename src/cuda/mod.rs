@@ -22,8 +22,7 @@ mod workspace;
 
 use crate::graph::{Neighbours, OnDevice, Place as ListPlace, Sites};
 use crate::memory;
-use crate::model::spec::{FunctionsSpec, RadialSpec};
-use crate::model::{Model, PartSpec};
+use crate::model::Model;
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
 use crate::potential::{Potential, Rows, Virial};
 use crate::precision::Precision;
@@ -33,7 +32,7 @@ use crate::{Error, Result};
 use device::{Buffer, Device};
 use kernel::{Grid, Module, arguments};
 use list::{DeviceList, Frame, Positions};
-use part::Part;
+pub(crate) use part::{At, Part};
 use source::Source;
 use std::any::Any;
 use std::collections::HashMap;
@@ -88,50 +87,34 @@ pub(crate) fn potential(
 }
 
 /// The one-body energies and the other parts of a model.
-fn parts(model: &Model, single: bool) -> (Vec<f64>, Vec<Part>, usize) {
+///
+/// # Errors
+/// A part that kernels have no code for.
+fn parts(model: &Model, single: bool) -> Result<(Vec<f64>, Vec<Part>, usize)> {
     let spec = model.spec();
     let (n_species, real) = (spec.species.len(), if single { 4 } else { 8 });
     let (mut e0, mut parts) = (vec![0.0; n_species], Vec::new());
     let (mut parameter, mut basis) = (0, 0);
-    for part in &spec.parts {
-        let part = match part {
-            PartSpec::OneBody(one) => {
-                e0.iter_mut().zip(&one.e0).for_each(|(e, x)| *e += x);
-                continue;
-            }
-            PartSpec::Pair(pair) => Part::pair(n_species, pair, parameter, basis, real),
-            PartSpec::Ace(ace) => Part::ace(n_species, ace, parameter, basis, real),
-        };
+    for (p, part) in spec.parts.iter().enumerate() {
+        e0.iter_mut().zip(part.constants()).for_each(|(e, x)| *e += x);
+        let compiled = part.compile_cuda(&At { n_species, parameter, basis, real });
+        let compiled = compiled.map_err(|fault| Error::Device(format!("CUDA: parts[{p}].{}: {fault}", part.kind())))?;
+        let Some(part) = compiled else { continue };
         parameter += n_species * part.n_basis;
         basis += part.n_basis;
         parts.push(part);
     }
-    (e0, parts, basis)
-}
-
-/// # Errors
-/// A part that kernels have no code for.
-fn check_parts(model: &Model) -> Result<()> {
-    let of_pace = |r: &RadialSpec| matches!(r.functions, FunctionsSpec::Pace { .. });
-    let unknown = |part: &PartSpec| match part {
-        PartSpec::OneBody(_) => false,
-        PartSpec::Pair(pair) => of_pace(&pair.radial),
-        PartSpec::Ace(ace) => of_pace(&ace.radial) || ace.neighbours.is_some() || ace.embedding.is_some(),
-    };
-    match model.spec().parts.iter().position(unknown) {
-        Some(p) => Err(Error::Device(format!("CUDA: parts[{p}]: PACE potentials are for the processor as yet"))),
-        None => Ok(()),
-    }
+    Ok((e0, parts, basis))
 }
 
 /// Every kernel file that a plan may load, as text: for compiling without a device.
-pub fn sources(model: &Model, precision: Precision) -> Vec<Source> {
-    let (_, parts, _) = parts(model, precision.is_single());
+pub fn sources(model: &Model, precision: Precision) -> Result<Vec<Source>> {
+    let (_, parts, _) = parts(model, precision.is_single())?;
     let code = source::Model { n_species: model.species().len(), precision, parts: &parts };
     let mut all: Vec<Source> = GROUPS.iter().map(|&(_, group)| code.site(group)).collect();
     all.extend([code.basis(), forces(precision)]);
     all.extend(LIST_LANES.map(|lanes| list_source(precision, lanes)));
-    all
+    Ok(all)
 }
 
 /// Where results go on the device.
@@ -173,9 +156,8 @@ impl Cuda {
     /// No driver, device, NVRTC or memory.
     pub fn new(model: &Model, index: usize, precision: Precision) -> Result<Cuda> {
         let single = precision.is_single();
-        check_parts(model)?;
+        let (e0, parts, n_basis) = parts(model, single)?;
         let device = Device::open(index)?;
-        let (e0, parts, n_basis) = parts(model, single);
         let stream = Stream::new(&device)?;
         let mut e0_buffer = Buffer::new(&device);
         e0_buffer.upload(&e0, &stream)?;

@@ -22,6 +22,15 @@ const SHARED_ADJOINT: usize = 150 << 10;
 /// Shared memory for the derivatives of `A` along a tile of edges, about.
 const JACOBIAN_BYTES: usize = 100 << 10;
 
+/// Where a part stands in its model, and the size of a number in bytes.
+pub struct At {
+    pub n_species: usize,
+    /// First linear parameter, first column of the basis.
+    pub parameter: usize,
+    pub basis: usize,
+    pub real: usize,
+}
+
 pub enum Kind {
     Pair(Radial),
     Ace(Box<Program>),
@@ -45,21 +54,21 @@ pub struct Part {
 }
 
 impl Part {
-    pub fn pair(n_species: usize, spec: &PairSpec, parameter: usize, basis: usize, real: usize) -> Part {
+    pub fn pair(spec: &PairSpec, at: &At) -> Part {
         let columns: Vec<usize> = (0..spec.weights[0].len()).collect();
-        let radial = Radial::new(n_species, &spec.radial, &columns);
+        let radial = Radial::new(at.n_species, &spec.radial, &columns);
         let n = radial.n_t;
-        Part::new(Kind::Pair(radial.clone()), &radial, spec.rcut, n, [parameter, basis], real)
+        Part::new(Kind::Pair(radial.clone()), &radial, spec.rcut, n, at)
     }
 
-    pub fn ace(n_species: usize, spec: &AceSpec, parameter: usize, basis: usize, real: usize) -> Part {
-        let program = Program::new(n_species, spec);
+    pub fn ace(spec: &AceSpec, at: &At) -> Part {
+        let program = Program::new(at.n_species, spec);
         let (radial, n) = (program.radial.clone(), program.n_basis);
-        Part::new(Kind::Ace(Box::new(program)), &radial, spec.rcut, n, [parameter, basis], real)
+        Part::new(Kind::Ace(Box::new(program)), &radial, spec.rcut, n, at)
     }
 
-    /// `real` is the size of a number in bytes.
-    fn new(kind: Kind, radial: &Radial, rcut: f64, n_basis: usize, at: [usize; 2], real: usize) -> Part {
+    fn new(kind: Kind, radial: &Radial, rcut: f64, n_basis: usize, at: &At) -> Part {
+        let &At { parameter, basis, real, .. } = at;
         let n_q = radial.n_terms();
         let row_size = n_q.next_multiple_of(16 / real);
         // Pairs start 16 bytes apart modulo all banks: rows of up to eight species are read without conflict.
@@ -83,7 +92,7 @@ impl Part {
             }
         };
         let pairs = radial::pairs(radial);
-        Part { kind, rcut, n_basis, parameter: at[0], basis: at[1], pairs, matrix, row_size, pair_stride }
+        Part { kind, rcut, n_basis, parameter, basis, pairs, matrix, row_size, pair_stride }
     }
 
     pub fn radial(&self) -> &Radial {

@@ -9,6 +9,7 @@ use crate::precision::Precision;
 use std::fmt::Write;
 
 /// A kernel file with everything it needs, and the dynamic shared memory of its two main kernels.
+#[derive(Debug)]
 pub struct Source {
     pub name: &'static str,
     pub text: String,

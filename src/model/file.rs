@@ -2,6 +2,7 @@
 
 use super::{MAX_FILE_BYTES, Model, ModelSpec, spec::FORMAT, validate};
 use crate::file::NewFile;
+use crate::part::with_kinds;
 use crate::{Error, Result};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::fs::File;
@@ -75,7 +76,7 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8], format: &str) -> Result<T>
         return Err(Error::Model(format!("the file is longer than {} MiB", MAX_FILE_BYTES >> 20)));
     }
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| error.to_string());
+    let parsed = with_kinds(json, || serde_path_to_error::deserialize(&mut reader).map_err(|error| error.to_string()));
     let parsed = parsed.and_then(|value| reader.end().map(|()| value).map_err(|error| error.to_string()));
     // In a file of another format all else is noise: the format comes first.
     if let Ok(header) = serde_json::from_slice::<Header>(json) {

@@ -7,7 +7,7 @@ mod reference;
 pub mod spec;
 mod summary;
 mod tagged;
-mod validate;
+pub(crate) mod validate;
 
 use crate::{Error, Result};
 pub use spec::{ModelSpec, PartSpec};
@@ -30,11 +30,7 @@ impl Model {
     /// # Errors
     /// The first fault, with its path in the file: `model: parts[2].ace.A[17]: radial index 99 is not below 24`.
     pub fn new(mut spec: ModelSpec) -> Result<Self> {
-        for part in &mut spec.parts {
-            if let PartSpec::Ace(ace) = part {
-                ace.aa.iter_mut().for_each(|factors| factors.sort_unstable());
-            }
-        }
+        spec.parts.iter_mut().for_each(PartSpec::normalise);
         validate::model(&spec).map_err(Error::Model)?;
         Ok(Self { spec })
     }
@@ -105,13 +101,13 @@ impl Model {
     /// # Errors
     /// [`Error::Argument`] that names the part which is not.
     pub fn check_linear(&self) -> Result<()> {
-        let embedded = |p: &PartSpec| matches!(p, PartSpec::Ace(ace) if ace.embedding.is_some());
-        match self.spec.parts.iter().position(embedded) {
-            None => Ok(()),
-            Some(p) => Err(Error::Argument(format!(
-                "parts[{p}].ace has an embedding: its energy is not linear in parameters, and has no basis or design rows"
-            ))),
-        }
+        let Some((p, part)) = self.spec.parts.iter().enumerate().find(|(_, part)| !part.is_linear()) else {
+            return Ok(());
+        };
+        Err(Error::Argument(format!(
+            "parts[{p}].{}: its energy is not linear in parameters, and has no basis or design rows",
+            part.kind()
+        )))
     }
 
     /// The readout weights, (length_basis), eV: species-major within a part, the parts one after another.
@@ -136,49 +132,5 @@ impl Model {
         let weights = self.spec.parts.iter_mut().flat_map(PartSpec::weights_mut).flatten();
         weights.zip(parameters).for_each(|(w, &p)| *w = p);
         Ok(())
-    }
-}
-
-impl PartSpec {
-    /// The name of the part's kind, as in the file.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::OneBody(_) => "onebody",
-            Self::Pair(_) => "pair",
-            Self::Ace(_) => "ace",
-        }
-    }
-
-    /// Å; 0 for a part without neighbours.
-    pub fn rcut(&self) -> f64 {
-        match self {
-            Self::OneBody(_) => 0.0,
-            Self::Pair(pair) => pair.rcut,
-            Self::Ace(ace) => ace.rcut,
-        }
-    }
-
-    /// Basis functions per species.
-    pub fn n_basis(&self) -> usize {
-        self.weights().first().map_or(0, Vec::len)
-    }
-
-    /// Readout weights, (n_species, n_basis), eV; empty for a part without linear parameters.
-    pub fn weights(&self) -> &[Vec<f64>] {
-        match self {
-            Self::OneBody(_) => &[],
-            Self::Pair(pair) => &pair.weights,
-            Self::Ace(ace) if ace.embedding.is_some() => &[],
-            Self::Ace(ace) => &ace.weights,
-        }
-    }
-
-    fn weights_mut(&mut self) -> &mut [Vec<f64>] {
-        match self {
-            Self::OneBody(_) => &mut [],
-            Self::Pair(pair) => &mut pair.weights,
-            Self::Ace(ace) if ace.embedding.is_some() => &mut [],
-            Self::Ace(ace) => &mut ace.weights,
-        }
     }
 }

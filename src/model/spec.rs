@@ -1,7 +1,8 @@
 //! The model as it stands in the file: plain data, nothing derived.
 
-use super::tagged::{AnyFunctions, AnyPart};
+use super::tagged::AnyFunctions;
 use crate::pace::{Base, Embedding, InnerCutoff};
+pub use crate::part::PartSpec;
 use serde::{Deserialize, Serialize};
 
 /// The version of the model file that this library writes.
@@ -19,14 +20,6 @@ pub struct ModelSpec {
     /// Atomic numbers; their order is the species index everywhere.
     pub species: Vec<u8>,
     pub parts: Vec<PartSpec>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", try_from = "AnyPart")]
-pub enum PartSpec {
-    OneBody(OneBodySpec),
-    Pair(PairSpec),
-    Ace(AceSpec),
 }
 
 /// `E_i = E0[z_i]`.

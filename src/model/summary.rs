@@ -30,32 +30,6 @@ impl Display for Model {
     }
 }
 
-impl Display for PartSpec {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.kind())?;
-        match self {
-            Self::OneBody(_) => Ok(()),
-            Self::Pair(pair) => {
-                write!(f, ": cutoff {} Å, {}, n_B {}", pair.rcut, pair.radial.functions, self.n_basis())
-            }
-            Self::Ace(ace) => write!(
-                f,
-                ": cutoff {} Å, {}, {} harmonics, lmax {}, order {}, n_R {} of {}, n_A {}, n_AA {}, n_B {}",
-                ace.rcut,
-                ace.radial.functions,
-                ace.angular.kind,
-                ace.angular.lmax,
-                ace.order(),
-                ace.n_radial_used(),
-                ace.radial.spec.len(),
-                ace.a.len(),
-                ace.aa.len(),
-                self.n_basis()
-            ),
-        }
-    }
-}
-
 impl Display for FunctionsSpec {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,28 +65,8 @@ impl AceSpec {
     }
 }
 
-impl PartSpec {
-    fn memory(&self) -> usize {
-        let many_body = match self {
-            Self::Ace(ace) => {
-                let factors: usize = ace.aa.iter().map(Vec::len).sum();
-                size_of_val(&ace.a[..])
-                    + factors * size_of::<u32>()
-                    + ace.c.vals.len() * (2 * size_of::<u32>() + size_of::<f64>())
-            }
-            _ => 0,
-        };
-        let numbers = match self {
-            Self::OneBody(one) => one.e0.len(),
-            Self::Pair(PairSpec { radial, .. }) | Self::Ace(AceSpec { radial, .. }) => radial.functions.n_numbers(),
-        };
-        let weights: usize = self.weights().iter().map(Vec::len).sum();
-        many_body + (numbers + weights) * size_of::<f64>()
-    }
-}
-
 impl FunctionsSpec {
-    fn n_numbers(&self) -> usize {
+    pub(crate) fn n_numbers(&self) -> usize {
         match self {
             Self::Polynomial { a, w, .. } => 3 * a.len() + w.iter().flatten().map(Vec::len).sum::<usize>(),
             Self::Spline { tables } => tables.iter().flat_map(|table| &table.values).map(|row| 2 * row.len()).sum(),

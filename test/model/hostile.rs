@@ -100,8 +100,8 @@ fn fields_of_another_type_are_refused() {
             }
             file["parts"][at][key] = value.clone();
             let message = small::refusal(&file.to_string());
-            let expected = format!("model: parts[{at}]: field `{key}` does not belong to this type");
-            assert!(message.starts_with(&expected), "{message}");
+            assert!(message.starts_with(&format!("model: parts[{at}]")), "{message}");
+            assert!(message.contains(&format!("unknown field `{key}`, expected ")), "{message}");
         }
     }
     for (at, from) in [(1, 2), (2, 1)] {
@@ -121,7 +121,7 @@ fn wrong_types_are_refused_with_their_path() {
     for (pointer, value, expected) in [
         ("/species/1", json!(256), "species[1]: invalid value: integer `256`"),
         ("/parts/0/E0/1", json!("1"), "parts[0].E0[1]: invalid type: string"),
-        ("/parts/1/type", json!("mace"), "parts[1].type: unknown variant `mace`"),
+        ("/parts/1/type", json!("mace"), "parts[1]: type: 'mace' is unknown; acerust "),
         ("/parts/3/A/2", json!([-1, 2]), "parts[3].A[2][0]: invalid value: integer `-1`"),
         ("/parts/3/A/2", json!([1]), "parts[3].A[2]: invalid length 1"),
         ("/parts/3/C/rows/0", json!(0.5), "parts[3].C.rows[0]: invalid type: floating point `0.5`"),

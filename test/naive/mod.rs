@@ -255,7 +255,7 @@ fn part_basis(part: &PartSpec, n_species: usize, species: &[usize], edges: &[Edg
                 let radial = radial::radial(&ace.radial, n_species, zi, zj, r);
                 ace.a.iter().map(|&[t, lm]| radial[t as usize] * harmonic(ace, lm as usize, x, r)).collect()
             }
-            PartSpec::OneBody(_) => unreachable!(),
+            _ => unreachable!(),
         }
     };
     for i in 0..species.len() {

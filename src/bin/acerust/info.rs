@@ -48,7 +48,6 @@ impl Info {
 fn part(part: &PartSpec) -> Value {
     let mut value = json!({ "type": part.kind(), "rcut": part.rcut(), "n_basis": part.n_basis() });
     match part {
-        PartSpec::OneBody(_) => {}
         PartSpec::Pair(pair) => value["radial"] = json!(pair.radial.functions.to_string()),
         PartSpec::Ace(ace) => {
             value["radial"] = json!(ace.radial.functions.to_string());
@@ -59,6 +58,7 @@ fn part(part: &PartSpec) -> Value {
             value["n_A"] = json!(ace.a.len());
             value["n_AA"] = json!(ace.aa.len());
         }
+        _ => {}
     }
     value
 }

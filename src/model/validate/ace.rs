@@ -12,7 +12,7 @@ use std::hash::Hash;
 const MAX_L: u32 = 32;
 const MAX_ORDER: usize = 8;
 
-pub(super) fn ace(ace: &AceSpec, n_species: usize, n_basis: usize) -> Check {
+pub(crate) fn ace(ace: &AceSpec, n_species: usize, n_basis: usize) -> Check {
     let spec = &ace.radial.spec;
     if spec.is_empty() {
         return Err("radial.spec: a many-body part has at least one radial function".into());
@@ -59,7 +59,7 @@ fn a(a: &[[u32; 2]], spec: &[[u32; 2]], lmax: u32) -> Check {
 }
 
 /// Densities, their embedding, and the repulsion that may take its place.
-pub(super) fn embedding(embedding: &EmbeddingSpec, n_species: usize, rcut: f64) -> Check {
+pub(crate) fn embedding(embedding: &EmbeddingSpec, n_species: usize, rcut: f64) -> Check {
     length(embedding.species.len(), n_species).at(|| "species".into())?;
     for (z, e) in embedding.species.iter().enumerate() {
         crate::pace::check_embedding(e).at(|| format!("species[{z}]."))?;
@@ -90,7 +90,7 @@ fn core_pair(inner: InnerCutoff, pair: &CorePairSpec, rcut: f64) -> Check {
 }
 
 /// The weights of all densities, (n_species, n_densities · n_B); returns n_B.
-pub(super) fn density_weights(ace: &AceSpec, embedding: &EmbeddingSpec) -> Result<usize, String> {
+pub(crate) fn density_weights(ace: &AceSpec, embedding: &EmbeddingSpec) -> Result<usize, String> {
     let n_basis = ace.c.shape[0];
     length(ace.weights.len(), embedding.species.len()).at(|| "weights".into())?;
     for (z, (w, e)) in ace.weights.iter().zip(&embedding.species).enumerate() {

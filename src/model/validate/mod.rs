@@ -5,6 +5,9 @@
 mod ace;
 mod radial;
 
+pub(crate) use ace::{ace, density_weights, embedding};
+pub(crate) use radial::radial;
+
 use super::MAX_CUTOFF;
 use super::spec::*;
 use crate::element;
@@ -19,7 +22,7 @@ pub(super) fn model(spec: &ModelSpec) -> Check {
         return Err("parts: a model has at least one".into());
     }
     for (p, part) in spec.parts.iter().enumerate() {
-        self::part(part, spec.species.len()).at(|| format!("parts[{p}].{}.", part.kind()))?;
+        part.check(spec.species.len()).at(|| format!("parts[{p}].{}.", part.kind()))?;
     }
     Ok(())
 }
@@ -50,33 +53,7 @@ fn species(species: &[u8]) -> Check {
     Ok(())
 }
 
-fn part(part: &PartSpec, n_species: usize) -> Check {
-    match part {
-        PartSpec::OneBody(one) => vector(&one.e0, n_species).at(|| "E0".into()),
-        PartSpec::Pair(pair) => {
-            cutoff(pair.rcut).at(|| "rcut: ".into())?;
-            let n_basis = weights(&pair.weights, n_species)?;
-            if !pair.radial.spec.is_empty() {
-                return Err("radial.spec: a pair part has none".into());
-            }
-            radial::radial(&pair.radial, n_species, n_basis, pair.rcut).at(|| "radial.".into())
-        }
-        PartSpec::Ace(ace) => {
-            cutoff(ace.rcut).at(|| "rcut: ".into())?;
-            let n_basis = match &ace.embedding {
-                None => weights(&ace.weights, n_species)?,
-                Some(embedding) => {
-                    ace::embedding(embedding, n_species, ace.rcut).at(|| "embedding.".into())?;
-                    ace::density_weights(ace, embedding)?
-                }
-            };
-            radial::radial(&ace.radial, n_species, ace.radial.spec.len(), ace.rcut).at(|| "radial.".into())?;
-            ace::ace(ace, n_species, n_basis)
-        }
-    }
-}
-
-fn cutoff(rcut: f64) -> Check {
+pub(crate) fn cutoff(rcut: f64) -> Check {
     if rcut > 0.0 && rcut <= MAX_CUTOFF {
         return Ok(());
     }
@@ -84,7 +61,7 @@ fn cutoff(rcut: f64) -> Check {
 }
 
 /// Readout weights, (n_species, n_basis); returns n_basis.
-fn weights(weights: &[Vec<f64>], n_species: usize) -> Result<usize, String> {
+pub(crate) fn weights(weights: &[Vec<f64>], n_species: usize) -> Result<usize, String> {
     let n_basis = weights.first().map_or(0, Vec::len);
     matrix(weights, n_species, n_basis).at(|| "weights".into())?;
     if n_basis == 0 {
@@ -100,7 +77,7 @@ fn matrix(rows: &[Vec<f64>], n_rows: usize, n_columns: usize) -> Check {
 }
 
 /// A vector of finite numbers.
-fn vector(values: &[f64], n: usize) -> Check {
+pub(crate) fn vector(values: &[f64], n: usize) -> Check {
     length(values.len(), n)?;
     values.iter().enumerate().try_for_each(|(i, &value)| finite(value).at(|| format!("[{i}]: ")))
 }
@@ -118,7 +95,7 @@ fn index(what: &str, index: u32, n: usize) -> Check {
 }
 
 /// Puts the path of the caller in front of a fault.
-trait At {
+pub(crate) trait At {
     fn at(self, path: impl FnOnce() -> String) -> Self;
 }
 

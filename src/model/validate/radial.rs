@@ -9,7 +9,7 @@ const MAX_POLYNOMIALS: usize = 512;
 const BOUND_TOLERANCE: f64 = 1e-8;
 
 /// The radial basis of a part with `n_functions` radial functions and cutoff `rcut`.
-pub(super) fn radial(radial: &RadialSpec, n_species: usize, n_functions: usize, rcut: f64) -> Check {
+pub(crate) fn radial(radial: &RadialSpec, n_species: usize, n_functions: usize, rcut: f64) -> Check {
     if let FunctionsSpec::Pace { bins, pairs, w, .. } = &radial.functions {
         for (name, n) in [("transforms", radial.transforms.len()), ("envelopes", radial.envelopes.len())] {
             if n > 0 {

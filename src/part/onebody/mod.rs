@@ -1,0 +1,32 @@
+//! `E_i = E0[z_i]`.
+
+use super::Kind;
+#[cfg(feature = "cuda")]
+use super::{At, CudaPart};
+use crate::model::spec::OneBodySpec;
+use crate::model::validate::{At as _, vector};
+use crate::simd::Lanes;
+use crate::site::{Part, RadialMode};
+
+impl Kind for OneBodySpec {
+    fn constants(&self) -> &[f64] {
+        &self.e0
+    }
+
+    fn check(&self, n_species: usize) -> Result<(), String> {
+        vector(&self.e0, n_species).at(|| "E0".into())
+    }
+
+    fn memory(&self) -> usize {
+        size_of_val(&self.e0[..])
+    }
+
+    fn compile<V: Lanes>(&self, _: &[u8], _: RadialMode) -> Option<Box<dyn Part<V>>> {
+        None
+    }
+
+    #[cfg(feature = "cuda")]
+    fn compile_cuda(&self, _: &At) -> Result<Option<CudaPart>, String> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,59 @@
+//! `E_i = Σ_n W[z_i, n] Σ_j R_n(r_ij; z_i, z_j)`.
+
+use super::Kind;
+#[cfg(feature = "cuda")]
+use super::{At as CudaAt, CudaPart};
+use crate::model::spec::PairSpec;
+use crate::model::validate::{At, cutoff, radial, weights};
+use crate::simd::Lanes;
+use crate::site::pair::Pair;
+use crate::site::{Part, RadialMode};
+
+impl Kind for PairSpec {
+    fn rcut(&self) -> f64 {
+        self.rcut
+    }
+
+    fn weights(&self) -> &[Vec<f64>] {
+        &self.weights
+    }
+
+    fn weights_mut(&mut self) -> &mut [Vec<f64>] {
+        &mut self.weights
+    }
+
+    fn check(&self, n_species: usize) -> Result<(), String> {
+        cutoff(self.rcut).at(|| "rcut: ".into())?;
+        let n_basis = weights(&self.weights, n_species)?;
+        if !self.radial.spec.is_empty() {
+            return Err("radial.spec: a pair part has none".into());
+        }
+        radial(&self.radial, n_species, n_basis, self.rcut).at(|| "radial.".into())
+    }
+
+    fn describe(&self) -> String {
+        let n_basis = self.weights.first().map_or(0, Vec::len);
+        format!(": cutoff {} Å, {}, n_B {n_basis}", self.rcut, self.radial.functions)
+    }
+
+    fn memory(&self) -> usize {
+        let weights: usize = self.weights.iter().map(Vec::len).sum();
+        (self.radial.functions.n_numbers() + weights) * size_of::<f64>()
+    }
+
+    fn flops(&self) -> (usize, usize) {
+        (10, 0)
+    }
+
+    fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn Part<V>>> {
+        Some(Box::new(Pair::new(species.len(), self, mode)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn compile_cuda(&self, at: &CudaAt) -> Result<Option<CudaPart>, String> {
+        if let crate::model::spec::FunctionsSpec::Pace { .. } = self.radial.functions {
+            return Err("PACE potentials are for the processor as yet".into());
+        }
+        Ok(Some(CudaPart::pair(self, at)))
+    }
+}
