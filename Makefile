@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: bench-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-pace bench-gpu bench-ops-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
+.PHONY: bench-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-pace bench-gpu bench-ops-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -139,7 +139,11 @@ bench-fit: release
 
 # Single stages; `make bench-stages ONLY=product` those of that name.
 bench-stages:
-	$(CARGO) bench --profile measure --quiet -- $(ONLY)
+	$(CARGO) bench --profile measure --quiet --bench graph --bench stages -- $(ONLY)
+
+# Equivariant operations on one core: times, targets, shares of the peak.
+bench-ops:
+	@$(CARGO) bench --profile measure --quiet --bench ops
 
 # Against ML-PACE, which comes from PyPI.
 bench-pace: release

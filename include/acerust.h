@@ -178,6 +178,11 @@ typedef struct acerust_list acerust_list;
 typedef struct acerust_model acerust_model;
 
 /**
+ * An equivariant operation, made from a descriptor.
+ */
+typedef struct acerust_op acerust_op;
+
+/**
  * A model made ready for a device. Several threads may evaluate on one plan at once; what changes a plan waits for them.
  */
 typedef struct acerust_plan acerust_plan;
@@ -473,6 +478,15 @@ typedef struct {
    */
   const double *positions;
 } acerust_edges;
+
+/**
+ * A named argument or result. `data` has `length` numbers of the operation's `storage`, row-major; indices are `uint32_t`.
+ */
+typedef struct {
+  const char *name;
+  void *data;
+  size_t length;
+} acerust_array;
 
 #ifdef __cplusplus
 extern "C" {
@@ -877,6 +891,85 @@ int32_t acerust_list_free(acerust_list *list);
  * How often the list was built rather than reused.
  */
 int32_t acerust_list_builds(const acerust_list *list, size_t *out);
+
+/**
+ * An operation from its descriptor, such as `{"operation": {"linear": {"irreps_in": "128x0e", "irreps_out": "64x0e"}}, "storage": "f32"}`.
+ *
+ * `operation` is one of `harmonics` (lmax, normalization: component or orthonormal), `linear` (irreps_in, irreps_out, bias, species),
+ * `channelwise` (irreps_in1, irreps_in2, targets, shared_weights, convolution), `fully_connected` (irreps_in1, irreps_in2, irreps_out,
+ * shared_weights, convolution), `contraction` (irreps_in, irreps_out, correlation, species, basis, projection), `radial` (r_max, basis,
+ * cutoff, transform), `mlp` (widths, activation, constant, layer_norm) and `gate` (scalars, gated, activation, constant,
+ * gate_activation, gate_constant). `layout` and `layout_out` are ir_mul (as kernels have it) or mul_ir, `storage` is f64, f32, f16
+ * or bf16, `convention` is O3_e3nn or O3.
+ *
+ * @param json The descriptor, UTF-8.
+ * @param out The operation; to be freed with `acerust_op_free`.
+ */
+int32_t acerust_op_new(const char *json,
+                       acerust_op **out);
+
+/**
+ * Frees an operation, as soon as no other thread works with it. Null is ignored.
+ *
+ * @return `ACERUST_ERROR_HANDLE` for a handle that was freed before.
+ */
+int32_t acerust_op_free(acerust_op *op);
+
+/**
+ * Names and shapes of arguments and result, and bytes of scratch memory, as JSON:
+ * `{"inputs": [{"name": …, "rows": …, "width": …}], "indices": [{"name": …, "rows": …, "bound": …}], "output": {…}, "scratch":
+ * {"forward": …, "backward": …, "double_backward": …}}`.
+ *
+ * @param rows,nodes As for `acerust_op_forward`.
+ * @param buffer,length,needed The text, with a NUL at the end; null where it, or the bytes it needs, are not wanted.
+ */
+int32_t acerust_op_sizes(const acerust_op *op,
+                         size_t rows,
+                         size_t nodes,
+                         char *buffer,
+                         size_t length,
+                         size_t *needed);
+
+/**
+ * The result, into the array `out`.
+ *
+ * @param rows Rows; the edges of a convolution.
+ * @param nodes Nodes of a convolution, 0 for other operations.
+ * @param arrays,n_arrays Every input and every index by its name, and `out`. Results overlap nothing.
+ * @return `ACERUST_ERROR_ARGUMENT` where a name is missing or unknown, a length is wrong, an index is out of range, a result overlaps
+ * another array, or the result would not be finite.
+ */
+int32_t acerust_op_forward(const acerust_op *op,
+                           size_t rows,
+                           size_t nodes,
+                           const acerust_array *arrays,
+                           size_t n_arrays);
+
+/**
+ * The gradients of `Σ cotangent · out` with respect to the inputs.
+ *
+ * @param op,rows,nodes As for `acerust_op_forward`.
+ * @param arrays,n_arrays Every input and every index by its name, `cotangent`, and for every gradient that is wanted `grad.` and the
+ * name of its input.
+ */
+int32_t acerust_op_backward(const acerust_op *op,
+                            size_t rows,
+                            size_t nodes,
+                            const acerust_array *arrays,
+                            size_t n_arrays);
+
+/**
+ * The gradients of `Σ grad · dir`, of the gradients along directions, with respect to the inputs and the cotangent.
+ *
+ * @param op,rows,nodes As for `acerust_op_forward`.
+ * @param arrays,n_arrays Every input and every index by its name, `cotangent`, `dir.` and the name of an input for every direction that
+ * is not zero, and what is wanted of `second.` with the name of an input and `second.cotangent`.
+ */
+int32_t acerust_op_double_backward(const acerust_op *op,
+                                   size_t rows,
+                                   size_t nodes,
+                                   const acerust_array *arrays,
+                                   size_t n_arrays);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -10,6 +10,8 @@ mod header;
 mod list;
 #[path = "capi/models.rs"]
 mod models;
+#[path = "capi/op.rs"]
+mod op;
 #[path = "capi/outputs.rs"]
 mod outputs;
 #[path = "capi/refusals.rs"]

@@ -9,5 +9,7 @@ mod device;
 mod equivariance;
 #[path = "ops/golden.rs"]
 mod golden;
+#[path = "ops/naive.rs"]
+mod naive;
 #[path = "ops/random.rs"]
 mod random;

@@ -18,6 +18,7 @@ pub mod graph;
 pub mod handle;
 pub mod list;
 pub mod model;
+pub mod op;
 pub mod plan;
 pub mod status;
 pub mod version;

@@ -118,7 +118,7 @@ impl<S: Storage> Op<S> {
     pub fn forward(&self, args: &Args<S>, out: &mut [S], workspace: &mut Workspace) -> Result<()> {
         self.check(args)?;
         check_len("out", &self.ports.output, args.sizes, out.len())?;
-        let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::Forward)));
+        let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::Forward))?);
         let mut inputs = [&[][..]; MAX_INPUTS];
         let call = self.call(args, &mut inputs, &mut scratch);
         let mut result =
@@ -142,7 +142,7 @@ impl<S: Storage> Op<S> {
         self.check(args)?;
         check_len("cotangent", &self.ports.output, args.sizes, cotangent.len())?;
         self.check_many("gradient of ", gradients.len(), args.sizes, |k| gradients[k].as_ref().map(|g| g.len()))?;
-        let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::Backward)));
+        let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::Backward))?);
         let mut inputs = [&[][..]; MAX_INPUTS];
         let call = self.call(args, &mut inputs, &mut scratch);
         let bar = self.enter(&self.ports.output, self.layout_out(), cotangent, &mut scratch);
@@ -175,7 +175,7 @@ impl<S: Storage> Op<S> {
         if let Some(second) = second_cotangent {
             check_len("second gradient of cotangent", &self.ports.output, args.sizes, second.len())?;
         }
-        let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::DoubleBackward)));
+        let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::DoubleBackward))?);
         let mut inputs = [&[][..]; MAX_INPUTS];
         let call = self.call(args, &mut inputs, &mut scratch);
         let bar = self.enter(&self.ports.output, self.layout_out(), cotangent, &mut scratch);

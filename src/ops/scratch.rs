@@ -2,6 +2,7 @@
 
 use crate::parallel::Disjoint;
 use crate::simd::{Real, Value};
+use crate::{Error, Result};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A cache line; what scratch memory is counted in.
@@ -92,23 +93,28 @@ impl Workspace {
     }
 
     /// With room for this many bytes.
-    pub fn with_bytes(bytes: usize) -> Workspace {
+    ///
+    /// # Errors
+    /// If there is no such memory.
+    pub fn with_bytes(bytes: usize) -> Result<Workspace> {
         let mut workspace = Workspace::new();
-        workspace.lines(bytes.div_ceil(size_of::<Line>()));
-        workspace
+        workspace.lines(bytes.div_ceil(size_of::<Line>()))?;
+        Ok(workspace)
     }
 
     pub fn bytes(&self) -> usize {
         self.memory.len() * size_of::<Line>()
     }
 
-    pub(crate) fn lines(&mut self, n: usize) -> &mut [Line] {
+    pub(crate) fn lines(&mut self, n: usize) -> Result<&mut [Line]> {
         if self.memory.len() < n {
             // What is there is not worth a copy.
             self.memory = Vec::new();
-            self.memory = vec![Line([0; 8]); n];
+            let refused = |_| Error::Argument(format!("no memory for {n} lines of scratch"));
+            self.memory.try_reserve_exact(n).map_err(refused)?;
+            self.memory.resize(n, Line([0; 8]));
         }
-        &mut self.memory[..n]
+        Ok(&mut self.memory[..n])
     }
 
     /// Fills the memory with numbers that must not matter.

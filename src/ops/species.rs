@@ -99,7 +99,8 @@ mod tests {
         let species = [2, 0, 4, 2, 2, 0, 4, 4, 4, 2];
         let mut memory = Workspace::new();
         for size in [1, 2, 3, 100] {
-            let groups = Groups::new(10, 6, Some(&species), &mut Scratch::new(memory.lines(Groups::lines(10, 6))));
+            let groups =
+                Groups::new(10, 6, Some(&species), &mut Scratch::new(memory.lines(Groups::lines(10, 6)).unwrap()));
             assert_eq!((groups.of(0), groups.of(1), groups.of(2)), (&[1, 5][..], &[][..], &[0, 3, 4, 9][..]));
             let seen = Mutex::new(Vec::new());
             groups.for_parts(size, |z, rows| {

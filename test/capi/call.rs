@@ -11,6 +11,7 @@ pub use acerust::capi::graph::{
 };
 pub use acerust::capi::list::*;
 pub use acerust::capi::model::*;
+pub use acerust::capi::op::*;
 pub use acerust::capi::plan::*;
 pub use acerust::capi::status::*;
 pub use acerust::capi::version::*;
@@ -92,6 +93,7 @@ owned!(OwnedModel, acerust_model, acerust_model_free);
 owned!(OwnedPlan, acerust_plan, acerust_plan_free);
 owned!(OwnedGraph, acerust_graph, acerust_graph_free);
 owned!(OwnedList, acerust_list, acerust_list_free);
+owned!(OwnedOp, acerust_op, acerust_op_free);
 
 pub fn model(model: &Model) -> OwnedModel {
     let json = model.to_json();

@@ -198,8 +198,13 @@ impl Case {
 
 /// Equal to a part of the largest entry.
 pub fn close(label: &str, ours: &[f64], theirs: &[f64], tolerance: f64) {
+    close_beside(0.0, label, ours, theirs, tolerance);
+}
+
+/// Equal to a part of the largest entry, or of what stood beside it in the sums.
+pub fn close_beside(other: f64, label: &str, ours: &[f64], theirs: &[f64], tolerance: f64) {
     assert_eq!(ours.len(), theirs.len(), "{label}: length");
-    let largest = theirs.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+    let largest = theirs.iter().fold(other, |m: f64, x| m.max(x.abs()));
     for (k, (a, b)) in ours.iter().zip(theirs).enumerate() {
         let good = (a - b).abs() <= tolerance * largest;
         assert!(good, "{label}[{k}]: {a}, expected {b} (largest {largest}, off by {:.1e})", (a - b).abs() / largest);

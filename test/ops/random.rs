@@ -1,6 +1,8 @@
-//! Random operations: what must not change a single bit, and what sixteen bits are worth.
+//! Random operations against their definition: results, first and second derivatives along random directions; and
+//! what must not change a single bit.
 
-use crate::battery::Case;
+use crate::battery::{Case, close_beside};
+use crate::naive::{self, Hyper};
 use acerust::ops::activation::Activation;
 use acerust::ops::contraction::{Basis, Contraction};
 use acerust::ops::gate::Gate;
@@ -192,6 +194,60 @@ impl Case {
 
 const KINDS: usize = 8;
 
+fn sizes(random: &mut Random) -> Sizes {
+    Sizes { rows: [1, 2, 7, 20][random.below(4)], nodes: 1 + random.below(6) }
+}
+
+/// Results of the definition, and those of the library in f64 for one layout and instruction set each.
+#[test]
+fn operations_are_what_the_text_says() {
+    let n = std::env::var("ACERUST_CASES").map_or(40, |n| n.parse().unwrap());
+    for kind in 0..KINDS {
+        for seed in 0..n {
+            let mut random = Random::new(1000 * kind as u64 + seed);
+            let sizes = sizes(&mut random);
+            let case = random.case(kind, sizes);
+            let layouts = [[Layout::MulIr; 2], [Layout::IrMul; 2], [Layout::MulIr, Layout::IrMul]][random.below(3)];
+            let isas = Isa::available();
+            let isa = isas[random.below(isas.len())];
+            let ours = case.run::<f64>(layouts, isa);
+
+            // One more direction, for all derivatives at once.
+            let other: Vec<Vec<f64>> = case.inputs.iter().map(|x| random.numbers(x.len())).collect();
+            let other_cotangent = random.numbers(case.cotangent.len());
+            let hyper = |k: usize| -> Vec<Hyper> {
+                let along = case.directions[k].as_ref();
+                let number = |(i, (&x, &o)): (usize, (&f64, &f64))| Hyper([x, along.map_or(0.0, |d| d[i]), o, 0.0]);
+                case.inputs[k].iter().zip(&other[k]).enumerate().map(number).collect()
+            };
+            let inputs: Vec<Vec<Hyper>> = (0..case.inputs.len()).map(hyper).collect();
+            let out = naive::evaluate(&case.spec, sizes, &inputs, &case.indices);
+            let value: Vec<f64> = out.iter().map(|x| x.0[0]).collect();
+            // What cancels, of numbers about 1 and, next to a cutoff, 35, leaves a rest of rounding: 1e-13.
+            let (tolerance, rest) = (1e-11, 1e-2);
+            close_beside(rest, &case.name, &ours.out, &value, tolerance);
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            let size = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a * b).abs()).sum::<f64>();
+            // ⟨∂s/∂x, other⟩
+            let first: f64 = out.iter().zip(&case.cotangent).map(|(x, c)| x.0[2] * c).sum();
+            let gradient: f64 = ours.gradients.iter().zip(&other).map(|(g, o)| dot(g, o)).sum();
+            let scale: f64 = ours.gradients.iter().zip(&other).map(|(g, o)| size(g, o)).sum();
+            let near = |a: f64, b: f64, scale: f64| (a - b).abs() <= tolerance * (scale + rest);
+            assert!(near(gradient, first, scale), "{}: {gradient}, expected {first}", case.name);
+            // The change of t along the other direction, and along another cotangent.
+            let mixed: f64 = out.iter().zip(&case.cotangent).map(|(x, c)| x.0[3] * c).sum();
+            let along: f64 = out.iter().zip(&other_cotangent).map(|(x, c)| x.0[1] * c).sum();
+            let (second_cotangent, seconds) = ours.seconds.split_last().unwrap();
+            let second: f64 = seconds.iter().zip(&other).map(|(g, o)| dot(g, o)).sum();
+            let scale: f64 = seconds.iter().zip(&other).map(|(g, o)| size(g, o)).sum();
+            assert!(near(second, mixed, scale), "{}: second {second}, expected {mixed}", case.name);
+            let (ours_along, scale) =
+                (dot(second_cotangent, &other_cotangent), size(second_cotangent, &other_cotangent));
+            assert!(near(ours_along, along, scale), "{}: {ours_along}, expected {along}", case.name);
+        }
+    }
+}
+
 /// Threads, instruction by instruction the same sums; layouts, the same numbers; memory that was used before.
 #[test]
 fn results_do_not_depend_on_threads_or_layouts() {
@@ -201,7 +257,7 @@ fn results_do_not_depend_on_threads_or_layouts() {
             let mut random = Random::new(7_000 + 100 * kind as u64 + seed);
             let case = random.case(kind, Sizes { rows: 150, nodes: 40 });
             let run = |pool: usize, layouts| {
-                let run = || case.run_with::<f32>(layouts, Isa::detect(), &mut Workspace::with_bytes(1 << 20));
+                let run = || case.run_with::<f32>(layouts, Isa::detect(), &mut Workspace::with_bytes(1 << 20).unwrap());
                 let o = pools[pool].install(run);
                 [vec![o.out], o.gradients, o.seconds].concat()
             };
@@ -261,6 +317,25 @@ fn results_do_not_depend_on_the_order_of_edges() {
             "{}",
             case.name
         );
+    }
+}
+
+#[test]
+fn nothing_comes_of_nothing() {
+    for kind in 0..KINDS {
+        for seed in 0..10 {
+            let mut random = Random::new(300 + 10 * kind as u64 + seed);
+            for sizes in [Sizes { rows: 0, nodes: 0 }, Sizes { rows: 0, nodes: 3 }, Sizes { rows: 1, nodes: 1 }] {
+                let case = random.case(kind, sizes);
+                let outcome = case.run::<f64>([Layout::MulIr; 2], Isa::detect());
+                let expected = naive::evaluate(&case.spec, sizes, &case.inputs, &case.indices);
+                close_beside(1e-3, &case.name, &outcome.out, &expected, 1e-11);
+                if sizes.rows == 0 {
+                    let all = [vec![outcome.out], outcome.gradients, outcome.seconds].concat().concat();
+                    assert!(all.iter().all(|&x| x == 0.0), "{}", case.name);
+                }
+            }
+        }
     }
 }
 

@@ -61,8 +61,9 @@ fn order(nu: usize, inputs: &[Irrep], outputs: &[Irrep], convention: Convention)
     let highest = |irreps: &[Irrep]| irreps.iter().map(|i| i.l).max().unwrap_or(0);
     // What nothing leads back to an output is left out: it does not change the order of the rest.
     let useful = |irrep: Irrep, length: usize| match nu - length {
+        _ if nu == 4 && length > 1 && irrep != Irrep::natural(irrep.l) => false,
         0 => outputs.contains(&irrep),
-        rest => irrep.l <= highest(outputs) + rest * highest(inputs) && (nu < 4 || irrep == Irrep::natural(irrep.l)),
+        rest => irrep.l <= highest(outputs) + rest * highest(inputs),
     };
     let identity = |(&irrep, &start): (&Irrep, &usize)| {
         let entries = (0..irrep.dim()).map(|m| (m as u8, vec![(start + m) as u8], 1.0)).collect();
