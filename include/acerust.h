@@ -353,7 +353,7 @@ typedef struct {
    */
   size_t n_committee_virials;
   /**
-   * (n_owned): how far each site is from what the potential was fitted to.
+   * (n_owned): how far each site is from what the potential was fitted to, at most 1 within; for plans with an active set.
    */
   double *grade;
   /**
@@ -732,6 +732,23 @@ int32_t acerust_plan_set_linear_parameters(acerust_plan *plan, const double *par
  * @return `ACERUST_ERROR_ARGUMENT` for a wrong length or a parameter that is not finite; nothing is changed then.
  */
 int32_t acerust_plan_set_committee(acerust_plan *plan, const double *parameters, size_t length, size_t n_members);
+
+/**
+ * As `acerust_plan_set_committee` with the matrix in a file of `acerust fit --committee`.
+ *
+ * @param file The bytes of the file, `length` of them.
+ * @return `ACERUST_ERROR_ARGUMENT` for anything else; nothing is changed then.
+ */
+int32_t acerust_plan_committee_from_file(acerust_plan *plan, const uint8_t *file, size_t length);
+
+/**
+ * Sets what the `grade` of `acerust_outputs` is relative to: an active set, as `acerust fit --active-set` writes it. Waits until no
+ * thread evaluates.
+ *
+ * @param file The bytes of the file, `length` of them; none remove the active set.
+ * @return `ACERUST_ERROR_ARGUMENT` for anything else, or the active set of another model; nothing is changed then.
+ */
+int32_t acerust_plan_active_set_from_file(acerust_plan *plan, const uint8_t *file, size_t length);
 
 /**
  * Evaluates a potential: whatever `outputs` has pointers for.

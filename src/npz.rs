@@ -53,18 +53,35 @@ fn header(dtype: &str, shape: &[usize]) -> Vec<u8> {
 }
 
 /// Reads arrays by name.
-pub struct Reader {
-    archive: zip::ZipArchive<BufReader<File>>,
-    path: std::path::PathBuf,
+pub struct Reader<R> {
+    archive: zip::ZipArchive<R>,
+    /// For messages.
+    name: String,
 }
 
-impl Reader {
+impl Reader<BufReader<File>> {
     /// # Errors
     /// A file that cannot be read or is no archive.
-    pub fn open(path: &Path) -> Result<Reader> {
+    pub fn open(path: &Path) -> Result<Self> {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let archive = File::open(path).and_then(|f| Ok(zip::ZipArchive::new(BufReader::new(f))?)).map_err(io)?;
-        Ok(Reader { archive, path: path.to_owned() })
+        Ok(Reader { archive, name: path.display().to_string() })
+    }
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Of the bytes of a file; errors call it `name`.
+    ///
+    /// # Errors
+    /// Bytes that are no archive.
+    pub fn new(bytes: R, name: &str) -> Result<Self> {
+        let archive = zip::ZipArchive::new(bytes).map_err(|e| Error::Fit(format!("{name}: {e}")))?;
+        Ok(Reader { archive, name: name.to_owned() })
+    }
+
+    /// What errors call it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Is there such an array?
@@ -78,9 +95,9 @@ impl Reader {
     /// An array that is missing, has another type or number of columns, or is cut short.
     pub fn matrix(&mut self, name: &str, n_columns: usize) -> Result<Vec<f64>> {
         let bytes = self.array(name, "'<f8'")?;
-        match bytes.len() % (8 * n_columns) {
-            0 => Ok(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
-            _ => Err(self.fault(name, &format!("no matrix with {n_columns} columns"))),
+        match n_columns.checked_mul(8).is_some_and(|row| bytes.len().is_multiple_of(row)) {
+            true => Ok(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
+            false => Err(self.fault(name, &format!("no matrix with {n_columns} columns"))),
         }
     }
 
@@ -109,6 +126,6 @@ impl Reader {
     }
 
     fn fault(&self, name: &str, message: &str) -> Error {
-        Error::Fit(format!("{}: array `{name}`: {message}", self.path.display()))
+        Error::Fit(format!("{}: array `{name}`: {message}", self.name))
     }
 }

@@ -22,5 +22,7 @@ mod short;
 mod smoke;
 #[path = "capi/threads.rs"]
 mod threads;
+#[path = "capi/uncertainty.rs"]
+mod uncertainty;
 #[path = "capi/values.rs"]
 mod values;

@@ -9,6 +9,8 @@ mod eval;
 mod fit;
 #[path = "cli/numbers.rs"]
 mod numbers;
+#[path = "cli/pages.rs"]
+mod pages;
 #[path = "cli/rows.rs"]
 mod rows;
 

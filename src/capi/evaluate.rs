@@ -89,7 +89,7 @@ pub struct acerust_outputs {
     pub committee_virials: *mut f64,
     /// Numbers in `committee_virials`.
     pub n_committee_virials: usize,
-    /// (n_owned): how far each site is from what the potential was fitted to.
+    /// (n_owned): how far each site is from what the potential was fitted to, at most 1 within; for plans with an active set.
     pub grade: *mut f64,
     /// Numbers in `grade`.
     pub n_grade: usize,

@@ -4,7 +4,7 @@ use super::buffer;
 use super::handle::Table;
 use super::model::{MODELS, acerust_model, copy_linear_parameters};
 use super::status::{Failure, Result, guard};
-use crate::plan::{Device, Options, Plan, Precision, RadialMode};
+use crate::plan::{ActiveSet, Device, Options, Plan, Precision, RadialMode};
 use crate::shared::SharedPlan;
 use crate::simd::Isa;
 
@@ -245,6 +245,39 @@ pub unsafe extern "C" fn acerust_plan_set_committee(
         let plan = PLANS.get(plan)?;
         let parameters = buffer::input("parameters", parameters, length)?;
         Ok(plan.set_committee(parameters, n_members)?)
+    })
+}
+
+/// As `acerust_plan_set_committee` with the matrix in a file of `acerust fit --committee`.
+///
+/// @param file The bytes of the file, `length` of them.
+/// @return `ACERUST_ERROR_ARGUMENT` for anything else; nothing is changed then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_committee_from_file(
+    plan: *mut acerust_plan,
+    file: *const u8,
+    length: usize,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe { Ok(PLANS.get(plan)?.committee_from_bytes(buffer::input("file", file, length)?)?) })
+}
+
+/// Sets what the `grade` of `acerust_outputs` is relative to: an active set, as `acerust fit --active-set` writes it. Waits until no
+/// thread evaluates.
+///
+/// @param file The bytes of the file, `length` of them; none remove the active set.
+/// @return `ACERUST_ERROR_ARGUMENT` for anything else, or the active set of another model; nothing is changed then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_active_set_from_file(
+    plan: *mut acerust_plan,
+    file: *const u8,
+    length: usize,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let (plan, file) = (PLANS.get(plan)?, buffer::input("file", file, length)?);
+        let active = if file.is_empty() { None } else { Some(ActiveSet::from_bytes(file)?) };
+        Ok(plan.set_active_set(active)?)
     })
 }
 

@@ -1,20 +1,14 @@
-//! The extrapolation grade: per species the basis rows of `n` training atoms that span the largest volume (MaxVol), and how far beyond
-//! them others are.
+//! Active sets: per species the basis rows of `n` training atoms that span the largest volume (MaxVol).
 //!
-//! `γ_i = max_j |(B_i Â⁻¹)_j|`, Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017); Lysogorskiy et al., Phys. Rev. Mater. 7,
-//! 043801 (2023). Up to 1 an atom lies within what was trained on; no invertible change of the basis alters that.
+//! Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017). What grades of other atoms are then, [`ActiveSet`] says.
 
-use crate::file::NewFile;
-use crate::graph::Graph;
 use crate::parallel;
-use crate::plan::{Outputs, Plan};
+use crate::plan::{ActiveSet, Outputs, Plan};
 use crate::structure::Structure;
-use crate::{Error, Result, element, npz};
+use crate::{Error, Result, element};
 use faer::linalg::solvers::Solve;
 use faer::{Mat, MatRef};
 use ndarray::Array2;
-use std::io::BufWriter;
-use std::path::Path;
 
 /// Rows beyond the active ones that are looked at together, bytes.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -23,8 +17,6 @@ const ENOUGH: f64 = 1.001;
 const MAX_SWAPS: usize = 100_000;
 /// Pivots below this part of the largest mean that rows are dependent.
 const DEPENDENT: f64 = 1e-13;
-/// The version of the file.
-const FORMAT: &str = "acerust-active-set/1";
 
 /// Chooses active rows from a stream of them.
 pub struct Selector {
@@ -32,15 +24,6 @@ pub struct Selector {
     n: usize,
     /// By species: active rows, (n, n) once there are so many, else all that came; and rows that wait.
     rows: Vec<Vec<f64>>,
-}
-
-/// What grades are computed with.
-#[derive(Clone, Debug)]
-pub struct ActiveSet {
-    species: Vec<u8>,
-    n: usize,
-    /// `Â⁻¹`, (n, n), by species; `None` where no atom was seen.
-    inverse: Vec<Option<Mat<f64>>>,
 }
 
 impl Selector {
@@ -58,7 +41,7 @@ impl Selector {
         let structures: Vec<&Structure> = structures.into_iter().collect();
         let mut bases: Vec<Option<Result<Vec<f64>>>> = structures.iter().map(|_| None).collect();
         parallel::for_each_mut(&mut bases, |k, basis| {
-            *basis = Some(parallel::alone(|| basis_of(plan, &plan.graph(structures[k])?, structures[k])));
+            *basis = Some(parallel::alone(|| basis_of(plan, structures[k])));
         });
         for (s, basis) in structures.into_iter().zip(bases) {
             for (row, &z) in basis.expect("computed above")?.chunks_exact(self.n).zip(&s.numbers) {
@@ -85,7 +68,7 @@ impl Selector {
             let active = MatRef::from_row_major_slice(&self.rows[k], self.n, self.n);
             inverse.push(Some(active.partial_piv_lu().solve(Mat::<f64>::identity(self.n, self.n))));
         }
-        Ok(ActiveSet { species: self.species, n: self.n, inverse })
+        Ok(ActiveSet::new(self.species, self.n, inverse))
     }
 
     /// Leaves the rows of the largest volume.
@@ -152,93 +135,9 @@ pub fn max_volume(rows: MatRef<f64>) -> Option<Vec<usize>> {
     Some(chosen)
 }
 
-fn basis_of(plan: &Plan, graph: &Graph, s: &Structure) -> Result<Vec<f64>> {
+fn basis_of(plan: &Plan, s: &Structure) -> Result<Vec<f64>> {
     let shape = (s.n_atoms(), plan.n_basis());
     let mut basis = Array2::zeros(shape);
-    plan.evaluate((graph, &s.numbers), &mut Outputs::new().descriptors(basis.view_mut()))?;
+    plan.evaluate(s, &mut Outputs::new().descriptors(basis.view_mut()))?;
     Ok(basis.into_raw_vec_and_offset().0)
-}
-
-impl ActiveSet {
-    /// The grades of all atoms; infinite for atoms of an element that no training frame had.
-    ///
-    /// # Errors
-    /// As [`Plan::evaluate`]; a plan with another basis.
-    pub fn grades(&self, plan: &Plan, graph: &Graph, s: &Structure) -> Result<Vec<f64>> {
-        if (plan.n_basis(), plan.model().species()) != (self.n, &self.species) {
-            return Err(Error::Argument("the active set is that of another model".into()));
-        }
-        let basis = basis_of(plan, graph, s)?;
-        let rows = MatRef::from_row_major_slice(&basis, s.n_atoms(), self.n);
-        let mut grades = vec![f64::INFINITY; s.n_atoms()];
-        for (&z, inverse) in self.species.iter().zip(&self.inverse) {
-            let Some(inverse) = inverse else { continue };
-            let atoms: Vec<usize> = (0..s.n_atoms()).filter(|&i| s.numbers[i] == z).collect();
-            let of = Mat::from_fn(self.n, atoms.len(), |j, i| rows[(atoms[i], j)]);
-            let c = inverse.transpose() * of;
-            for (column, &atom) in c.col_iter().zip(&atoms) {
-                grades[atom] = column.iter().fold(0.0, |g: f64, x| g.max(x.abs()));
-            }
-        }
-        Ok(grades)
-    }
-
-    /// Writes `Â⁻¹` as arrays named by the elements, as pacemaker's `.asi` files have them.
-    ///
-    /// # Errors
-    /// A path that cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let write = |file: NewFile| {
-            let mut npz = npz::Writer::new(BufWriter::new(file));
-            let header = serde_json::json!({ "format": FORMAT, "species": self.species, "n": self.n }).to_string();
-            npz.start("header", "|u1", &[header.len()])?;
-            npz.write(header.bytes().map(|b| [b]))?;
-            for (&z, inverse) in self.species.iter().zip(&self.inverse) {
-                if let Some(inverse) = inverse {
-                    npz.start(&element::name(z), "<f8", &[self.n, self.n])?;
-                    for i in 0..self.n {
-                        npz.write((0..self.n).map(|j| inverse[(i, j)].to_le_bytes()))?;
-                    }
-                }
-            }
-            npz.finish()?.into_inner().map_err(|e| e.into_error())?.finish()
-        };
-        NewFile::create(path).and_then(write).map_err(|source| Error::Io { path: path.to_owned(), source })
-    }
-
-    /// Reads what [`ActiveSet::save`] wrote.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or holds anything else.
-    pub fn load(path: impl AsRef<Path>) -> Result<ActiveSet> {
-        #[derive(serde::Deserialize)]
-        struct Header {
-            format: String,
-            species: Vec<u8>,
-            n: usize,
-        }
-        let path = path.as_ref();
-        let fault = |message: String| Error::Fit(format!("{}: {message}", path.display()));
-        let mut npz = npz::Reader::open(path)?;
-        let Header { format, species, n } =
-            serde_json::from_slice(&npz.bytes("header")?).map_err(|e| fault(e.to_string()))?;
-        if format != FORMAT || n == 0 {
-            return Err(fault(format!("the format '{format}' is unknown; this version reads '{FORMAT}'")));
-        }
-        let mut inverse = Vec::new();
-        for &z in &species {
-            let name = element::name(z);
-            if !npz.contains(&name) {
-                inverse.push(None);
-                continue;
-            }
-            let numbers = npz.matrix(&name, n)?;
-            if numbers.len() / n != n || numbers.iter().any(|x| !x.is_finite()) {
-                return Err(fault(format!("the array `{name}` is damaged")));
-            }
-            inverse.push(Some(MatRef::from_row_major_slice(&numbers, n, n).to_owned()));
-        }
-        Ok(ActiveSet { species, n, inverse })
-    }
 }

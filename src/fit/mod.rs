@@ -12,7 +12,7 @@
 //! | `factor` | blocks of rows into one triangle |
 //! | `factors` | one factor for every group and kind of row; the file |
 //! | `assemble` | frames into factors, on all threads |
-//! | `active` | active set and extrapolation grade |
+//! | `active` | the active set of extrapolation grades |
 //! | `system`, `solver` | ridge, truncated SVD, Bayesian regression, relevance |
 //!
 //! ```
@@ -38,7 +38,7 @@ mod settings;
 mod solver;
 mod system;
 
-pub use active::{ActiveSet, Selector, max_volume};
+pub use active::{Selector, max_volume};
 pub use assemble::Assembler;
 pub use data::{Observation, Remarks};
 pub use factor::Factor;

@@ -1,11 +1,12 @@
 //! A plan is a model on a device in a precision: validated and laid out once, executed many times.
 
 mod input;
+mod uncertainty;
 
 pub use crate::device::Device;
 pub use crate::dtype::Dtype;
 pub use crate::graph::{Neighbours, OnDevice};
-pub use crate::potential::{Outputs, Reach, Rows, Virial};
+pub use crate::potential::{ActiveSet, Outputs, Reach, Rows, Virial};
 pub use crate::precision::Precision;
 pub use crate::simd::Isa;
 pub use crate::site::RadialMode;
@@ -57,6 +58,7 @@ pub struct Plan {
     precision: Precision,
     potential: Box<dyn Potential>,
     committee: Vec<Vec<f64>>,
+    active: Option<ActiveSet>,
     /// Species index of every atomic number.
     species_of_number: [u32; 256],
     /// Species lists that outlive a call.
@@ -127,6 +129,7 @@ impl Plan {
             precision,
             potential,
             committee: Vec::new(),
+            active: None,
             species_of_number,
             species: Mutex::new(Vec::new()),
         })
@@ -176,27 +179,6 @@ impl Plan {
     /// A wrong length, or a parameter that is not finite; nothing is changed then.
     pub fn set_linear_parameters(&mut self, parameters: &[f64]) -> Result<()> {
         self.model.set_linear_parameters(parameters)?;
-        self.set_readouts()
-    }
-
-    /// The committee's parameter vectors.
-    pub fn committee(&self) -> &[Vec<f64>] {
-        &self.committee
-    }
-
-    /// Sets the committee: parameter vectors of length `length_basis` each. An empty list removes it.
-    ///
-    /// # Errors
-    /// As [`Plan::set_linear_parameters`]; nothing is changed then.
-    pub fn set_committee(&mut self, members: &[Vec<f64>]) -> Result<()> {
-        if !members.is_empty() {
-            self.model.check_linear()?;
-        }
-        for (k, member) in members.iter().enumerate() {
-            let checked = self.model.clone().set_linear_parameters(member);
-            checked.map_err(|e| Error::Argument(format!("committee member {k}: {e}")))?;
-        }
-        self.committee = members.to_vec();
         self.set_readouts()
     }
 
@@ -275,7 +257,13 @@ impl Plan {
     }
 
     fn on_graph(&self, graph: &Graph, numbers: &[u8], out: &mut Outputs) -> Result<()> {
-        self.with_sites(graph, numbers, |sites| self.potential.evaluate(sites, out))
+        if out.grade.is_some() && self.active.is_none() {
+            return Err(Error::Argument("grade: the plan has no active set".into()));
+        }
+        self.with_sites(graph, numbers, |sites| {
+            self.potential.evaluate(sites, out)?;
+            self.grade(sites, out)
+        })
     }
 
     fn sizes(&self, input: &Input) -> Sizes {

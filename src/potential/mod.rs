@@ -1,10 +1,13 @@
 //! What every potential is to the plan, whatever it is made of and wherever it runs.
 
+mod active;
 mod outputs;
 mod rows;
 pub(crate) mod stack;
 mod virials;
 
+pub use active::ActiveSet;
+pub(crate) use outputs::numbers;
 pub use outputs::{Buffers, Outputs};
 pub(crate) use outputs::{Sizes, check_view};
 pub use rows::Rows;
@@ -47,7 +50,7 @@ pub(crate) trait Potential: Send + Sync {
     /// Bytes of tables and coefficients.
     fn bytes(&self) -> usize;
 
-    /// Writes every output that has a view.
+    /// Writes every output that has a view but the grade, which the plan computes from descriptors.
     fn evaluate(&self, sites: Sites, out: &mut Outputs) -> Result<()>;
 
     /// Numbers that describe a site, for [`Outputs::descriptors`].

@@ -109,7 +109,8 @@ outputs! { |n|
     committee_forces: Ix3 = [n.members, n.atoms, 3],
     /// (n_members, 3, 3), eV.
     committee_virials: Ix3 = [n.members, 3, 3],
-    /// How far each site is from what the potential was fitted to, (n_owned): at most 1 within.
+    /// How far each site is from what the potential was fitted to, (n_owned): at most 1 within; by the plan's
+    /// [`ActiveSet`](crate::plan::ActiveSet).
     grade: Ix1 = [n.owned],
     /// What a site looks like to the potential, (n_owned, n_descriptors): the basis `B` of linear potentials, the parts side by
     /// side.

@@ -178,13 +178,10 @@ impl<E: Engine> Potential for Stack<E> {
     }
 
     fn evaluate(&self, sites: Sites, out: &mut Outputs) -> Result<()> {
-        if out.grade.is_some() {
-            return Err(Error::Argument("grade: the potential has none".into()));
-        }
         self.own(sites, out)?;
         self.committee(sites, out)?;
-        match out.descriptors.take() {
-            basis @ Some(_) => self.jacobian(sites, basis, None),
+        match &mut out.descriptors {
+            Some(basis) => self.jacobian(sites, Some(basis.view_mut()), None),
             None => Ok(()),
         }
     }

@@ -2,8 +2,9 @@
 
 use super::Threads;
 use crate::model::Model;
-use crate::plan::{Device, Options, Plan, Precision};
+use crate::plan::{ActiveSet, Device, Options, Plan, Precision};
 use crate::{Error, Result};
+use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// A plan that several threads may evaluate at once; what changes it waits for them.
@@ -44,6 +45,24 @@ impl SharedPlan {
     /// Where a change panicked before it was done.
     fn plan(&self) -> RwLockReadGuard<'_, Plan> {
         self.plan.read().unwrap_or_else(|_| unusable())
+    }
+
+    /// # Errors
+    /// As [`Plan::load_committee`].
+    pub fn load_committee(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.change(|plan| plan.load_committee(path))
+    }
+
+    /// # Errors
+    /// As [`Plan::committee_from_bytes`].
+    pub fn committee_from_bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.change(|plan| plan.committee_from_bytes(bytes))
+    }
+
+    /// # Errors
+    /// As [`Plan::set_active_set`].
+    pub fn set_active_set(&self, active: Option<ActiveSet>) -> Result<()> {
+        self.change(|plan| plan.set_active_set(active))
     }
 
     fn change<T>(&self, f: impl FnOnce(&mut Plan) -> T) -> T {

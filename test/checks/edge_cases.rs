@@ -204,7 +204,7 @@ pub fn refusals(cases: &[Case]) {
         let text = message(plan.evaluate(&s, &mut Outputs::new().edge_gradients(&mut gradients)));
         assert!(text.contains("edge_gradients: only a graph says which edges there are"), "{text}");
         let text = message(plan.evaluate(&s, &mut Outputs::new().grade(&mut sites)));
-        assert!(text.contains("grade: the potential has none"), "{text}");
+        assert!(text.contains("grade: the plan has no active set"), "{text}");
 
         let p = plan.length_basis();
         let mut data = vec![0.0; 12 * p];

@@ -2,7 +2,7 @@ use crate::frames::{self, Frames};
 use crate::options::{self, Options};
 use crate::output::{Output, bare};
 use crate::results::Results;
-use crate::uncertainty;
+use crate::uncertainty::{self, Doubts};
 use acerust::extxyz::{Frame, Keys, Writer};
 use acerust::model::Model;
 use acerust::plan::Plan;
@@ -43,7 +43,7 @@ impl Eval {
     pub fn run(self, options: &Options) -> Result<()> {
         let model = options::model(&self.model)?;
         let mut plan = options.plan(&model)?;
-        let uncertainty = self.uncertainty.ready(&mut plan)?;
+        self.uncertainty.ready(&mut plan)?;
         let parts = if self.parts { parts(&model, options)? } else { Vec::new() };
         let mut out = Output::new(self.output.as_deref())?;
         let bar = frames::bar(out.is_file());
@@ -51,7 +51,7 @@ impl Eval {
             let graph = plan.graph(&frame.structure)?;
             let of = |plan: &Plan| Results::new(plan, &graph, &frame.structure);
             let parts = parts.iter().map(|(name, plan)| Ok((name, of(plan)?))).collect::<Result<Vec<_>>>()?;
-            Ok((of(&plan)?, parts, uncertainty.of(&plan, &graph, frame)?))
+            Ok((of(&plan)?, parts, Doubts::new(&plan, &graph, &frame.structure)?))
         };
         let structures = Frames::new(&self.structures)?;
         if self.json {

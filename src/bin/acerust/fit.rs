@@ -2,9 +2,9 @@ use crate::frames::{Frames, bar};
 use crate::solving::Solving;
 use crate::{provenance, report};
 use acerust::build;
-use acerust::fit::{self, ActiveSet, Assembler, Factors, Selector, Settings};
+use acerust::fit::{self, Assembler, Factors, Selector, Settings};
 use acerust::model::Model;
-use acerust::plan::{Device, Plan, Precision};
+use acerust::plan::{ActiveSet, Device, Plan, Precision};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 

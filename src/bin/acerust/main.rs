@@ -11,6 +11,7 @@ mod frames;
 mod info;
 mod options;
 mod output;
+mod pages;
 mod plot;
 mod provenance;
 mod refit;
@@ -22,7 +23,7 @@ mod signals;
 mod solving;
 mod uncertainty;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use options::Options;
 use std::process::ExitCode;
 
@@ -51,6 +52,8 @@ enum Command {
     Fit(fit::Fit),
     Refit(refit::Refit),
     Select(select::Select),
+    #[command(hide = true)]
+    Pages(pages::Pages),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Fit(command) => command.run(),
         Command::Refit(command) => command.run(),
         Command::Select(command) => command.run(&options),
+        Command::Pages(command) => command.run(Cli::command()),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,9 +1,9 @@
 use crate::frames::{Frames, bar, for_each};
 use crate::options::{self, Options};
 use crate::output::{Output, bare};
-use crate::uncertainty::grades_of;
+use crate::uncertainty::Doubts;
 use acerust::extxyz::{Frame, Keys, Writer};
-use acerust::fit::ActiveSet;
+use acerust::plan::ActiveSet;
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -35,11 +35,11 @@ pub struct Select {
 impl Select {
     pub fn run(self, options: &Options) -> Result<()> {
         let model = options::model(&self.model)?;
-        let plan = options.plan(&model)?;
-        let uncertainty = grades_of(ActiveSet::load(&self.active_set)?);
+        let mut plan = options.plan(&model)?;
+        plan.set_active_set(Some(ActiveSet::load(&self.active_set)?))?;
         let mut out = Output::new(self.output.as_deref())?;
         let mut writer = Writer::new(&mut out, &Keys::none());
-        let compute = |frame: &Frame| uncertainty.of(&plan, &plan.graph(&frame.structure)?, frame);
+        let compute = |frame: &Frame| Doubts::new(&plan, &plan.graph(&frame.structure)?, &frame.structure);
         let (mut number, mut next) = (0, 0);
         let bar = bar(self.output.is_some());
         for_each(Frames::new(&self.structures)?, crate::frames::CHUNK_ATOMS, &bar, compute, |mut frame, doubts| {

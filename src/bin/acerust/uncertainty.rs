@@ -1,12 +1,11 @@
 //! How far results are to be trusted: extrapolation grades, and the spread of a committee.
 
 use acerust::extxyz::{Column, Data, Frame, Value};
-use acerust::fit::ActiveSet;
 use acerust::graph::Graph;
 use acerust::ndarray::ArrayViewMut3;
-use acerust::npz;
-use acerust::plan::{Outputs, Plan};
-use anyhow::{Result, ensure};
+use acerust::plan::{ActiveSet, Outputs, Plan};
+use acerust::structure::Structure;
+use anyhow::Result;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -20,11 +19,6 @@ pub struct Flags {
     committee: Option<PathBuf>,
 }
 
-/// What the flags ask for, made ready.
-pub struct Uncertainty {
-    active: Option<ActiveSet>,
-}
-
 /// Of one frame.
 pub struct Doubts {
     grades: Option<Vec<f64>>,
@@ -33,23 +27,26 @@ pub struct Doubts {
 }
 
 impl Flags {
-    /// Reads the files; the committee goes into the plan.
-    pub fn ready(&self, plan: &mut Plan) -> Result<Uncertainty> {
+    /// Reads the files into the plan.
+    pub fn ready(&self, plan: &mut Plan) -> Result<()> {
         if let Some(path) = &self.committee {
-            let n = plan.length_basis();
-            ensure!(n > 0, "{}: the model has no linear parameters", path.display());
-            let numbers = npz::Reader::open(path)?.matrix("parameters", n)?;
-            plan.set_committee(&numbers.chunks(n).map(<[f64]>::to_vec).collect::<Vec<_>>())?;
+            plan.load_committee(path)?;
         }
-        Ok(Uncertainty { active: self.grade.as_ref().map(ActiveSet::load).transpose()? })
+        if let Some(path) = &self.grade {
+            plan.set_active_set(Some(ActiveSet::load(path)?))?;
+        }
+        Ok(())
     }
 }
 
-impl Uncertainty {
-    pub fn of(&self, plan: &Plan, graph: &Graph, frame: &Frame) -> Result<Doubts> {
-        let s = &frame.structure;
-        let grades = self.active.as_ref().map(|active| active.grades(plan, graph, s)).transpose()?;
-        let k = plan.committee().len();
+impl Doubts {
+    /// Grades and spreads, as far as the plan has an active set and a committee.
+    pub fn new(plan: &Plan, graph: &Graph, s: &Structure) -> Result<Doubts> {
+        let grades = plan.active_set().map(|_| {
+            let mut grades = vec![0.0; s.n_atoms()];
+            plan.evaluate((graph, &s.numbers), &mut Outputs::new().grade(&mut grades[..])).map(|()| grades)
+        });
+        let (grades, k) = (grades.transpose()?, plan.committee().len());
         if k == 0 {
             return Ok(Doubts { grades, committee: None });
         }
@@ -65,15 +62,11 @@ impl Uncertainty {
         let of_forces = (0..n).map(|c| spread(&|m| forces[m * n + c])[1]).collect();
         Ok(Doubts { grades, committee: Some((spread(&|m| energies[m]), of_forces)) })
     }
-}
 
-impl Doubts {
     /// Puts them into the frame.
     pub fn label(self, frame: &mut Frame) {
         let real = |width, numbers| Column { width, data: Data::Real(numbers) };
         if let Some(grades) = self.grades {
-            // Files hold finite numbers alone.
-            let grades: Vec<f64> = grades.into_iter().map(|g| g.min(f64::MAX)).collect();
             let largest = grades.iter().fold(0.0, |m: f64, g| m.max(*g));
             frame.arrays.insert("grade".into(), real(1, grades));
             frame.info.insert("max_grade".into(), Value::Real(largest));
@@ -89,9 +82,4 @@ impl Doubts {
     pub fn largest_grade(&self) -> f64 {
         self.grades.iter().flatten().fold(0.0, |m: f64, g| m.max(*g))
     }
-}
-
-/// An active set alone.
-pub fn grades_of(active: ActiveSet) -> Uncertainty {
-    Uncertainty { active: Some(active) }
 }
