@@ -163,36 +163,49 @@ test-lammps: lammps
 bench-lammps: lammps
 	@ACERUST=$(abspath $(ACERUST)) $(TARGET)/lammps/venv/bin/python benchmark/lammps.py $(CELLS)
 
-# Program, library, header, and what pkg-config and CMake need, under $(DESTDIR)$(PREFIX); the plugin for LAMMPS where `make lammps` has
-# made one.
-.PHONY: install uninstall
+# The energy that its runs do not conserve.
+.PHONY: bench-drift
+bench-drift: lammps
+	@$(TARGET)/lammps/venv/bin/python benchmark/drift.py $(STEPS)
+
+# Program, its manual and completions, library, header, and what pkg-config and CMake need, under $(DESTDIR)$(PREFIX); the plugin for
+# LAMMPS where `make lammps` has made one.
+.PHONY: install uninstall test-install
 PREFIX ?= /usr/local
 VERSION = $(shell sed -n '/workspace.package/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 ABI = $(shell sed -n 's/.define ACERUST_ABI_VERSION //p' include/acerust.h)
-BUILT = $(TARGET)/install/release
+# `release` for users; `dev` for tests.
+PROFILE = release
+BUILT = $(TARGET)/install/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 ROOT = $(DESTDIR)$(PREFIX)
 INSTALL_FILES = bin/acerust include/acerust.h lib/libacerust.so lib/libacerust.so.$(ABI) lib/libacerust.so.$(ABI).$(VERSION) \
     lib/pkgconfig/acerust.pc lib/cmake/acerust/acerust-config.cmake lib/cmake/acerust/acerust-config-version.cmake \
-    lib/lammps/plugins/acerustplugin.so
+    lib/lammps/plugins/acerustplugin.so share/bash-completion/completions/acerust.bash \
+    share/fish/vendor_completions.d/acerust.fish share/zsh/site-functions/_acerust
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@ABI@|$(ABI)|'
 
 install:
-	@$(CARGO) rustc --release --quiet --target-dir $(TARGET)/install --lib --crate-type cdylib -- \
+	@$(CARGO) rustc --profile $(PROFILE) --quiet --locked --target-dir $(TARGET)/install --lib --crate-type cdylib -- \
 	    -C link-arg=-Wl,-soname,libacerust.so.$(ABI) -C strip=debuginfo
-	@$(CARGO) rustc --release --quiet --target-dir $(TARGET)/install --bin acerust -- -C strip=symbols
+	@$(CARGO) rustc --profile $(PROFILE) --quiet --locked --target-dir $(TARGET)/install --bin acerust -- -C strip=symbols
 	install -d $(ROOT)/bin $(ROOT)/include $(ROOT)/lib/pkgconfig $(ROOT)/lib/cmake/acerust
 	install -m 755 $(BUILT)/acerust $(ROOT)/bin/acerust
 	install -m 755 $(BUILT)/libacerust.so $(ROOT)/lib/libacerust.so.$(ABI).$(VERSION)
 	ln -sf libacerust.so.$(ABI).$(VERSION) $(ROOT)/lib/libacerust.so.$(ABI)
 	ln -sf libacerust.so.$(ABI) $(ROOT)/lib/libacerust.so
 	install -m 644 include/acerust.h $(ROOT)/include/acerust.h
+	$(BUILT)/acerust pages $(ROOT)/share
 	$(FILL) include/acerust.pc.in > $(ROOT)/lib/pkgconfig/acerust.pc
 	$(FILL) include/acerust-config.cmake.in > $(ROOT)/lib/cmake/acerust/acerust-config.cmake
 	$(FILL) include/acerust-config-version.cmake.in > $(ROOT)/lib/cmake/acerust/acerust-config-version.cmake
 	if [ -f $(TARGET)/lammps/acerustplugin.so ]; then DESTDIR=$(DESTDIR) cmake --install $(TARGET)/lammps/build --prefix $(PREFIX); fi
 
 uninstall:
-	rm -f $(addprefix $(ROOT)/,$(INSTALL_FILES))
+	rm -f $(addprefix $(ROOT)/,$(INSTALL_FILES)) $(ROOT)/share/man/man1/acerust.1 $(ROOT)/share/man/man1/acerust-*.1
+
+# What is installed, used by C and C++ through pkg-config and CMake, and from a place that it was moved to.
+test-install:
+	@MAKE="$(MAKE)" PROFILE=$(PROFILE) ABI=$(ABI) test/install/run.sh $(TARGET)/install
 
 # The wheel for Python ≥ 3.10, into target/wheels; MATURIN names one that is installed, else it comes from PyPI.
 .PHONY: python test-python

@@ -3,7 +3,7 @@
 // Centres are the atoms of LAMMPS' full neighbour list. Energies belong to them alone; forces fall on owned and ghost
 // atoms, and the ghosts' travel back to their owners: by LAMMPS with newton on, by this style with newton off.
 
-#include "acerust.h"
+#include "pair_acerust.h"
 
 #include "atom.h"
 #include "comm.h"
@@ -12,203 +12,32 @@
 #include "memory.h"
 #include "neigh_list.h"
 #include "neighbor.h"
-#include "pair.h"
-#include "universe.h"
 #include "update.h"
 
 #include <algorithm>
-#include <climits>
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <memory>
-#include <sstream>
 
 using namespace LAMMPS_NS;
 
-namespace {
-
-// Handles of the library that free themselves.
-template <typename T, int32_t (*release)(T *)> struct Free {
-  void operator()(T *handle) const { release(handle); }
-};
-using Model = std::unique_ptr<acerust_model, Free<acerust_model, acerust_model_free>>;
-using Plan = std::unique_ptr<acerust_plan, Free<acerust_plan, acerust_plan_free>>;
-using Graph = std::unique_ptr<acerust_graph, Free<acerust_graph, acerust_graph_free>>;
-
-std::string last_error()
+PairACErust::PairACErust(LAMMPS *lmp) : Pair(lmp)
 {
-  std::string message(acerust_last_error(nullptr, 0), '\0');
-  acerust_last_error(message.data(), message.size());
-  message.pop_back();
-  return message;
+  restartinfo = 0;
+  one_coeff = 1;
+  manybody_flag = 1;
+  // The virial is the library's own, so that it is there with newton off as well.
+  no_virial_fdotr_compute = 1;
+  centroidstressflag = CENTROID_AVAIL;
+  comm_reverse = 3;
+  comm_reverse_off = 9;
 }
 
-class PairACErust : public Pair {
- public:
-  PairACErust(LAMMPS *lmp) : Pair(lmp)
-  {
-    restartinfo = 0;
-    one_coeff = 1;
-    manybody_flag = 1;
-    // The virial is the library's own, so that it is there with newton off as well.
-    no_virial_fdotr_compute = 1;
-    centroidstressflag = CENTROID_AVAIL;
-    comm_reverse_off = 9;
-  }
-
-  ~PairACErust() override
-  {
-    if (allocated) {
-      memory->destroy(setflag);
-      memory->destroy(cutsq);
-    }
-  }
-
-  void settings(int, char **) override;
-  void coeff(int, char **) override;
-  void init_style() override;
-  double init_one(int, int) override { return rcut; }
-  void compute(int, int) override;
-  int pack_reverse_comm(int, int, double *) override;
-  void unpack_reverse_comm(int, int *, double *) override;
-  double memory_usage() override;
-
- private:
-  int32_t device = ACERUST_CPU, index = 0, precision = ACERUST_F64;
-  acerust_options options = {sizeof(acerust_options), 1, 0, 0, 0};
-  Plan plan;
-  double rcut = 0;
-  std::vector<int32_t> number_of_type;    // 0: the type is none of ours
-
-  // The graph, and what it was made from.
-  Graph graph;
-  size_t n_centres = 0, n_atoms = 0;
-  bool same = false;         // are its atoms all those of LAMMPS, in that order?
-  std::vector<int> atoms;    // if not, LAMMPS' index of each
-  std::vector<int32_t> numbers;
-  std::vector<uint32_t> first, neighbour;
-
-  std::vector<double> positions;    // of the atoms of the graph, where these are not LAMMPS'
-  std::vector<double> energies, forces, gradients;
-  std::vector<double> spread;    // forces by LAMMPS' index, where that is not the graph's
-
-  // What goes to its owners, with newton off: so many numbers an atom.
-  double *moving = nullptr;
-  int columns = 0;
-
-  int atom_of(size_t i) const { return same ? static_cast<int>(i) : atoms[i]; }
-  void collect();
-  void new_graph(const double *x);
-  void atom_virials();
-  void to_owners(double *numbers, int each);
-  void check(int32_t status);
-};
-
-/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|f32-distances] [threads n] [radial exact|table tolerance] */
-void PairACErust::settings(int narg, char **arg)
+PairACErust::~PairACErust()
 {
-  for (int i = 0; i < narg; i += 2) {
-    const std::string key = arg[i];
-    if (i + 1 == narg) error->all(FLERR, "pair_style acerust: {} needs a value", key);
-    const std::string value = arg[i + 1];
-    if (key == "device") {
-      if (value == "cpu") {
-        device = ACERUST_CPU;
-        index = 0;
-      } else if (value == "cuda") {
-        // Round robin over the processes of a node, those of other partitions included.
-        device = ACERUST_CUDA;
-        MPI_Comm node;
-        MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, comm->me, MPI_INFO_NULL, &node);
-        int rank, size;
-        MPI_Comm_rank(node, &rank);
-        MPI_Comm_size(node, &size);
-        MPI_Comm_free(&node);
-        index = rank + universe->iworld * size;
-      } else if (utils::strmatch(value, "^cuda:\\d+$")) {
-        device = ACERUST_CUDA;
-        index = utils::inumeric(FLERR, value.substr(5), false, lmp);
-      } else {
-        error->all(FLERR, "pair_style acerust: device {} is none of cpu, cuda, cuda:N", value);
-      }
-    } else if (key == "precision") {
-      if (value == "f64") precision = ACERUST_F64;
-      else if (value == "f32") precision = ACERUST_F32;
-      else if (value == "f32-distances") precision = ACERUST_F32_DISTANCES;
-      else error->all(FLERR, "pair_style acerust: precision {} is none of f64, f32, f32-distances", value);
-    } else if (key == "threads") {
-      const int n = utils::inumeric(FLERR, value, false, lmp);
-      if (n < 0) error->all(FLERR, "pair_style acerust: {} threads", n);
-      options.n_threads = n;
-    } else if (key == "radial") {
-      options.tolerance = 0;
-      if (value == "exact") options.radial = ACERUST_RADIAL_EXACT;
-      else {
-        options.radial = ACERUST_RADIAL_TABLE;
-        options.tolerance = utils::numeric(FLERR, value, false, lmp);
-      }
-    } else {
-      error->all(FLERR, "pair_style acerust: unknown keyword {}", key);
-    }
+  if (allocated) {
+    memory->destroy(setflag);
+    memory->destroy(cutsq);
   }
-}
-
-/* pair_coeff * * model.json Si O … */
-void PairACErust::coeff(int narg, char **arg)
-{
-  const int n_types = atom->ntypes;
-  if (!allocated) {
-    allocated = 1;
-    memory->create(setflag, n_types + 1, n_types + 1, "pair:setflag");
-    memory->create(cutsq, n_types + 1, n_types + 1, "pair:cutsq");
-    map = new int[n_types + 1];
-  }
-  if (narg != 3 + n_types)
-    error->all(FLERR, "pair_coeff of acerust: expected * * FILE and {} elements, one a type", n_types);
-  map_element2type(narg - 3, arg + 3);
-
-  // One process reads, so that a file that is missing somewhere is missing nowhere or everywhere.
-  std::string text;
-  int length = -1;
-  if (comm->me == 0) {
-    std::ifstream file(utils::get_potential_file_path(arg[2]), std::ios::binary);
-    std::stringstream content;
-    if (file && content << file.rdbuf()) {
-      text = content.str();
-      length = text.size() > INT_MAX ? -2 : static_cast<int>(text.size());
-    }
-  }
-  MPI_Bcast(&length, 1, MPI_INT, 0, world);
-  if (length == -1) error->all(FLERR, "pair_coeff of acerust: cannot read {}", arg[2]);
-  if (length == -2) error->all(FLERR, "pair_coeff of acerust: {} is larger than 2 GB", arg[2]);
-  text.resize(length);
-  MPI_Bcast(text.data(), length, MPI_CHAR, 0, world);
-
-  acerust_model *new_model = nullptr;
-  check(acerust_model_from_json(text.data(), text.size(), &new_model));
-  const Model model(new_model);
-
-  size_t n_species = 0;
-  check(acerust_model_n_species(model.get(), &n_species));
-  std::vector<int32_t> species(n_species);
-  check(acerust_model_species(model.get(), species.data(), n_species));
-  number_of_type.assign(n_types + 1, 0);
-  for (int type = 1; type <= n_types; type++) {
-    if (map[type] < 0) continue;
-    int32_t number = 0;
-    if (acerust_atomic_number(elements[map[type]], &number))
-      error->all(FLERR, "pair_coeff of acerust: type {}: {}", type, last_error());
-    bool known = false;
-    for (auto z : species) known |= z == number;
-    if (!known) error->all(FLERR, "pair_coeff of acerust: type {}: {} has no element {}", type, arg[2], elements[map[type]]);
-    number_of_type[type] = number;
-  }
-
-  acerust_plan *new_plan = nullptr;
-  check(acerust_plan_new(model.get(), device, index, precision, &options, &new_plan));
-  plan.reset(new_plan);
-  check(acerust_plan_rcut(plan.get(), &rcut));
 }
 
 void PairACErust::init_style()
@@ -249,6 +78,7 @@ void PairACErust::collect()
     for (int i = 0; i < all; i++) add(i);
   }
   n_atoms = numbers.size();
+  owned = atom->nlocal;
 
   first.assign(1, 0);
   neighbour.clear();
@@ -278,13 +108,12 @@ void PairACErust::compute(int eflag, int vflag)
   }
   if (anew) new_graph(x);
   else check(acerust_graph_update(graph.get(), n_atoms, numbers.data(), x, nullptr, nullptr, nullptr));
+  step = update->ntimestep;
 
   double energy = 0, v[9];
   energies.resize(n_centres);
   forces.resize(3 * n_atoms);
-  acerust_input input = {};
-  input.size = sizeof input;
-  input.graph = graph.get();
+  const acerust_input in = input();
   acerust_outputs outputs = {};
   outputs.size = sizeof outputs;
   outputs.energy = &energy;
@@ -294,16 +123,19 @@ void PairACErust::compute(int eflag, int vflag)
   outputs.n_forces = 3 * n_atoms;
   outputs.virial = v;
   outputs.n_virial = 9;
-  check(acerust_evaluate(plan.get(), &input, &outputs));
-
-  // By LAMMPS' index.
-  double *on = forces.data();
-  if (!same) {
-    spread.assign(3 * (atom->nlocal + atom->nghost), 0.0);
-    for (size_t i = 0; i < n_atoms; i++)
-      for (int d = 0; d < 3; d++) spread[3 * atoms[i] + d] = forces[3 * i + d];
-    on = spread.data();
+  if (vflag_atom) {
+    virials.resize(9 * n_atoms);
+    outputs.site_virials = virials.data();
+    outputs.n_site_virials = virials.size();
   }
+  if (cvflag_atom) {
+    gradients.resize(3 * neighbour.size());
+    outputs.edge_gradients = gradients.data();
+    outputs.n_edge_gradients = gradients.size();
+  }
+  check(acerust_evaluate(plan.get(), &in, &outputs));
+
+  double *on = by_atom(forces.data());
   int n = atom->nlocal;
   if (force->newton) n += atom->nghost;
   else to_owners(on, 3);
@@ -323,10 +155,6 @@ void PairACErust::compute(int eflag, int vflag)
 /* A graph of LAMMPS' list; until that is built anew its positions alone change. */
 void PairACErust::new_graph(const double *x)
 {
-  std::vector<double> vectors(3 * neighbour.size());
-  for (size_t c = 0, e = 0; c < n_centres; c++)
-    for (; e < first[c + 1]; e++)
-      for (int d = 0; d < 3; d++) vectors[3 * e + d] = x[3 * neighbour[e] + d] - x[3 * c + d];
   acerust_edges edges = {};
   edges.size = sizeof edges;
   edges.cutoff = rcut;
@@ -336,11 +164,28 @@ void PairACErust::new_graph(const double *x)
   edges.first = first.data();
   edges.n_edges = neighbour.size();
   edges.neighbour = neighbour.data();
-  edges.r = vectors.data();
-  graph.reset();
+  edges.positions = x;
+  if (graph) return check(acerust_graph_replace_edges(graph.get(), &edges));
   acerust_graph *made = nullptr;
   check(acerust_graph_from_edges(&edges, &made));
   graph.reset(made);
+}
+
+acerust_input PairACErust::input() const
+{
+  acerust_input input = {};
+  input.size = sizeof input;
+  input.graph = graph.get();
+  return input;
+}
+
+/* Forces on the atoms of the graph by LAMMPS' index. */
+double *PairACErust::by_atom(double *forces)
+{
+  if (same) return forces;
+  spread.assign(3 * (atom->nlocal + atom->nghost), 0.0);
+  for (size_t i = 0; i < n_atoms; i++) std::copy_n(forces + 3 * i, 3, &spread[3 * atoms[i]]);
+  return spread.data();
 }
 
 /* Virials of atoms: of an edge half to either atom; in the centroid form, W_j = Σ_i r_ij F_j, all to the neighbour, so that Σ_j W_j v_j
@@ -348,42 +193,77 @@ void PairACErust::new_graph(const double *x)
 void PairACErust::atom_virials()
 {
   const int place[9][2] = {{0, 0}, {1, 1}, {2, 2}, {0, 1}, {0, 2}, {1, 2}, {1, 0}, {2, 0}, {2, 1}};
-  gradients.resize(3 * neighbour.size());
-  acerust_input input = {};
-  input.size = sizeof input;
-  input.graph = graph.get();
-  acerust_outputs outputs = {};
-  outputs.size = sizeof outputs;
-  outputs.edge_gradients = gradients.data();
-  outputs.n_edge_gradients = gradients.size();
-  check(acerust_evaluate(plan.get(), &input, &outputs));
   const size_t owned = atom->nlocal, all = owned + atom->nghost;
   if (!force->newton) {
     // LAMMPS has no use for ghosts then.
     if (vflag_atom) std::fill(vatom[0] + 6 * owned, vatom[0] + 6 * all, 0.0);
     if (cvflag_atom) std::fill(cvatom[0] + 9 * owned, cvatom[0] + 9 * all, 0.0);
   }
-  for (size_t c = 0, e = 0; c < n_centres; c++) {
-    const int i = atom_of(c);
+  // The library's matrices are −g ⊗ r, LAMMPS' r ⊗ F.
+  for (size_t i = 0; vflag_atom && i < n_atoms; i++)
+    for (int k = 0; k < 6; k++) vatom[atom_of(i)][k] += virials[9 * i + 3 * place[k][1] + place[k][0]];
+  for (size_t c = 0, e = 0; cvflag_atom && c < n_centres; c++) {
+    const double *at = atom->x[atom_of(c)];
     for (; e < first[c + 1]; e++) {
       const int j = atom_of(neighbour[e]);
-      const double *g = &gradients[3 * e];
-      double r[3];
-      for (int d = 0; d < 3; d++) r[d] = atom->x[j][d] - atom->x[i][d];
-      for (int k = 0; k < 9; k++) {
-        const double w = -r[place[k][0]] * g[place[k][1]];
-        if (vflag_atom && k < 6) {
-          vatom[i][k] += 0.5 * w;
-          vatom[j][k] += 0.5 * w;
-        }
-        if (cvflag_atom) cvatom[j][k] += w;
-      }
+      for (int k = 0; k < 9; k++)
+        cvatom[j][k] -= (atom->x[j][place[k][0]] - at[place[k][0]]) * gradients[3 * e + place[k][1]];
     }
   }
   if (!force->newton) {
     if (vflag_atom) to_owners(vatom[0], 6);
     if (cvflag_atom) to_owners(cvatom[0], 9);
   }
+}
+
+void PairACErust::grades(double *out)
+{
+  must_have_evaluated("acerust/grade/atom");
+  std::vector<double> grade(n_centres);
+  const acerust_input in = input();
+  acerust_outputs outputs = {};
+  outputs.size = sizeof outputs;
+  outputs.grade = grade.data();
+  outputs.n_grade = n_centres;
+  check(acerust_evaluate(plan.get(), &in, &outputs));
+  std::fill_n(out, atom->nlocal, 0.0);
+  for (size_t c = 0; c < n_centres; c++) out[atom_of(c)] = grade[c];
+}
+
+void PairACErust::spreads(double **out)
+{
+  must_have_evaluated("acerust/committee/atom");
+  std::vector<double> site_energies(n_members * n_centres), on(n_members * 3 * n_atoms);
+  const acerust_input in = input();
+  acerust_outputs outputs = {};
+  outputs.size = sizeof outputs;
+  outputs.committee_site_energies = site_energies.data();
+  outputs.n_committee_site_energies = site_energies.size();
+  outputs.committee_forces = on.data();
+  outputs.n_committee_forces = on.size();
+  check(acerust_evaluate(plan.get(), &in, &outputs));
+  // Members side by side, (n_members, n_owned, 4).
+  const size_t owned = atom->nlocal;
+  std::vector<double> values(n_members * owned * 4, 0.0);
+  for (size_t m = 0; m < n_members; m++) {
+    double *member = values.data() + m * owned * 4, *forces = by_atom(on.data() + m * 3 * n_atoms);
+    to_owners(forces, 3);
+    for (size_t c = 0; c < n_centres; c++) member[4 * atom_of(c)] = site_energies[m * n_centres + c];
+    for (size_t i = 0; i < owned; i++) std::copy_n(forces + 3 * i, 3, member + 4 * i + 1);
+  }
+  for (size_t i = 0; i < 4 * owned; i++) {
+    double mean = 0, square = 0;
+    for (size_t m = 0; m < n_members; m++) mean += values[m * owned * 4 + i] / n_members;
+    for (size_t m = 0; m < n_members; m++) square += std::pow(values[m * owned * 4 + i] - mean, 2) / n_members;
+    out[i / 4][i % 4] = std::sqrt(square);
+  }
+}
+
+/* Computes may be asked for before the first step, or after atoms have come or gone. */
+void PairACErust::must_have_evaluated(const char *compute)
+{
+  const bool current = graph && step == update->ntimestep && owned == atom->nlocal;
+  if (!current) error->one(FLERR, "compute {}: the forces of this step have not been computed", compute);
 }
 
 /* Adds what ghosts have to what their owners have. */
@@ -406,6 +286,14 @@ void PairACErust::unpack_reverse_comm(int n, int *to, double *buffer)
     for (int k = 0; k < columns; k++) moving[columns * to[i] + k] += buffer[columns * i + k];
 }
 
+std::string PairACErust::last_error()
+{
+  std::string message(acerust_last_error(nullptr, 0), '\0');
+  acerust_last_error(message.data(), message.size());
+  message.pop_back();
+  return message;
+}
+
 void PairACErust::check(int32_t status)
 {
   if (status == ACERUST_OK) return;
@@ -419,26 +307,7 @@ void PairACErust::check(int32_t status)
 
 double PairACErust::memory_usage()
 {
-  return sizeof(double) * (positions.capacity() + energies.capacity() + forces.capacity() + gradients.capacity() + spread.capacity()) +
+  return sizeof(double) * (positions.capacity() + energies.capacity() + forces.capacity() + virials.capacity() +
+                          gradients.capacity() + spread.capacity()) +
       4.0 * (first.capacity() + neighbour.capacity() + numbers.capacity() + atoms.capacity());
-}
-
-// What a plugin tells LAMMPS about a style of its own: lammpsplugin_t of LAMMPS' manual, which installations leave out.
-struct Style {
-  const char *version, *style, *name, *info, *author;
-  void *creator, *handle;
-};
-
-}    // namespace
-
-extern "C" void lammpsplugin_init(void *lmp, void *handle, void *to_register)
-{
-  auto *host = static_cast<LAMMPS *>(lmp);
-  if (acerust_abi_version() != ACERUST_ABI_VERSION)
-    host->error->all(FLERR, "acerustplugin.so was built for ABI {} of libacerust, not {}", ACERUST_ABI_VERSION, acerust_abi_version());
-  const auto add = reinterpret_cast<void (*)(Style *, void *)>(to_register);
-  const auto pair = +[](LAMMPS *lmp) -> Pair * { return new PairACErust(lmp); };
-  static const std::string info = std::string("ACERust ") + acerust_version();
-  Style style = {ACERUST_LAMMPS_VERSION, "pair", "acerust", info.c_str(), "the ACERust developers", reinterpret_cast<void *>(pair), handle};
-  add(&style, lmp);
 }

@@ -57,7 +57,7 @@ def test_bonds(tmp_path):
 
 def test_lost_atoms(tmp_path):
     system = random_system("fly", "sio_o2", ["Si", "O"], (12, 12, 12), pbc=(0, 0, 0), inside=0.5, seed=1)
-    commands = setup(tmp_path, system, boundary="f f f") + ["velocity all set 0 0 500", "fix 1 all nve", "run 1000"]
+    commands = setup(tmp_path, system, boundary="f f f") + ["velocity all set 0 0 500", "fix 1 all nve", "thermo 20", "run 1000"]
     stops(tmp_path, commands, "Lost atoms")
 
 

@@ -1,0 +1,153 @@
+// The commands `pair_style acerust` and `pair_coeff`.
+
+#include "pair_acerust.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "memory.h"
+#include "universe.h"
+
+#include <climits>
+#include <fstream>
+#include <sstream>
+
+using namespace LAMMPS_NS;
+
+/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|f32-distances] [threads n] [radial exact|tolerance] [committee file] [grade file] */
+void PairACErust::settings(int narg, char **arg)
+{
+  device = ACERUST_CPU;
+  index = 0;
+  precision = ACERUST_F64;
+  options = {};
+  options.size = sizeof options;
+  options.n_threads = 1;
+  committee_file.clear();
+  grade_file.clear();
+  for (int i = 0; i < narg; i += 2) {
+    const std::string key = arg[i];
+    if (i + 1 == narg) error->all(FLERR, "pair_style acerust: {} needs a value", key);
+    const std::string value = arg[i + 1];
+    if (key == "device") {
+      device = device_of(value);
+    } else if (key == "precision") {
+      if (value == "f64") precision = ACERUST_F64;
+      else if (value == "f32") precision = ACERUST_F32;
+      else if (value == "f32-distances") precision = ACERUST_F32_DISTANCES;
+      else error->all(FLERR, "pair_style acerust: precision {} is none of f64, f32, f32-distances", value);
+    } else if (key == "threads") {
+      const int n = utils::inumeric(FLERR, value, false, lmp);
+      if (n < 0) error->all(FLERR, "pair_style acerust: {} threads", n);
+      options.n_threads = n;
+    } else if (key == "radial") {
+      options.tolerance = 0;
+      if (value == "exact") options.radial = ACERUST_RADIAL_EXACT;
+      else {
+        options.radial = ACERUST_RADIAL_TABLE;
+        options.tolerance = utils::numeric(FLERR, value, false, lmp);
+      }
+    } else if (key == "committee") {
+      committee_file = value;
+    } else if (key == "grade") {
+      grade_file = value;
+    } else {
+      error->all(FLERR, "pair_style acerust: unknown keyword {}", key);
+    }
+  }
+}
+
+/* cpu, cuda or cuda:N; sets the index as well. */
+int32_t PairACErust::device_of(const std::string &name)
+{
+  index = 0;
+  if (name == "cpu") return ACERUST_CPU;
+  if (name == "cuda") {
+    // Round robin over the processes of a node, those of other partitions included.
+    MPI_Comm node;
+    MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, comm->me, MPI_INFO_NULL, &node);
+    int rank, size;
+    MPI_Comm_rank(node, &rank);
+    MPI_Comm_size(node, &size);
+    MPI_Comm_free(&node);
+    index = rank + universe->iworld * size;
+  } else if (utils::strmatch(name, "^cuda:\\d+$")) {
+    index = utils::inumeric(FLERR, name.substr(5), false, lmp);
+  } else {
+    error->all(FLERR, "pair_style acerust: device {} is none of cpu, cuda, cuda:N", name);
+  }
+  return ACERUST_CUDA;
+}
+
+/* The bytes of a file. One process reads, so that a file that is missing somewhere is missing nowhere or everywhere. */
+std::string PairACErust::read(const char *command, const std::string &name)
+{
+  std::string text;
+  int length = -1;
+  if (comm->me == 0) {
+    std::ifstream file(utils::get_potential_file_path(name), std::ios::binary);
+    std::stringstream content;
+    if (file && content << file.rdbuf()) {
+      text = content.str();
+      length = text.size() > INT_MAX ? -2 : static_cast<int>(text.size());
+    }
+  }
+  MPI_Bcast(&length, 1, MPI_INT, 0, world);
+  if (length == -1) error->all(FLERR, "{} of acerust: cannot read {}", command, name);
+  if (length == -2) error->all(FLERR, "{} of acerust: {} is larger than 2 GB", command, name);
+  text.resize(length);
+  MPI_Bcast(text.data(), length, MPI_CHAR, 0, world);
+  return text;
+}
+
+/* pair_coeff * * model.json Si O … */
+void PairACErust::coeff(int narg, char **arg)
+{
+  const int n_types = atom->ntypes;
+  if (!allocated) {
+    allocated = 1;
+    memory->create(setflag, n_types + 1, n_types + 1, "pair:setflag");
+    memory->create(cutsq, n_types + 1, n_types + 1, "pair:cutsq");
+    map = new int[n_types + 1];
+  }
+  if (narg != 3 + n_types)
+    error->all(FLERR, "pair_coeff of acerust: expected * * FILE and {} elements, one a type", n_types);
+  map_element2type(narg - 3, arg + 3);
+
+  const std::string text = read("pair_coeff", arg[2]);
+  acerust_model *new_model = nullptr;
+  check(acerust_model_from_json(text.data(), text.size(), &new_model));
+  const std::unique_ptr<acerust_model, Free<acerust_model, acerust_model_free>> model(new_model);
+
+  size_t n_species = 0;
+  check(acerust_model_n_species(model.get(), &n_species));
+  std::vector<int32_t> species(n_species);
+  check(acerust_model_species(model.get(), species.data(), n_species));
+  number_of_type.assign(n_types + 1, 0);
+  for (int type = 1; type <= n_types; type++) {
+    if (map[type] < 0) continue;
+    int32_t number = 0;
+    if (acerust_atomic_number(elements[map[type]], &number))
+      error->all(FLERR, "pair_coeff of acerust: type {}: {}", type, last_error());
+    bool known = false;
+    for (auto z : species) known |= z == number;
+    if (!known) error->all(FLERR, "pair_coeff of acerust: type {}: {} has no element {}", type, arg[2], elements[map[type]]);
+    number_of_type[type] = number;
+  }
+
+  acerust_plan *new_plan = nullptr;
+  check(acerust_plan_new(model.get(), device, index, precision, &options, &new_plan));
+  plan.reset(new_plan);
+  check(acerust_plan_rcut(plan.get(), &rcut));
+  const auto bytes = [](const std::string &file) { return reinterpret_cast<const uint8_t *>(file.data()); };
+  n_members = 0;
+  if (has_committee()) {
+    const std::string file = read("committee", committee_file);
+    check(acerust_plan_committee_from_file(plan.get(), bytes(file), file.size()));
+    check(acerust_plan_n_members(plan.get(), &n_members));
+  }
+  if (has_grade()) {
+    const std::string file = read("grade", grade_file);
+    check(acerust_plan_active_set_from_file(plan.get(), bytes(file), file.size()));
+  }
+}
