@@ -1,4 +1,5 @@
-//! Equivariant operations on one core: time, share of the peak of arithmetic, and how much faster than the definition in loops.
+//! Equivariant operations on one core: time, beside what arithmetic and memory would take at the rates of the same run, and how much
+//! faster than the definition in loops.
 
 #[allow(dead_code)]
 #[path = "../test/ops/naive.rs"]
@@ -14,13 +15,13 @@ use acerust::plan::Precision;
 use cpu_time::ThreadTime;
 use std::hint::black_box;
 
-/// A row of the table: targets in ms, forward and forward with backward; useful operations forward.
+/// A row of the table: targets in ms and useful operations, forward and forward with backward.
 struct Problem {
     name: &'static str,
     operation: Operation,
     sizes: Sizes,
     targets: [f64; 2],
-    flops: f64,
+    flops: [f64; 2],
     /// Rows (and nodes) that the definition computes, in time that is scaled up.
     sample: Sizes,
 }
@@ -48,27 +49,35 @@ fn problems() -> Vec<Problem> {
         shared_weights: false,
         convolution: true,
     };
-    let per_edge = |op: &Channelwise| -> f64 {
+    // A product with the weight, and for each number of `M` one sum forward and two backward.
+    let per_edge = |op: &Channelwise, n: f64| -> [f64; 2] {
         let paths = op.paths(Convention::O3E3nn);
-        paths.iter().map(|p| (p.mul[0] * p.dim[0] * (1 + 2 * p.dim[2])) as f64).sum()
+        let sum = |f: fn([usize; 2]) -> usize| -> f64 {
+            paths.iter().map(|p| (p.mul[0] * p.dim[0] * f([p.dim[1], p.dim[2]])) as f64).sum()
+        };
+        // Where `y` is a scalar, `M` is diagonal.
+        let forward = sum(|[y, out]| 1 + 2 * if y == 1 { 1 } else { out });
+        let backward = sum(|[y, out]| 5 + 4 * if y == 1 { 1 } else { out });
+        [n * forward, n * (forward + backward)]
     };
     let linear = |species| {
         let irreps = irreps("128x0e+128x1o");
         Operation::Linear(Linear { irreps_in: irreps.clone(), irreps_out: irreps, bias: false, species })
     };
-    let linear_flops = 2.0 * 4.0 * 128.0 * 128.0 * 1e4;
+    let linear_flops = [1.0, 3.0].map(|times| times * 2.0 * 4.0 * 128.0 * 128.0 * 1e4);
     vec![
         Problem {
             name: "contraction, l ≤ 3 → 0e+1o, ν 3, 1 000 nodes",
             operation: Operation::Contraction(contraction),
             sizes: rows(1000),
             targets: [20.0, 60.0],
-            flops: 2.0 * terms as f64 * 128.0 * 1e3,
+            // Of a term backward: its own sum, those of its factor and of its number.
+            flops: [1.0, 4.0].map(|times| times * 2.0 * terms as f64 * 128.0 * 1e3),
             sample: rows(2),
         },
         Problem {
             name: "uvu convolution, l ≤ 1, 1 000 nodes, 10 000 edges",
-            flops: per_edge(&uvu(1)) * 1e4,
+            flops: per_edge(&uvu(1), 1e4),
             operation: Operation::Channelwise(uvu(1)),
             sizes: Sizes { rows: 10_000, nodes: 1000 },
             targets: [1.5, 5.0],
@@ -76,7 +85,7 @@ fn problems() -> Vec<Problem> {
         },
         Problem {
             name: "uvu convolution, l ≤ 3, 1 000 nodes, 50 000 edges",
-            flops: per_edge(&uvu(3)) * 5e4,
+            flops: per_edge(&uvu(3), 5e4),
             operation: Operation::Channelwise(uvu(3)),
             sizes: Sizes { rows: 50_000, nodes: 1000 },
             targets: [f64::NAN; 2],
@@ -115,6 +124,8 @@ fn numbers<S: Storage>(n: usize, seed: u64) -> Vec<S> {
 
 /// The shortest of some runs, in ms of the processor.
 fn time(mut f: impl FnMut()) -> f64 {
+    // Memory that is new is mapped first.
+    f();
     let (start, mut best) = (ThreadTime::now(), f64::INFINITY);
     while start.elapsed().as_secs_f64() < 0.5 {
         let round = ThreadTime::now();
@@ -179,11 +190,19 @@ fn definition(problem: &Problem) -> f64 {
     (run(sizes.rows) - run(0)) * 1e3 * problem.sizes.rows as f64 / sizes.rows as f64
 }
 
-/// Bytes of arguments and results, once each.
-fn bytes<S: Storage>(problem: &Problem) -> f64 {
+/// Bytes of arguments and results, once each, forward and forward with backward.
+fn bytes<S: Storage>(problem: &Problem) -> [f64; 2] {
     let ports = Spec::new(problem.operation.clone()).ports().expect("ports");
-    let n: usize = ports.inputs.iter().chain([&ports.output]).map(|p| p.len(problem.sizes)).sum();
-    (n * S::DTYPE.bytes()) as f64
+    let inputs: usize = ports.inputs.iter().map(|p| p.len(problem.sizes)).sum();
+    let out = ports.output.len(problem.sizes);
+    [inputs + out, 3 * inputs + 2 * out].map(|n| (n * S::DTYPE.bytes()) as f64)
+}
+
+/// Bytes that a copy reads and writes in a second, in 10⁹.
+fn copy_rate() -> f64 {
+    let from = vec![1_u8; 128 << 20];
+    let mut to = vec![0_u8; from.len()];
+    2.0 * from.len() as f64 / time(|| black_box(&mut to).copy_from_slice(black_box(&from))) * 1e-6
 }
 
 fn main() {
@@ -191,22 +210,29 @@ fn main() {
     pool.install(|| {
         let isa = Isa::detect();
         let peak = [fma_peak(Precision::F32, isa), fma_peak(Precision::F64, isa)];
-        println!("one core, {isa:?}; peak {:.0} GF/s f32, {:.0} GF/s f64", peak[0], peak[1]);
-        println!("| operation | forward, ms (target) | forward + backward (target) | double/backward | share of the peak | bytes at 36 GB/s, ms | f64/f32 forward, both | definition/forward |");
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+        let copy = copy_rate();
+        println!(
+            "one core, {isa:?}: {:.0} GF/s in f32, {:.0} GF/s in f64; copies move {copy:.0} GB/s",
+            peak[0], peak[1]
+        );
+        println!("ms in f32, beside the target and what arithmetic and memory alone would take");
+        println!("| operation | forward | and backward | double/backward | f64/f32, both | definition/forward |");
+        println!("| --- | --- | --- | --- | --- | --- |");
         for problem in &problems() {
             let [forward, backward, double] = measure::<f32>(problem);
             let [forward64, backward64, _] = measure::<f64>(problem);
-            let target = |x: f64| if x.is_nan() { String::new() } else { format!(" ({x})") };
+            let bytes = bytes::<f32>(problem);
+            let cell = |k: usize, ms: f64| {
+                let target = problem.targets[k];
+                let target = if target.is_nan() { String::new() } else { format!(" ({target})") };
+                format!("{ms:.2}{target}: {:.2}, {:.2}", problem.flops[k] / peak[0] * 1e-6, bytes[k] / copy * 1e-6)
+            };
             println!(
-                "| {} | {forward:.2}{} | {:.2}{} | {:.1} | {:.0} % | {:.2} | {:.1}, {:.1} | {:.0} |",
+                "| {} | {} | {} | {:.1} | {:.1}, {:.1} | {:.0} |",
                 problem.name,
-                target(problem.targets[0]),
-                forward + backward,
-                target(problem.targets[1]),
+                cell(0, forward),
+                cell(1, forward + backward),
                 double / backward,
-                100.0 * problem.flops / forward / 1e6 / peak[0],
-                bytes::<f32>(problem) / 36e6,
                 forward64 / forward,
                 (forward64 + backward64) / (forward + backward),
                 definition(problem) / forward,

@@ -16,6 +16,8 @@ mod op;
 mod outputs;
 #[path = "capi/refusals.rs"]
 mod refusals;
+#[path = "ops/refused.rs"]
+mod refused;
 #[path = "capi/short.rs"]
 mod short;
 #[path = "capi/smoke.rs"]

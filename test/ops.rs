@@ -13,3 +13,7 @@ mod golden;
 mod naive;
 #[path = "ops/random.rs"]
 mod random;
+#[path = "ops/refusals.rs"]
+mod refusals;
+#[path = "ops/refused.rs"]
+mod refused;

@@ -4,9 +4,9 @@
 
 use super::activation::Activation;
 use super::irreps::{Block, Irrep, Irreps};
-use super::kernel::{Call, Extent, Kernel, Pass, Port, Ports, Sizes, Wanted};
+use super::kernel::{Call, Extent, Kernel, Pass, Port, Ports, Sizes, Wanted, for_parts};
 use super::scratch::Scratch;
-use crate::parallel::{self, Disjoint};
+use crate::parallel::Disjoint;
 use crate::simd::Real;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -89,30 +89,25 @@ impl GateKernel {
     ) {
         let x = call.inputs[0];
         let (x_width, out_width) = (self.scalars + self.gates + self.width, self.scalars + self.width);
-        let rows = call.sizes.rows;
-        parallel::for_each_init(
-            rows.div_ceil(ROWS),
-            || (),
-            |(), k| {
-                for row in k * ROWS..rows.min((k + 1) * ROWS) {
-                    let (from, to) = (row * x_width, row * out_width);
-                    for s in 0..self.scalars {
-                        scalar(from + s, to + s, self.eval(0, x[from + s].to_f64()));
-                    }
-                    let mut gate = from + self.scalars;
-                    for &(start, components, channels) in &self.gated {
-                        for u in 0..channels {
-                            let f = self.eval(1, x[gate].to_f64());
-                            for m in 0..components {
-                                let at = start + m * channels + u;
-                                gated(gate, from + self.scalars + self.gates + at, to + self.scalars + at, f);
-                            }
-                            gate += 1;
+        for_parts(call.sizes.rows, ROWS, |part| {
+            for row in part {
+                let (from, to) = (row * x_width, row * out_width);
+                for s in 0..self.scalars {
+                    scalar(from + s, to + s, self.eval(0, x[from + s].to_f64()));
+                }
+                let mut gate = from + self.scalars;
+                for &(start, components, channels) in &self.gated {
+                    for u in 0..channels {
+                        let f = self.eval(1, x[gate].to_f64());
+                        for m in 0..components {
+                            let at = start + m * channels + u;
+                            gated(gate, from + self.scalars + self.gates + at, to + self.scalars + at, f);
                         }
+                        gate += 1;
                     }
                 }
-            },
-        );
+            }
+        });
     }
 }
 

@@ -171,8 +171,8 @@ impl<'a, T: Real> Source<'a, T> {
     }
 
     #[inline(always)]
-    pub fn slice(self, start: usize, n: usize) -> Source<'a, T> {
-        Source { value: &self.value[start..start + n], tangent: self.tangent.map(|t| &t[start..start + n]) }
+    pub fn from(self, start: usize) -> Source<'a, T> {
+        Source { value: &self.value[start..], tangent: self.tangent.map(|t| &t[start..]) }
     }
 
     /// The `n ≤ N` numbers from `at` on; zeros after them.
@@ -185,11 +185,40 @@ impl<'a, T: Real> Source<'a, T> {
         }
     }
 
+    /// As [`Source::load`], without looking at lengths.
+    ///
+    /// # Safety
+    /// There are `at + n` numbers.
+    #[inline(always)]
+    pub unsafe fn load_at<V: Value<Real = T>>(self, at: usize, n: usize) -> V {
+        // SAFETY: passed on; a direction is as long as its values.
+        unsafe {
+            let value = load_at(self.value, at, n);
+            match self.tangent {
+                Some(tangent) if V::HAS_TANGENT => V::join(value, load_at(tangent, at, n)),
+                _ => V::join(value, V::Plain::zero()),
+            }
+        }
+    }
+
     /// One number in all lanes.
     #[inline(always)]
     pub fn splat<V: Value<Real = T>>(self, at: usize) -> V {
         let tangent = if V::HAS_TANGENT { self.tangent.map_or(T::default(), |t| t[at]) } else { T::default() };
         V::join(V::Plain::splat(self.value[at]), V::Plain::splat(tangent))
+    }
+
+    /// As [`Source::splat`], without looking at lengths.
+    ///
+    /// # Safety
+    /// There is such a number.
+    #[inline(always)]
+    pub unsafe fn splat_at<V: Value<Real = T>>(self, at: usize) -> V {
+        debug_assert!(at < self.value.len() && self.tangent.is_none_or(|t| at < t.len()));
+        // SAFETY: passed on; a direction is as long as its values.
+        let number = |x: &[T]| unsafe { *x.get_unchecked(at) };
+        let tangent = if V::HAS_TANGENT { self.tangent.map_or(T::default(), number) } else { T::default() };
+        V::join(V::Plain::splat(number(self.value)), V::Plain::splat(tangent))
     }
 }
 
@@ -210,6 +239,28 @@ pub(crate) use entries;
 #[inline(always)]
 pub(crate) fn load_part<V: Lanes>(x: &[V::Real], n: usize) -> V {
     if n == V::N { V::load(x) } else { V::from_fn(|k| if k < n { x[k] } else { V::Real::default() }) }
+}
+
+/// The `n ≤ N` numbers from `at` on, and zeros.
+///
+/// # Safety
+/// There are `at + n` numbers.
+#[inline(always)]
+pub(crate) unsafe fn load_at<V: Lanes>(x: &[V::Real], at: usize, n: usize) -> V {
+    debug_assert!(at + n <= x.len());
+    // SAFETY: passed on.
+    load_part(unsafe { x.get_unchecked(at..at + n) }, n)
+}
+
+/// Overwrites the `n ≤ N` numbers from `at` on.
+///
+/// # Safety
+/// There are `at + n` numbers.
+#[inline(always)]
+pub(crate) unsafe fn store_at<V: Lanes>(v: V, x: &mut [V::Real], at: usize, n: usize) {
+    debug_assert!(at + n <= x.len());
+    // SAFETY: passed on.
+    store_part(v, unsafe { x.get_unchecked_mut(at..at + n) }, n);
 }
 
 /// Overwrites the first `n ≤ N` numbers.

@@ -243,7 +243,7 @@ impl<V: Value<Plain = V>> MlpKernel<V> {
             };
             let this = bar.first::<N>(n_out);
             if let Some(w) = &mut bars[places.w] {
-                self.pull_weights::<N>(k, groups, from, this, w);
+                self.pull_weights::<N>(k, groups, from, this, w, scratch);
             }
             if let Some(b) = places.b.and_then(|b| bars[b].as_deref_mut()) {
                 column_sums(if N::HAS_TANGENT { this.1.unwrap_or(&[]) } else { this.0 }, b);
@@ -279,11 +279,12 @@ impl<V: Value<Plain = V>> MlpKernel<V> {
         from: (&[V::Real], Option<&[V::Real]>),
         bar: (&[V::Real], Option<&[V::Real]>),
         out: &mut [V::Real],
+        scratch: &mut Scratch,
     ) {
         let layer = &self.layers[k];
-        let mut sum = |x: &[V::Real], y: &[V::Real], add: bool| match self.transposed {
-            false => layer.weights(groups, x, y, add, out),
-            true => layer.weights(groups, y, x, add, out),
+        let mut sum = |x: &[V::Real], y: &[V::Real], add: bool| {
+            let factors = if self.transposed { [y, x] } else { [x, y] };
+            layer.weights(groups, factors, add, out, scratch.again());
         };
         if !N::HAS_TANGENT {
             return sum(from.0, bar.0, false);
@@ -309,13 +310,13 @@ fn add_to_rows<T: Real>(b: &[T], rows: &mut [T]) {
 }
 
 impl<V: Value<Plain = V>> Kernel<V::Real> for MlpKernel<V> {
-    fn scratch(&self, sizes: Sizes, pass: Pass, _: usize) -> usize {
+    fn scratch(&self, sizes: Sizes, pass: Pass, threads: usize) -> usize {
         let hidden = &self.widths[1..self.layers.len()];
         let parts = if pass == Pass::DoubleBackward { 2 } else { 1 };
         let array = |width: usize| lines::<V::Real>(sizes.rows * width) * parts;
         let inner: usize = hidden.iter().map(|&n| 2 * array(n)).sum();
         let bars = if pass == Pass::Forward { 0 } else { 3 * array(self.widest()) };
-        let packed = self.layers.iter().map(|l| l.packed_lines()).max().unwrap_or(0);
+        let packed = self.layers.iter().map(|l| l.lines(threads)).max().unwrap_or(0);
         Groups::lines(sizes.rows, 1) + inner + bars + packed
     }
 

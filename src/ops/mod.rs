@@ -20,6 +20,7 @@
 //! threads nor on the order of edges, to the last bit.
 
 pub mod activation;
+mod arrays;
 pub mod contraction;
 pub mod coupling;
 #[cfg(feature = "cuda")]
@@ -42,6 +43,7 @@ pub mod spec;
 mod species;
 
 pub use crate::simd::Isa;
+pub use arrays::Arrays;
 pub use coupling::Convention;
 pub use irreps::{Block, Irrep, Irreps, Parity};
 pub use kernel::{Extent, IndexPort, Pass, Port, Ports, Sizes};
@@ -49,3 +51,8 @@ pub use layout::Layout;
 pub use op::{Args, Op};
 pub use scratch::Workspace;
 pub use spec::{Operation, Spec};
+
+/// The examples of `docs/operations.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/operations.md")]
+struct Documentation;

@@ -205,7 +205,7 @@ impl<S: Storage> Op<S> {
         if n != ports.len() {
             let names: Vec<&str> = ports.iter().map(|p| &p.name[..]).collect();
             let expected = format!("expected {}: {}", ports.len(), names.join(", "));
-            return Err(Error::Argument(format!("{n} arguments (each a {what}input), {expected}")));
+            return Err(Error::Argument(format!("{what}inputs: {n} of them, {expected}")));
         }
         for (k, port) in ports.iter().enumerate() {
             if let Some(len) = len(k) {
@@ -263,7 +263,7 @@ impl<S: Storage> Op<S> {
             }
         }
         let known = self.kernel.diagnose(call);
-        Error::Argument(known.unwrap_or_else(|| format!("a result beside {} exceeds {}", port.name, S::DTYPE)))
+        Error::Argument(known.unwrap_or_else(|| format!("{}: a result of its shape exceeds {}", port.name, S::DTYPE)))
     }
 }
 

@@ -10,9 +10,9 @@
 //! Computed in f64, with two derivatives each, whatever the type of the arguments.
 
 use super::jet::Jet;
-use super::kernel::{Call, Extent, IndexPort, Kernel, Pass, Port, Ports, Sizes, Wanted};
+use super::kernel::{Call, Extent, IndexPort, Kernel, Pass, Port, Ports, Sizes, Wanted, for_parts};
 use super::scratch::Scratch;
-use crate::parallel::{self, Disjoint};
+use crate::parallel::Disjoint;
 use crate::simd::Real;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -189,16 +189,11 @@ impl RadialKernel {
             [i, j] => Some([i[row] as usize, j[row] as usize]),
             _ => None,
         };
-        let rows = call.sizes.rows;
-        parallel::for_each_init(
-            rows.div_ceil(ROWS),
-            || (),
-            |(), k| {
-                for row in k * ROWS..rows.min((k + 1) * ROWS) {
-                    self.radial.eval(call.inputs[0][row].to_f64(), pair(row), |n, e| f(row, n, e));
-                }
-            },
-        );
+        for_parts(call.sizes.rows, ROWS, |part| {
+            for row in part {
+                self.radial.eval(call.inputs[0][row].to_f64(), pair(row), |n, e| f(row, n, e));
+            }
+        });
     }
 
     /// `r̄ = Σ_n ē_n e(n)`

@@ -1,6 +1,7 @@
 //! Equivariant operations across the ABI.
 
 use crate::call::*;
+use crate::refused::REFUSED;
 
 fn op(json: &str) -> OwnedOp {
     let mut op = null_mut();
@@ -73,13 +74,9 @@ fn what_is_wrong_is_refused_and_named() {
         assert!(last_error().contains(message), "{}", last_error());
         assert!(op.is_null());
     };
-    refused("irreps `2x0z`", r#"{"operation": {"linear": {"irreps_in": "2x0z", "irreps_out": "1x0e"}}}"#);
-    refused(
-        "unknown field `weights`",
-        r#"{"operation": {"linear": {"irreps_in": "", "irreps_out": "", "weights": 1}}}"#,
-    );
-    refused("unknown variant", r#"{"operation": {"lineal": {}}}"#);
-    refused("lmax", r#"{"operation": {"harmonics": {"lmax": 12}}}"#);
+    for (operation, message) in REFUSED {
+        refused(message, &format!(r#"{{"operation": {operation}}}"#));
+    }
     refused("json", r#"{"operation": {"harmonics": {"lmax": 1}}} x"#);
 
     let op = op(LINEAR);

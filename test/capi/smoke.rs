@@ -41,34 +41,50 @@ fn run(command: &mut Command) -> String {
     out.into_owned()
 }
 
-fn compile_and_run(variable: &str, name: &str, arguments: &[&str]) {
+/// The program of that source, and its arguments, which are files.
+fn compile_and_run(variable: &str, name: &str, arguments: &[&str], source: &Path, files: &[&str]) {
     let Some(compiler) = compiler(variable, name) else { return };
-    let (library, source) = (library(), root().join("test/abi/smoke.c"));
+    let library = library();
     let directory = library.parent().expect("a directory");
-    let program = directory.join(format!("smoke-{name}-{}", std::process::id()));
+    let stem = source.file_stem().expect("a name").to_string_lossy();
+    let program = directory.join(format!("{stem}-{name}-{}", std::process::id()));
     let mut command = Command::new(compiler);
-    command.args(arguments).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"]).arg(&source);
+    command.args(arguments).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"]).arg(source);
     // The library is no source in the language of the arguments.
     command.args(["-x", "none"]).arg("-I").arg(root().join("include")).arg(&library).arg("-lm").arg("-o").arg(&program);
     run(command.arg(format!("-Wl,-rpath,{}", directory.display())));
-    let mut smoke = Command::new(&program);
-    let text = run(smoke.arg(root().join("benchmark/models/si_fit.json")).arg(root().join("test/abi/si_fit.xyz")));
+    let text = run(Command::new(&program).args(files.iter().map(|file| root().join(file))));
     std::fs::remove_file(&program).expect("removable");
     assert!(text.ends_with("OK\n"), "{text}");
 }
+
+#[cfg(unix)]
+const FILES: [&str; 2] = ["benchmark/models/si_fit.json", "test/abi/si_fit.xyz"];
 
 #[test]
 #[cfg(unix)]
 fn a_c_program() {
     structure_of_the_programs();
-    compile_and_run("CC", "cc", &["-x", "c", "-std=c99"]);
+    compile_and_run("CC", "cc", &["-x", "c", "-std=c99"], &root().join("test/abi/smoke.c"), &FILES);
 }
 
 #[test]
 #[cfg(unix)]
 fn a_cpp_program() {
     structure_of_the_programs();
-    compile_and_run("CXX", "c++", &["-x", "c++", "-std=c++11"]);
+    compile_and_run("CXX", "c++", &["-x", "c++", "-std=c++11"], &root().join("test/abi/smoke.c"), &FILES);
+}
+
+/// The C of `docs/operations.md`.
+#[test]
+#[cfg(unix)]
+fn operations_as_documented() {
+    let text = std::fs::read_to_string(root().join("docs/operations.md")).expect("docs/operations.md");
+    let program = text.split("```c\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
+    let source = library().with_file_name(format!("operations-{}.c", std::process::id()));
+    std::fs::write(&source, program).expect("writable");
+    compile_and_run("CC", "cc", &["-x", "c", "-std=c99"], &source, &[]);
+    std::fs::remove_file(&source).expect("removable");
 }
 
 /// `test/abi/si_fit.xyz` is what the golden data say.

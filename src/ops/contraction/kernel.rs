@@ -145,20 +145,22 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
             }
             for m in 0..self.n_out {
                 let place = |b: usize| rows.get(b).map(|&r| r as usize * out_width + m * self.channels + at);
+                // What backward sums on its way is the result as well.
+                let sums = if gradients {
+                    let o = entries!(b < ROWS, V::zero() => match place(b) {
+                        Some(at) => load_part(&cotangent[at..], n),
+                        None => V::zero(),
+                    });
+                    self.pull_component(m, o, results.w_bar.is_some(), memory)
+                } else {
+                    self.component(m, memory)
+                };
                 if let Some(out) = results.out {
-                    let sums = self.component(m, memory);
                     for (b, &sum) in sums.iter().enumerate().take(rows.len()) {
                         // SAFETY: these channels of this row are this task's alone.
                         let out = unsafe { out.slice(place(b).unwrap_or(0), n) };
                         store_part(sum, out, n);
                     }
-                }
-                if gradients {
-                    let o = entries!(b < ROWS, V::zero() => match place(b) {
-                        Some(at) => load_part(&cotangent[at..], n),
-                        None => V::zero(),
-                    });
-                    self.pull_component(m, o, results.w_bar.is_some(), memory);
                 }
             }
             if let Some(x_bar) = results.x_bar {
@@ -229,7 +231,7 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
         sums
     }
 
-    /// With `s = Σ c A[q]` of a run: `c̄ += B̄ p A[q]`, `Ā[q] += B̄ p c`, `p̄ += B̄ s`.
+    /// With `s = Σ c A[q]` of a run: `c̄ += B̄ p A[q]`, `Ā[q] += B̄ p c`, `p̄ += B̄ s`; and `B_M = Σ p s`, or its tangent.
     #[inline(always)]
     fn pull_component<N: Value<Real = V::Real, Plain = V>>(
         &self,
@@ -237,7 +239,8 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
         o: [V; ROWS],
         want_weights: bool,
         memory: &mut Memory<N>,
-    ) {
+    ) -> [V; ROWS] {
+        let mut sums = [V::zero(); ROWS];
         for &[product, first, end] in &self.runs[self.first_run[m] as usize..self.first_run[m + 1] as usize] {
             let leaves = first as usize..end as usize;
             let p = &memory.p[product as usize * ROWS..][..ROWS];
@@ -259,9 +262,11 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
             }
             let p_bar = &mut memory.p_bar[product as usize * ROWS..][..ROWS];
             for b in 0..ROWS {
+                sums[b] = p[b].add_product(s[b], sums[b]);
                 p_bar[b] = s[b].scale_add(o[b], p_bar[b]);
             }
         }
+        sums
     }
 
     /// Back through the products, longest first.

@@ -72,7 +72,7 @@ pub(crate) unsafe fn multiply<V: Lanes>(
             ($($R:literal),*) => {$(
                 while rows.end - r >= $R && $R <= tall::<V>() {
                     let lines: [&[V::Real]; $R] = std::array::from_fn(|i| &x[x_at(r + i)..][..k]);
-                    let sums = tile::<V, $R>(lines, panel);
+                    let sums = tile::<V, $R, 1>(lines, panel);
                     for (i, sum) in sums.into_iter().enumerate() {
                         // SAFETY: the caller's word.
                         let to = unsafe { out.slice(out_at(r + i) + p * wide, width) };
@@ -95,16 +95,17 @@ fn finish<V: Lanes>(sum: [V; WIDE], add: bool, to: &mut [V::Real]) {
     }
 }
 
+/// The products of `R` lines, whose numbers are `STEP` apart, with the columns of a panel.
 #[inline(always)]
-fn tile<V: Lanes, const R: usize>(rows: [&[V::Real]; R], panel: &[V::Real]) -> [[V; WIDE]; R] {
+fn tile<V: Lanes, const R: usize, const STEP: usize>(lines: [&[V::Real]; R], panel: &[V::Real]) -> [[V; WIDE]; R] {
     let mut sums = [[V::zero(); WIDE]; R];
     let k = panel.len() / (WIDE * V::N);
-    let rows = rows.map(|r| &r[..k]);
-    for (i, line) in panel.chunks_exact(WIDE * V::N).enumerate() {
-        let b = entries!(c < WIDE, V::zero() => V::load(&line[c * V::N..]));
+    let lines = lines.map(|line| &line[..(k * STEP).saturating_sub(STEP - 1)]);
+    for (i, row) in panel.chunks_exact(WIDE * V::N).enumerate() {
+        let b = entries!(c < WIDE, V::zero() => V::load(&row[c * V::N..]));
         for r in 0..R {
-            // SAFETY: `i < k`, the length of every row.
-            let a = V::splat(unsafe { *rows[r].get_unchecked(i) });
+            // SAFETY: `i < k`, so that this is the last number of every line at most.
+            let a = V::splat(unsafe { *lines[r].get_unchecked(i * STEP) });
             for c in 0..WIDE {
                 sums[r][c] = a.mul_add(b[c], sums[r][c]);
             }
@@ -114,56 +115,81 @@ fn tile<V: Lanes, const R: usize>(rows: [&[V::Real]; R], panel: &[V::Real]) -> [
 }
 
 /// Rows whose products are summed before the sums leave the registers.
-const DEEP: usize = 256;
+const DEEP: usize = 128;
 
-/// `out[u, v] = scale Σ_r x[x_at(r) + u] y[y_at(r) + v]`, added where `add`: (columns `u`) × (`n` columns), row-major.
+/// Numbers of memory that [`outer`] needs for so many columns of both factors.
+pub(crate) fn outer_len<V: Lanes>([u, n]: [usize; 2]) -> usize {
+    DEEP * (u + n.next_multiple_of(WIDE * V::N))
+}
+
+/// `out[u, v] = scale Σ_r x[x_at(r) + u] y[y_at(r) + v]` for the columns `u` and `v`, added where `add`; the row of `u` starts at
+/// `out_at(u)`.
+///
+/// Both factors are brought into the order in which they are used, some rows at a time.
+///
+/// # Safety
+/// Nobody else uses these numbers of `out` in the meantime.
 #[inline(always)]
-pub(crate) fn outer<V: Lanes>(
+pub(crate) unsafe fn outer<V: Lanes>(
     rows: usize,
-    (u, n): (std::ops::Range<usize>, usize),
+    [u, v]: [std::ops::Range<usize>; 2],
     (x, x_at): (&[V::Real], impl Fn(usize) -> usize),
     (y, y_at): (&[V::Real], impl Fn(usize) -> usize),
     (scale, add): (V::Real, bool),
-    out: &mut [V::Real],
+    (out, out_at): (Disjoint<V::Real>, impl Fn(usize) -> usize),
+    memory: &mut [V::Real],
 ) {
     let wide = WIDE * V::N;
     if !add {
-        out.fill(V::Real::default());
-    }
-    let base = u.start;
-    let mut start = 0;
-    while start < rows {
-        let end = rows.min(start + DEEP);
-        for p in 0..n.div_ceil(wide) {
-            let (v, width) = (p * wide, wide.min(n - p * wide));
-            let mut at = u.start;
-            macro_rules! tiles {
-                ($($R:literal),*) => {$(
-                    while u.end - at >= $R && $R <= tall::<V>() {
-                        let mut sums = [[V::zero(); WIDE]; $R];
-                        for r in start..end {
-                            let a: &[V::Real; $R] = x[x_at(r) + at..][..$R].try_into().expect("as long");
-                            let line = &y[y_at(r) + v..][..width];
-                            let mut b = [V::zero(); WIDE];
-                            for (b, part) in b.iter_mut().zip(line.chunks(V::N)) {
-                                *b = load_part(part, part.len());
-                            }
-                            for i in 0..$R {
-                                for c in 0..WIDE {
-                                    sums[i][c] = V::splat(a[i]).mul_add(b[c], sums[i][c]);
-                                }
-                            }
-                        }
-                        for (i, sum) in sums.into_iter().enumerate() {
-                            let sum = entries!(c < WIDE, V::zero() => sum[c] * V::splat(scale));
-                            finish(sum, true, &mut out[(at + i - base) * n + v..][..width]);
-                        }
-                        at += $R;
-                    }
-                )*};
-            }
-            tiles!(12, 6, 2, 1);
+        for u in u.clone() {
+            // SAFETY: the caller's word.
+            unsafe { out.slice(out_at(u) + v.start, v.len()) }.fill(V::Real::default());
         }
-        start = end;
+    }
+    let (left, right) = memory.split_at_mut(DEEP * u.len());
+    // Runs `$run` for the columns `$at..$at + $R` of `x`, whose tile starts at `$at · DEEP`.
+    macro_rules! tiles {
+        ($at:ident, $R:ident => $run:expr) => {
+            tiles!($at, $R => $run, 12 6 2 1)
+        };
+        ($at:ident, $R:ident => $run:expr, $($r:literal)*) => {
+            let mut $at = 0;
+            $(while u.len() - $at >= $r && $r <= tall::<V>() {
+                const $R: usize = $r;
+                $run;
+                $at += $R;
+            })*
+        };
+    }
+    for start in (0..rows).step_by(DEEP) {
+        let depth = DEEP.min(rows - start);
+        for r in 0..depth {
+            let line = &x[x_at(start + r)..][u.clone()];
+            tiles!(at, R => {
+                let part: &[V::Real; R] = line[at..at + R].try_into().expect("as long");
+                left[at * DEEP + r * R..][..R].copy_from_slice(part);
+            });
+            let line = &y[y_at(start + r)..][v.clone()];
+            for (p, part) in line.chunks(wide).enumerate() {
+                let to = &mut right[(p * DEEP + r) * wide..][..wide];
+                for c in 0..WIDE {
+                    let part = part.get(c * V::N..).unwrap_or(&[]);
+                    load_part::<V>(part, part.len().min(V::N)).store(&mut to[c * V::N..]);
+                }
+            }
+        }
+        for column in (0..v.len()).step_by(wide) {
+            let width = wide.min(v.len() - column);
+            let panel = &right[column * DEEP..][..depth * wide];
+            tiles!(at, R => {
+                let tile_of = &left[at * DEEP..][..depth * R];
+                let lines: [&[V::Real]; R] = std::array::from_fn(|i| &tile_of[i..]);
+                for (i, sum) in tile::<V, R, R>(lines, panel).into_iter().enumerate() {
+                    let sum = entries!(c < WIDE, V::zero() => sum[c] * V::splat(scale));
+                    // SAFETY: the caller's word.
+                    finish(sum, true, unsafe { out.slice(out_at(u.start + at + i) + v.start + column, width) });
+                }
+            });
+        }
     }
 }

@@ -9,8 +9,8 @@ pub(crate) mod cuda;
 pub(crate) mod gemm;
 
 use super::irreps::{Irrep, Irreps};
-use super::kernel::{Call, Extent, IndexPort, Kernel, Pass, Port, Ports, Sizes, Wanted, clear, for_parts};
-use super::scratch::{Scratch, lines};
+use super::kernel::{Call, Extent, IndexPort, Kernel, Pass, Port, Ports, Sizes, Wanted, clear};
+use super::scratch::{Line, Scratch, lines};
 use super::species::Groups;
 use crate::parallel::{self, Disjoint};
 use crate::simd::{Lanes, Real};
@@ -173,9 +173,10 @@ impl<V: Lanes> LinearKernel<V> {
         self.pairs.iter().map(move |p| gemm::packed_len::<V>(p.mul[usize::from(back)], p.mul[usize::from(!back)]))
     }
 
-    pub(crate) fn packed_lines(&self) -> usize {
+    /// Memory of [`LinearKernel::map`] and [`LinearKernel::weights`].
+    pub(crate) fn lines(&self, threads: usize) -> usize {
         let one = self.packed(false).sum::<usize>().max(self.packed(true).sum());
-        lines::<V::Real>(one * self.sets())
+        lines::<V::Real>(one * self.sets()).max(threads * self.weights_lines())
     }
 
     fn groups<'a>(&self, call: Call<V::Real>, scratch: &mut Scratch<'a>) -> Groups<'a> {
@@ -245,35 +246,55 @@ impl<V: Lanes> LinearKernel<V> {
         });
     }
 
-    /// `W̄ = Σ_rows x ⊗ y` with `y` of the shape of the output; added where `add`.
-    pub(crate) fn weights(&self, groups: &Groups, x: &[V::Real], y: &[V::Real], add: bool, out: &mut [V::Real]) {
-        let out = Disjoint::new(out);
-        // As many tasks as there are tiles of rows of `W`; a chunk of `x` and `y` is read again by each of them.
-        let tiles = |p: &Pair| p.mul[0].div_ceil(TILE);
-        let per_set: usize = self.pairs.iter().map(tiles).sum();
-        for_parts(self.sets() * per_set, 1, |task| {
-            let (z, mut k) = (task.start / per_set, task.start % per_set);
+    /// Rows of `W` that a task of [`LinearKernel::weights`] has: all, but on many threads.
+    fn tile(&self, threads: usize) -> usize {
+        let rows: usize = self.pairs.iter().map(|p| p.mul[0]).sum::<usize>() * self.sets();
+        if threads == 1 { TILE } else { rows.div_ceil(4 * threads).next_multiple_of(12).min(TILE) }
+    }
+
+    /// Memory of a thread in [`LinearKernel::weights`].
+    fn weights_lines(&self) -> usize {
+        let widest = |k: usize, most: usize| self.pairs.iter().map(|p| p.mul[k]).max().unwrap_or(0).min(most);
+        lines::<V::Real>(gemm::outer_len::<V>([widest(0, TILE), widest(1, WIDEST)]))
+    }
+
+    /// `W̄ = Σ_rows x ⊗ y` with `y` of the shape of the output; added where `add`. Results do not depend on how tasks are cut.
+    pub(crate) fn weights(
+        &self,
+        groups: &Groups,
+        [x, y]: [&[V::Real]; 2],
+        add: bool,
+        out: &mut [V::Real],
+        scratch: Scratch,
+    ) {
+        let (out, threads) = (Disjoint::new(out), parallel::n_threads());
+        let shares = scratch.shares(threads, self.weights_lines());
+        let (n, tile) = (self.weights_lines() * size_of::<Line>() / size_of::<V::Real>(), self.tile(threads));
+        let tiles = |p: &Pair| [p.mul[0].div_ceil(tile), p.mul[1].div_ceil(WIDEST)];
+        let per_set: usize = self.pairs.iter().map(|p| tiles(p).iter().product::<usize>()).sum();
+        let init = || shares.next().reals::<V::Real>(n);
+        parallel::for_each_init(self.sets() * per_set, init, |memory, task| {
+            let (z, mut k) = (task / per_set, task % per_set);
             let p = self.pairs.iter().find(|p| {
-                let here = k < tiles(p);
-                k -= if here { 0 } else { tiles(p) };
+                let n: usize = tiles(p).iter().product();
+                let here = k < n;
+                k -= if here { 0 } else { n };
                 here
             });
             let p = p.expect("as many tiles as counted");
             let rows = groups.of(z);
-            let u = k * TILE..p.mul[0].min((k + 1) * TILE);
-            // SAFETY: these columns are this task's alone.
-            let out = unsafe { out.slice(z * self.n_weights + p.w + u.start * p.mul[1], u.len() * p.mul[1]) };
-            if !add {
-                out.fill(V::Real::default());
-            }
-            let n_rows = rows.len() * p.dim;
+            let (i, j) = (k / tiles(p)[1], k % tiles(p)[1]);
+            let columns = [i * tile..p.mul[0].min((i + 1) * tile), j * WIDEST..p.mul[1].min((j + 1) * WIDEST)];
             let split = |r: usize| (rows[r / p.dim] as usize, r % p.dim);
             let x_at = |r: usize| split(r).0 * self.dims[0] + p.x + split(r).1 * p.mul[0];
             let y_at = |r: usize| split(r).0 * self.dims[1] + p.out + split(r).1 * p.mul[1];
-            let scale = (V::Real::of(p.scale), true);
+            let out_at = |u: usize| z * self.n_weights + p.w + u * p.mul[1];
+            let scale = (V::Real::of(p.scale), add);
+            let n_rows = rows.len() * p.dim;
             V::vectorize(
                 #[inline(always)]
-                || gemm::outer::<V>(n_rows, (u, p.mul[1]), (x, x_at), (y, y_at), scale, out),
+                // SAFETY: these rows and columns of this matrix are this task's alone.
+                || unsafe { gemm::outer::<V>(n_rows, columns, (x, x_at), (y, y_at), scale, (out, out_at), memory) },
             );
         });
     }
@@ -307,12 +328,13 @@ impl<V: Lanes> LinearKernel<V> {
     }
 }
 
-/// Rows of a matrix of weights whose gradient a thread sums at a time.
-const TILE: usize = 48;
+/// Rows and columns of a matrix of weights whose gradient a thread sums at a time.
+const TILE: usize = 192;
+const WIDEST: usize = 512;
 
 impl<V: Lanes> Kernel<V::Real> for LinearKernel<V> {
-    fn scratch(&self, sizes: Sizes, _: Pass, _: usize) -> usize {
-        self.packed_lines() + Groups::lines(sizes.rows, self.sets())
+    fn scratch(&self, sizes: Sizes, _: Pass, threads: usize) -> usize {
+        self.lines(threads) + Groups::lines(sizes.rows, self.sets())
     }
 
     fn forward(&self, call: Call<V::Real>, out: &mut [V::Real], mut scratch: Scratch) {
@@ -326,10 +348,10 @@ impl<V: Lanes> Kernel<V::Real> for LinearKernel<V> {
     fn backward(&self, call: Call<V::Real>, cotangent: &[V::Real], gradients: Wanted<V::Real>, mut scratch: Scratch) {
         let groups = self.groups(call, &mut scratch);
         if let Some(x) = &mut gradients[0] {
-            self.map(true, &groups, (cotangent, call.inputs[1]), false, x, scratch);
+            self.map(true, &groups, (cotangent, call.inputs[1]), false, x, scratch.again());
         }
         if let Some(w) = &mut gradients[1] {
-            self.weights(&groups, call.inputs[0], cotangent, false, w);
+            self.weights(&groups, [call.inputs[0], cotangent], false, w, scratch.again());
         }
         if let Some(Some(b)) = gradients.get_mut(2) {
             self.bias(cotangent, b);
@@ -354,7 +376,7 @@ impl<V: Lanes> Kernel<V::Real> for LinearKernel<V> {
         }
         if let Some(w) = &mut seconds[1] {
             match dx {
-                Some(dx) => self.weights(&groups, dx, cotangent, false, w),
+                Some(dx) => self.weights(&groups, [dx, cotangent], false, w, scratch.again()),
                 None => clear(w),
             }
         }

@@ -64,7 +64,7 @@ impl Channelwise {
         let widths = [self.irreps_in1.dim(), self.irreps_in2.dim(), self.irreps_out()?.dim()];
         let paths = self.paths(convention);
         let n_weights = paths.last().map_or(0, |p| p.w.end);
-        let product = ChannelwiseProduct::<V>::new(paths);
+        let product = ChannelwiseProduct::<V>::new(paths, widths[1]);
         Ok(Box::new(Convolution::<V, _>::new(product, widths, n_weights, self.shared_weights)))
     }
 }

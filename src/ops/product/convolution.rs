@@ -10,27 +10,49 @@ use crate::parallel::{self, Disjoint};
 use crate::simd::{Dual, Value};
 
 /// Pieces of memory that a product has for itself.
-pub(super) const MEMORY: usize = 4;
+pub(super) const MEMORY: usize = 6;
+/// Edges of a centre that a product has at once.
+pub(super) const BATCH: usize = 16;
 
-/// The product of one edge.
+/// The product of some edges of one centre. Their arguments start at `places`: in `x`, in `y`, in the weights.
 pub(super) trait Product<V: Value<Plain = V>>: Send + Sync {
     /// Numbers in the pieces of memory.
     fn memory(&self) -> [usize; MEMORY];
-    /// Adds the result, or its tangent.
-    fn sum<N: Value<Real = V::Real, Plain = V>>(
+    /// Adds the results, or their tangents, in the order of the edges.
+    ///
+    /// # Safety
+    /// Rows of `x`, `y` and the weights are there at `places`, at most [`BATCH`]; here and below.
+    unsafe fn sum<N: Value<Real = V::Real, Plain = V>>(
         &self,
         xyw: [Source<V::Real>; 3],
+        places: &[[usize; 3]],
         out: &mut [V::Real],
         memory: &mut [&mut [V::Real]; MEMORY],
     );
-    /// Adds the gradients, or their tangents, of `x` and `w`; overwrites that of `y`.
-    fn pull<N: Value<Real = V::Real, Plain = V>>(
+    /// What [`Product::pull`] needs of `y`.
+    fn open<N: Value<Real = V::Real, Plain = V>>(
         &self,
+        _y: Source<V::Real>,
+        _places: &[[usize; 3]],
+        _memory: &mut [&mut [V::Real]; MEMORY],
+    ) {
+    }
+    /// Adds the gradients, or their tangents, of `x` and `w` of edge `k` of those that were opened; that of `y` is overwritten here or by
+    /// [`Product::close`].
+    ///
+    /// # Safety
+    /// As [`Product::sum`].
+    unsafe fn pull<N: Value<Real = V::Real, Plain = V>>(
+        &self,
+        k: usize,
         xyw: [Source<V::Real>; 3],
+        places: &[[usize; 3]],
         cotangent: &[V::Real],
         bars: [Option<&mut [V::Real]>; 3],
         memory: &mut [&mut [V::Real]; MEMORY],
     );
+    /// The gradients of `y` of all edges that were opened.
+    fn close(&self, _y_bars: &mut [&mut [V::Real]], _memory: &mut [&mut [V::Real]; MEMORY]) {}
 }
 
 /// The product over all edges, or over rows, each of which is its own edge.
@@ -41,6 +63,14 @@ pub(super) struct Convolution<V, P> {
     n_weights: usize,
     shared: bool,
     lanes: std::marker::PhantomData<V>,
+}
+
+/// Edges of one centre.
+struct Batch {
+    places: [[usize; 3]; BATCH],
+    /// The edge, and its receiver where the centre is the sender.
+    ends: [[usize; 2]; BATCH],
+    n: usize,
 }
 
 /// Centres that a thread takes at a time.
@@ -57,12 +87,20 @@ impl<V: Value<Plain = V>, P: Product<V>> Convolution<V, P> {
         self.product.memory().into_iter().map(lines::<V::Real>).sum()
     }
 
-    /// The arguments of edge `e` with features of node `j`.
+    /// Where the arguments of some edges start, and how many there are.
     #[inline(always)]
-    fn at<'a>(&self, [x, y, w]: [Source<'a, V::Real>; 3], e: usize, j: usize) -> [Source<'a, V::Real>; 3] {
-        let weights = if self.shared { 0 } else { e * self.n_weights };
+    fn batch(&self, edges: &mut impl Iterator<Item = (usize, usize)>, by_sender: Option<usize>) -> Batch {
+        let mut batch = Batch { places: [[0; 3]; BATCH], ends: [[0; 2]; BATCH], n: 0 };
         let [n_x, n_y, _] = self.widths;
-        [x.slice(j * n_x, n_x), y.slice(e * n_y, n_y), w.slice(weights, self.n_weights)]
+        while batch.n < BATCH {
+            let Some((e, other)) = edges.next() else { break };
+            let (j, i) = by_sender.map_or((other, 0), |j| (j, other));
+            let weights = if self.shared { 0 } else { e * self.n_weights };
+            batch.places[batch.n] = [j * n_x, e * n_y, weights];
+            batch.ends[batch.n] = [e, i];
+            batch.n += 1;
+        }
+        batch
     }
 
     fn sources<'a>(&self, call: Call<'a, V::Real>, directions: &[Option<&'a [V::Real]>]) -> [Source<'a, V::Real>; 3] {
@@ -91,8 +129,14 @@ impl<V: Value<Plain = V>, P: Product<V>> Convolution<V, P> {
                     #[inline(always)]
                     || {
                         out.fill(V::Real::default());
-                        for (e, j) in edges.of(i) {
-                            self.product.sum::<N>(self.at(sources, e, j), out, memory);
+                        let mut list = edges.of(i);
+                        loop {
+                            let batch = self.batch(&mut list, None);
+                            if batch.n == 0 {
+                                break;
+                            }
+                            // SAFETY: rows of nodes and edges, which the front door has counted.
+                            unsafe { self.product.sum::<N>(sources, &batch.places[..batch.n], out, memory) };
                         }
                     },
                 );
@@ -123,8 +167,8 @@ impl<V: Value<Plain = V>, P: Product<V>> Convolution<V, P> {
             let mut scratch = shares.next();
             self.product.memory().map(|n| scratch.reals::<V::Real>(n))
         };
-        parallel::for_each_init(edges.len().div_ceil(centres), init, |memory, k| {
-            for j in k * centres..edges.len().min((k + 1) * centres) {
+        parallel::for_each_init(edges.len().div_ceil(centres), init, |memory, task| {
+            for j in task * centres..edges.len().min((task + 1) * centres) {
                 // SAFETY (of all slices): every centre is in one task, every edge has one centre, every task its own sums.
                 let mut x_row = x_bar.as_ref().map(|x| unsafe { x.slice(j * n_x, n_x) });
                 V::vectorize(
@@ -133,19 +177,36 @@ impl<V: Value<Plain = V>, P: Product<V>> Convolution<V, P> {
                         if let Some(x) = &mut x_row {
                             x.fill(V::Real::default());
                         }
-                        for (e, i) in edges.of(j) {
-                            let y_row = y_bar.as_ref().map(|y| unsafe { y.slice(e * n_y, n_y) });
-                            let w_row = match (&own_bar, &partial_sums) {
-                                (Some(w), _) => {
-                                    let w = unsafe { w.slice(e * n_w, n_w) };
-                                    w.fill(V::Real::default());
-                                    Some(w)
+                        let mut list = edges.of(j);
+                        loop {
+                            let Batch { places, ends, n } = self.batch(&mut list, Some(j));
+                            if n == 0 {
+                                break;
+                            }
+                            let places = &places[..n];
+                            self.product.open::<N>(sources[1], places, memory);
+                            let mut y_rows: [&mut [V::Real]; BATCH] = std::array::from_fn(|_| &mut [][..]);
+                            for (k, &[e, i]) in ends[..n].iter().enumerate() {
+                                if let Some(y) = &y_bar {
+                                    y_rows[k] = unsafe { y.slice(e * n_y, n_y) };
                                 }
-                                (None, sums) => sums.as_ref().map(|sums| unsafe { sums.slice(k * n_w, n_w) }),
-                            };
-                            let o = &cotangent[i * n_out..(i + 1) * n_out];
-                            let bars = [x_row.as_deref_mut(), y_row, w_row];
-                            self.product.pull::<N>(self.at(sources, e, j), o, bars, memory);
+                                let y_row = y_bar.is_some().then_some(&mut *y_rows[k]);
+                                let w_row = match (&own_bar, &partial_sums) {
+                                    (Some(w), _) => {
+                                        let w = unsafe { w.slice(e * n_w, n_w) };
+                                        w.fill(V::Real::default());
+                                        Some(w)
+                                    }
+                                    (None, sums) => sums.as_ref().map(|sums| unsafe { sums.slice(task * n_w, n_w) }),
+                                };
+                                let o = &cotangent[i * n_out..(i + 1) * n_out];
+                                let bars = [x_row.as_deref_mut(), y_row, w_row];
+                                // Rows of nodes and edges, which the front door has counted.
+                                unsafe { self.product.pull::<N>(k, sources, places, o, bars, memory) };
+                            }
+                            if y_bar.is_some() {
+                                self.product.close(&mut y_rows[..n], memory);
+                            }
                         }
                     },
                 );

@@ -89,33 +89,37 @@ impl<V: Value<Plain = V>> FullyConnectedProduct<V> {
 
 impl<V: Value<Plain = V>> Product<V> for FullyConnectedProduct<V> {
     fn memory(&self) -> [usize; MEMORY] {
-        [2 * self.n_matrix, 2 * self.n_inner, 2 * self.n_inner, self.n_matrix]
+        [2 * self.n_matrix, 2 * self.n_inner, 2 * self.n_inner, self.n_matrix, 0, 0]
     }
 
     #[inline(always)]
-    fn sum<N: Value<Real = V::Real, Plain = V>>(
+    unsafe fn sum<N: Value<Real = V::Real, Plain = V>>(
         &self,
-        [x, y, w]: [Source<V::Real>; 3],
+        xyw: [Source<V::Real>; 3],
+        places: &[[usize; 3]],
         out: &mut [V::Real],
         [m, t, ..]: &mut [&mut [V::Real]; MEMORY],
     ) {
         let (mut m, mut t) = (halves(m), halves(t));
-        for plan in &self.paths {
-            let path = &plan.0;
-            let ([mul, copies, wide], columns) = (path.mul, path.dim[2]);
-            for v in 0..copies {
-                Self::inner::<N>(plan, v, x, y, &mut m, &mut t);
-                let t = t.source();
-                for c in 0..columns {
-                    for k in (0..wide).step_by(N::N) {
-                        let n = N::N.min(wide - k);
-                        let out = &mut out[path.start[2] + c * wide + k..];
-                        let mut sum = load_part(out, n);
-                        for u in 0..mul {
-                            let w: N = w.load(path.w.start + (u * copies + v) * wide + k, n);
-                            sum = w.add_product(t.splat(c * mul + u), sum);
+        for place in places {
+            let [x, y, w] = std::array::from_fn(|k| xyw[k].from(place[k]));
+            for plan in &self.paths {
+                let path = &plan.0;
+                let ([mul, copies, wide], columns) = (path.mul, path.dim[2]);
+                for v in 0..copies {
+                    Self::inner::<N>(plan, v, x, y, &mut m, &mut t);
+                    let t = t.source();
+                    for c in 0..columns {
+                        for k in (0..wide).step_by(N::N) {
+                            let n = N::N.min(wide - k);
+                            let out = &mut out[path.start[2] + c * wide + k..];
+                            let mut sum = load_part(out, n);
+                            for u in 0..mul {
+                                let w: N = w.load(path.w.start + (u * copies + v) * wide + k, n);
+                                sum = w.add_product(t.splat(c * mul + u), sum);
+                            }
+                            store_part(sum, out, n);
                         }
-                        store_part(sum, out, n);
                     }
                 }
             }
@@ -123,13 +127,16 @@ impl<V: Value<Plain = V>> Product<V> for FullyConnectedProduct<V> {
     }
 
     #[inline(always)]
-    fn pull<N: Value<Real = V::Real, Plain = V>>(
+    unsafe fn pull<N: Value<Real = V::Real, Plain = V>>(
         &self,
-        [x, y, w]: [Source<V::Real>; 3],
+        k: usize,
+        xyw: [Source<V::Real>; 3],
+        places: &[[usize; 3]],
         o: &[V::Real],
         [mut x_bar, mut y_bar, mut w_bar]: [Option<&mut [V::Real]>; 3],
-        [m, t, t_bar, m_bar]: &mut [&mut [V::Real]; MEMORY],
+        [m, t, t_bar, m_bar, ..]: &mut [&mut [V::Real]; MEMORY],
     ) {
+        let [x, y, w] = std::array::from_fn(|q| xyw[q].from(places[k][q]));
         let (mut m, mut t, t_bar) = (halves(m), halves(t), halves(t_bar));
         if let Some(y) = &mut y_bar {
             y.fill(V::Real::default());
