@@ -241,6 +241,28 @@ fn no_atom_and_one_atom() {
     }
 }
 
+/// Rows are sorted by neighbour; what is short enough stands in the same order whatever else the row has, and whatever grid found it.
+#[test]
+fn the_order_of_a_row_follows_from_the_structure() {
+    let mut random = Random(6);
+    let crowd = gas(&mut random, 40, [[5.0, 0.0, 0.0], [1.0, 6.0, 0.0], [0.0, -2.0, 5.5]], [true; 3]);
+    let open = gas(&mut random, 400, [[30.0, 0.0, 0.0], [9.0, 25.0, 0.0], [0.0, 3.0, 20.0]], [true, false, true]);
+    for s in [silicon(5), crowd, open] {
+        let rows = |reach: f64| -> Vec<Vec<(u32, [i16; 3])>> {
+            let g = Graph::build(&s, reach).unwrap();
+            let short = |e: &usize| dot(g.vectors()[*e], g.vectors()[*e]) <= 9.0;
+            let row = |i| g.edges(i).filter(short).map(|e| (g.neighbours()[e], g.shifts()[e])).collect();
+            (0..g.n_centres()).map(row).collect()
+        };
+        let expected = rows(3.0);
+        assert!(expected.iter().map(Vec::len).sum::<usize>() > 800);
+        assert!(expected.iter().all(|row| row.is_sorted_by_key(|edge| edge.0)));
+        for reach in [3.5, 5.0, 8.0, 14.0] {
+            assert!(rows(reach) == expected, "{reach}");
+        }
+    }
+}
+
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let mut random = Random(5);

@@ -1,8 +1,8 @@
 //! The neighbour graph: directed edges `i → j` in compressed rows.
 //!
 //! Atoms are sorted into the cells of a grid over the most compact basis of the lattice (`lattice`, `cells`).
-//! Per cell the atoms near its own ones are gathered into small contiguous tiles (`tile`), which each centre is
-//! then tested against (`search`); what was found is sorted by neighbour and put in its final place (`rows`).
+//! Per cell the atoms near its own ones are gathered, sorted, into small contiguous tiles (`tile`), which each centre is
+//! then tested against; what was found is put in its final place (`search`).
 
 mod cells;
 mod external;
@@ -10,7 +10,6 @@ mod incoming;
 pub(crate) mod lattice;
 mod list;
 mod neighbours;
-mod rows;
 mod search;
 mod select;
 mod tile;

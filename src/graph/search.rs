@@ -1,10 +1,9 @@
 //! One pass over the occupied cells finds the edges; then every centre knows where its own begin, and they are put there.
 
 use super::cells::Cells;
-use super::rows::{Found, Order, Row};
 use super::select::Select;
-use super::tile::{TILE, Tile};
-use super::vectors::Translations;
+use super::tile::{NEAR_BYTES, TILE, Tile};
+use super::vectors::{Translations, between};
 use super::{COINCIDENT, EDGE_BYTES, Graph};
 use crate::memory::{self, reserve, resize};
 use crate::parallel::{self, Disjoint};
@@ -17,6 +16,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 const CELLS_PER_TURN: usize = 16;
 /// Bytes that an edge takes while it is built, at most: in the graph, and as it was found in memory that grows by doubling.
 const BUILD_BYTES: usize = EDGE_BYTES + 3 * size_of::<Found>();
+
+/// An edge that was found, without its centre.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    atom: u32,
+    shift: [i16; 3],
+}
 
 /// Memory that one build leaves to the next.
 #[derive(Clone, Debug, Default)]
@@ -40,9 +46,8 @@ struct Scratch {
     /// Edges by cell, tile and slot, and how many each slot has.
     found: Vec<Found>,
     runs: Vec<u32>,
-    /// The edges of a slot that met several tiles.
-    row: Vec<Found>,
-    order: Order,
+    /// Where the next edge of each centre of the cell at hand goes.
+    next: Vec<u32>,
 }
 
 /// Fills all of the graph but its incoming edges.
@@ -86,7 +91,10 @@ fn refuse_absurd(cells: &Cells, n_atoms: usize, rcut: f64) -> Result<()> {
     if edges > 2.0 * f64::from(u32::MAX) {
         return Err(Error::Graph(format!("about {edges:.1e} edges within {rcut} Å, more than 32 bits can count")));
     }
-    memory::check(edges * BUILD_BYTES as f64, || format!("about {edges:.1e} edges within {rcut} Å"))
+    // What is near a cell is at least what one of its atoms sees.
+    memory::check(edges * BUILD_BYTES as f64 + edges / n.max(1.0) * NEAR_BYTES as f64, || {
+        format!("about {edges:.1e} edges within {rcut} Å")
+    })
 }
 
 /// Offsets of the rows, and room for them.
@@ -203,44 +211,31 @@ fn fill<V: Select>(graph: &mut Graph, structure: &Structure, cells: &Cells, scra
     let Graph { first, neighbour, r, shift, .. } = graph;
     let (neighbour, r, shift) = (Disjoint::new(neighbour), Disjoint::new(r), Disjoint::new(shift));
     let (x, translations) = (&structure.positions, Translations::new(structure.cell));
-    let write = |slot: usize, found: &[Found], order: &mut Order| {
-        let i = cells.atom[slot] as usize;
-        let (at, n) = (first[i] as usize, found.len());
-        // SAFETY: rows of different centres do not overlap, and the thread that found the edges of this one has all of them.
-        let row = unsafe { Row { neighbour: neighbour.slice(at, n), shift: shift.slice(at, n), r: r.slice(at, n) } };
-        order.write(i, found, x, &translations, row);
-    };
     parallel::for_each_mut(scratch, |_, scratch| {
         V::vectorize(
             #[inline(always)]
             || {
-                let Scratch { cells: own, found, runs, row, order, .. } = scratch;
-                let (mut found, mut runs) = (&found[..], &runs[..]);
+                let Scratch { cells: own, found, runs, next, .. } = scratch;
+                let (mut found, mut runs) = (found.iter(), runs.iter());
                 for &(b, n_tiles) in &*own {
                     let slots = cells.slots(b);
-                    let (of_cell, others) = runs.split_at(n_tiles * slots.len());
-                    runs = others;
-                    if n_tiles == 1 {
-                        for (slot, &n) in slots.zip(of_cell) {
-                            let (edges, others) = found.split_at(n as usize);
-                            found = others;
-                            write(slot, edges, order);
-                        }
-                        continue;
-                    }
-                    for (k, slot) in slots.clone().enumerate() {
-                        row.clear();
-                        let mut at = 0;
-                        for (run, &n) in of_cell.iter().enumerate() {
-                            if run % slots.len() == k {
-                                reserve(row, n as usize);
-                                row.extend_from_slice(&found[at..][..n as usize]);
+                    next.clear();
+                    next.extend(cells.atom[slots.clone()].iter().map(|&i| first[i as usize]));
+                    for _ in 0..n_tiles {
+                        for ((&i, next), &n) in cells.atom[slots.clone()].iter().zip(&mut *next).zip(&mut runs) {
+                            let (at, n) = (*next as usize, n as usize);
+                            *next += n as u32;
+                            // SAFETY: rows of different centres do not overlap, and the thread that found the edges of this one
+                            // has all of them.
+                            let (neighbour, shift, r) =
+                                unsafe { (neighbour.slice(at, n), shift.slice(at, n), r.slice(at, n)) };
+                            let a = x[i as usize];
+                            for (((neighbour, shift), r), f) in neighbour.iter_mut().zip(shift).zip(r).zip(&mut found) {
+                                (*neighbour, *shift) = (f.atom, f.shift);
+                                *r = between(a, x[f.atom as usize], translations.of(f.shift));
                             }
-                            at += n as usize;
                         }
-                        write(slot, row, order);
                     }
-                    found = &found[of_cell.iter().map(|&n| n as usize).sum()..];
                 }
             },
         )

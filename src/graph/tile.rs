@@ -1,14 +1,40 @@
 //! A small contiguous set of atoms that may be neighbours of the centres of one cell.
+//!
+//! What is near a cell is sorted by atom, and by image for those of one atom, once for all centres of the cell: what each of them
+//! finds among it is in the order of its row. That order follows from the structure alone, neither from cutoff and skin nor from
+//! the grid. Sums over the edges of a centre are therefore the same, to the last bit, for a graph that was built and for a list
+//! that was reused.
 
 use super::cells::{Cells, Run};
 use super::lattice::combine;
 use super::select::{GROUP, Select};
+use crate::memory::reserve;
 
 /// Atoms in a tile at most: what fits the first-level cache. A power of two, so that an index `% TILE`
 /// costs nothing and needs no check.
 pub(super) const TILE: usize = 512;
 
 type Column<T> = Box<[T; TILE]>;
+
+/// Bytes that an atom takes that is near the cell at hand, at most: in memory that grows by doubling.
+pub(super) const NEAR_BYTES: usize = 3 * (size_of::<u64>() + size_of::<[u32; 2]>() + size_of::<Image>());
+
+/// A periodic image: its translation, and the shift of an edge from the first cell into it.
+#[derive(Clone, Copy, Debug)]
+struct Image {
+    t: [f64; 3],
+    shift: [i16; 3],
+}
+
+/// The atoms that are near the centres of a cell.
+#[derive(Clone, Debug, Default)]
+struct Near {
+    /// Slot and index of the image, in the order of images.
+    found: Vec<[u32; 2]>,
+    images: Vec<Image>,
+    /// Atom, and in the lower half the place in `found`, ascending.
+    sorted: Vec<u64>,
+}
 
 /// Candidates: position in the first cell, translation of the periodic image, atom and shift.
 /// Distances come from `(x_j − x_i) + t`, which is exactly antisymmetric.
@@ -23,6 +49,7 @@ pub(super) struct Tile {
     /// Squared distances, and where they are short enough.
     pub squares: Column<f64>,
     pub list: Column<u32>,
+    near: Near,
 }
 
 impl Default for Tile {
@@ -36,14 +63,40 @@ impl Default for Tile {
             shift: Box::new([[0; 4]; TILE]),
             squares: zeros(),
             list: Box::new([0; TILE]),
+            near: Near::default(),
         }
     }
 }
 
 impl Tile {
-    /// Calls `visit` with tiles that together hold every atom within `rcut` of an atom of occupied cell `b`.
+    /// Calls `visit` with tiles that together hold every atom within `rcut` of an atom of occupied cell `b`, in the order of rows.
     #[inline(always)]
     pub fn for_tiles<V: Select>(&mut self, cells: &Cells, b: usize, rcut: f64, mut visit: impl FnMut(&mut Tile)) {
+        let mut near = std::mem::take(&mut self.near);
+        self.gather::<V>(cells, b, rcut, &mut near);
+        for sorted in near.sorted.chunks(TILE) {
+            for (at, &key) in sorted.iter().enumerate() {
+                let [slot, image] = near.found[key as u32 as usize].map(|k| k as usize);
+                let (at, Image { t, shift }) = (at % TILE, near.images[image]);
+                for d in 0..3 {
+                    self.x[d][at] = cells.x[d][slot];
+                    self.t[d][at] = t[d];
+                }
+                self.atom[at] = (key >> 32) as u32;
+                let w = cells.wrap[slot];
+                self.shift[at] = std::array::from_fn(|d| if d < 3 { shift[d] - w[d] } else { 0 });
+            }
+            self.len = sorted.len();
+            // Whole groups, with atoms that are near nothing.
+            self.x[0][self.len..self.len.next_multiple_of(GROUP)].fill(f64::INFINITY);
+            visit(self);
+        }
+        self.near = near;
+    }
+
+    /// The atoms near the box of the centres of occupied cell `b`.
+    #[inline(always)]
+    fn gather<V: Select>(&mut self, cells: &Cells, b: usize, rcut: f64, near: &mut Near) {
         let centres = cells.slots(b);
         let bounds: [[f64; 2]; 3] = std::array::from_fn(|d| {
             let x = &cells.x[d][centres.clone()];
@@ -52,38 +105,28 @@ impl Tile {
         // Farther than any rounding of positions that the exact test could forgive.
         let size = bounds.as_flattened().iter().fold(rcut, |m, x| m.max(x.abs()));
         let reach = rcut + 1e-12 * size;
-        let near = (reach * reach).min(f64::MAX);
-        self.len = 0;
+        let limit = (reach * reach).min(f64::MAX);
+        let Near { found, images, sorted } = near;
+        (found.clear(), images.clear(), sorted.clear());
         cells.for_runs(b, |Run { slots, image }| {
             let t = combine(image.map(|k| k as f64), &cells.lattice.vectors);
-            let given = cells.lattice.given(image);
+            let before = found.len();
             for start in slots.clone().step_by(TILE) {
                 let slots = start..slots.end.min(start + TILE);
-                let found = self.select_near::<V>(cells, slots.clone(), t, &bounds, near);
-                if self.len + found > TILE {
-                    self.close();
-                    visit(self);
-                    self.len = 0;
-                    // `visit` has used the list.
-                    self.select_near::<V>(cells, slots.clone(), t, &bounds, near);
+                let n = self.select_near::<V>(cells, slots, t, &bounds, limit);
+                (reserve(found, n), reserve(sorted, n));
+                for &k in &self.list[..n] {
+                    let slot = start + k as usize;
+                    sorted.push(u64::from(cells.atom[slot]) << 32 | found.len() as u64);
+                    found.push([slot as u32, images.len() as u32]);
                 }
-                for k in 0..found.min(TILE) {
-                    let (slot, at) = (slots.start + self.list[k] as usize, (self.len + k) % TILE);
-                    for (d, &t) in t.iter().enumerate() {
-                        self.x[d][at] = cells.x[d][slot];
-                        self.t[d][at] = t;
-                    }
-                    self.atom[at] = cells.atom[slot];
-                    let w = cells.wrap[slot];
-                    self.shift[at] = std::array::from_fn(|d| if d < 3 { given[d] as i16 - w[d] } else { 0 });
-                }
-                self.len += found;
+            }
+            if found.len() > before {
+                reserve(images, 1);
+                images.push(Image { t, shift: cells.lattice.given(image).map(|n| n as i16) });
             }
         });
-        if self.len > 0 {
-            self.close();
-            visit(self);
-        }
+        sorted.sort_unstable();
     }
 
     /// Lists which of these slots, moved by `t`, are near the box of the centres.
@@ -112,12 +155,6 @@ impl Tile {
         }
         squares[n..].fill(f64::INFINITY);
         V::select(squares, -1.0, near, &mut self.list[..])
-    }
-
-    /// Fills up to whole groups with atoms that are near nothing.
-    #[inline(always)]
-    fn close(&mut self) {
-        self.x[0][self.len..self.len.next_multiple_of(GROUP)].fill(f64::INFINITY);
     }
 
     /// Squared distances of all candidates from a centre into `squares`; returns how many there are.
