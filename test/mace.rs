@@ -2,6 +2,7 @@
 
 #[path = "mace/against_naive.rs"]
 mod against_naive;
+mod common;
 #[path = "mace/files.rs"]
 mod files;
 #[path = "mace/hostile.rs"]

@@ -2,6 +2,7 @@
 
 #[path = "ops/battery.rs"]
 mod battery;
+mod common;
 #[cfg(feature = "cuda")]
 #[path = "ops/device.rs"]
 mod device;

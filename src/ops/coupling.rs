@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     fn golden() -> serde_json::Value {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference-mace/ops/cg.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/test/golden/mace/ops/cg.json");
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 

@@ -1,7 +1,7 @@
 //! The golden models, built anew.
 
 use super::{ace, classes, orthonormal, pair};
-use crate::common::{NAMES, golden};
+use crate::common::{NAMES, golden, golden_json};
 use acerust::build::{self, Recipe};
 use acerust::element;
 use acerust::model::Model;
@@ -34,8 +34,7 @@ fn recipe(name: &str, model: &Model) -> Recipe {
     if name == "sio_spl" {
         recipe["splines"] = json!(60);
         // The origin of the splines stands in the reference file.
-        let text = std::fs::read_to_string(format!("{}/test/golden/sio_spl.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let reference: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let reference = golden_json("sio_spl.json");
         recipe["weights"] = json!({ "given": reference["ace"]["radial"]["W"] });
     }
     Recipe::from_json(&recipe.to_string()).unwrap()

@@ -7,11 +7,26 @@ pub mod evaluate;
 use acerust::model::{Model, PartSpec};
 use acerust::structure::Structure;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub const NAMES: [&str; 8] = ["si_o3", "sio_o2", "sio_o3", "tial_o3", "sio_spl", "si_fit", "si_bench", "hea_bench"];
 
-/// One file of `test/golden`.
+/// A file or folder of `test/golden`.
+pub fn golden_path(name: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("test/golden").join(name)
+}
+
+/// The contents of a file of `test/golden`.
+pub fn golden_text(name: &str) -> String {
+    let path = golden_path(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+pub fn golden_json(name: &str) -> Value {
+    serde_json::from_str(&golden_text(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// One file of `test/golden` for an ACE model.
 pub struct Golden {
     pub name: String,
     pub model: Model,
@@ -19,8 +34,7 @@ pub struct Golden {
 }
 
 pub fn golden(name: &str) -> Golden {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("test/golden/{name}.json"));
-    let text = std::fs::read_to_string(path).expect("a golden file");
+    let text = golden_text(&format!("{name}.json"));
     let mut json: Value = serde_json::from_str(&text).expect("valid JSON");
     let Value::Array(structures) = json["structures"].take() else { panic!("no structures") };
     Golden { name: name.into(), model: Model::from_reference_json(&text).expect("a valid model"), structures }

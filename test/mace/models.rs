@@ -1,5 +1,6 @@
 //! The models that tests share: those of the reference data, and those of `tools/mace/generate.py`.
 
+use crate::common::golden_path;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -10,19 +11,13 @@ pub fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("test/mace").join(name)
 }
 
-/// The files of all golden models: the reference data lie beside the checkout, where there are any.
+/// The models of `test/golden/mace`.
+const REFERENCE: [&str; 5] = ["mp0_like", "off_like", "omat_like", "one_layer", "two_layers_scalar"];
+
+/// The files of all golden models.
 pub fn golden() -> Vec<PathBuf> {
     let own = OWN.iter().map(|name| here(&format!("{name}.json")));
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference-mace/models");
-    let mut found: Vec<PathBuf> = match std::fs::read_dir(&shared) {
-        Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
-        Err(_) => {
-            eprintln!("SKIPPED the models of the reference data: {} is not there", shared.display());
-            Vec::new()
-        }
-    };
-    found.sort();
-    own.chain(found).collect()
+    own.chain(REFERENCE.iter().map(|name| golden_path(format!("mace/models/{name}.json")))).collect()
 }
 
 pub fn read(path: impl AsRef<Path>) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! What e3nn and MACE compute, forwards, backwards and twice backwards.
 
 use crate::battery::{Case, close};
+use crate::common::golden_json;
 use acerust::ops::contraction::{Basis, Contraction, Tensor};
 use acerust::ops::gate::Gate;
 use acerust::ops::harmonics::{Harmonics, Normalization};
@@ -14,8 +15,7 @@ use acerust::ops::{Irreps, Isa, Layout, Operation, Sizes, Spec, activation::Acti
 use serde_json::Value;
 
 fn file(name: &str) -> Value {
-    let path = format!("{}/../shared/reference-mace/ops/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    golden_json(&format!("mace/ops/{name}.json"))
 }
 
 fn cases(name: &str) -> Vec<Value> {

@@ -1,7 +1,7 @@
 //! Results of python-ace.
 
 use crate::common::evaluate::{energy_forces_virial, site_energies};
-use crate::common::{flat, vectors};
+use crate::common::{flat, golden_path, vectors};
 use crate::pace_naive::{Mode, evaluate};
 use acerust::model::{Model, PartSpec};
 use acerust::pace::{Potential, products::Products};
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub const NAMES: [&str; 5] = ["si-rank4", "alni-sbessel", "cho-chebpow", "cuzr-zbl", "ch-linear"];
 
 pub fn path(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("test/golden/pace").join(file)
+    golden_path(format!("pace/{file}"))
 }
 
 pub fn text(file: &str) -> Vec<u8> {
