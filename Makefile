@@ -29,8 +29,7 @@ release:
 # Nothing is fetched: what a tool is missing for says SKIPPED, and `make setup` brings it. ACERUST_TEST=all for whole batteries.
 test: lint
 	$(CARGO) test --quiet --locked
-	$(CARGO) build --quiet --locked --lib
-	test/abi/julia15.sh $(TARGET)/debug/libacerust.so
+	test/abi/julia15.sh $(TARGET)/debug/deps/libacerust.so
 	@$(MAKE) --no-print-directory julia-test
 
 # All there is to run without a GPU: minutes of it in whole batteries, in Miri and in the fuzzer.

@@ -74,15 +74,13 @@ fn grow<T: Copy>(v: &mut Vec<T>, n: usize, fill: T) {
 #[inline(always)]
 pub(crate) fn resize<T: Clone>(v: &mut Vec<T>, n: usize, zero: T) {
     if n > v.capacity() {
+        // The old contents need not be kept, nor the memory twice.
         *v = Vec::new();
         if v.try_reserve_exact(n).is_err() {
             refused::<T>(n);
         }
-        // Zeros come from the allocator without being written.
-        *v = vec![zero; n];
-    } else {
-        v.resize(n, zero);
     }
+    v.resize(n, zero);
 }
 
 /// Room for `n` more entries. Unwinds as [`room`].

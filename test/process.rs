@@ -78,10 +78,16 @@ fn a_child_does_without_the_global_pool_of_its_parent() {
 
 /// A process that cannot start a thread: stacks are larger than its memory.
 fn without_threads(program: &str) -> Command {
-    let mut command = Command::new(program);
+    let mut command = within(program, 1 << 36);
     command.env("RUST_MIN_STACK", (1_u64 << 40).to_string());
-    let limit = || {
-        let limit = libc::rlimit { rlim_cur: 1 << 36, rlim_max: 1 << 36 };
+    command
+}
+
+/// A process with an address space of so many bytes.
+fn within(program: &str, bytes: u64) -> Command {
+    let mut command = Command::new(program);
+    let limit = move || {
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
         // SAFETY: a system call with a valid argument.
         match unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) } {
             0 => Ok(()),
@@ -102,6 +108,55 @@ fn threads_that_cannot_start_are_an_error() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
 
+/// MiB of address space: less than the edges of [`dense`] take, by more and by less.
+const LITTLE: [u64; 5] = [160, 256, 384, 512, 768];
+
+/// One atom that sees millions of its images.
+fn dense() -> Structure {
+    let side = 0.05;
+    let cell = [[side, 0.0, 0.0], [0.0, side, 0.0], [0.0, 0.0, side]];
+    Structure { numbers: vec![14], positions: vec![[0.0; 3]], cell, pbc: [true; 3] }
+}
+
+#[test]
+fn memory_that_the_system_refuses_is_an_error_in_c() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let this = std::env::current_exe().unwrap();
+    for mib in LITTLE {
+        let mut command = within(this.to_str().unwrap(), mib << 20);
+        let out = command.args(["--exact", "little_memory", "--ignored", "--test-threads=1"]).output().unwrap();
+        assert!(out.status.success(), "{mib} MiB: {:?} {}", out.status, String::from_utf8_lossy(&out.stdout));
+    }
+}
+
+/// Runs within little memory.
+#[test]
+#[ignore = "in a process of its own"]
+fn little_memory() {
+    use acerust::capi::*;
+    let (s, mut energy, mut message) = (dense(), 0.0, [0_u8; 256]);
+    let mut plan = std::ptr::null_mut();
+    // SAFETY: every pointer is to what lives until the end of this test, with the lengths that go with it.
+    let status = unsafe {
+        let mut model = std::ptr::null_mut();
+        assert_eq!(model::acerust_model_load(c"benchmark/models/si_2_8.json".as_ptr(), &mut model), 0);
+        assert_eq!(plan::acerust_plan_new(model, 0, 0, 0, std::ptr::null(), &mut plan), 0);
+        let mut input: evaluate::acerust_input = std::mem::zeroed();
+        (input.size, input.n_atoms) = (size_of_val(&input), 1);
+        (input.numbers, input.pbc) = ([14].as_ptr(), [1, 1, 1].as_ptr());
+        (input.positions, input.cell) = (s.positions.as_ptr().cast(), s.cell.as_ptr().cast());
+        let mut out: evaluate::acerust_outputs = std::mem::zeroed();
+        (out.size, out.energy) = (size_of_val(&out), &mut energy);
+        let status = evaluate::acerust_evaluate(plan, &input, &out);
+        status::acerust_last_error(message.as_mut_ptr().cast(), message.len());
+        status
+    };
+    let message = String::from_utf8_lossy(&message);
+    assert!(message.starts_with("memory: "), "{status}: {message}");
+    // What was refused leaves the plan as it was.
+    assert!(status != 0 && SharedPlan::new(&model(), Device::Cpu, Precision::F64, Options::default(), 1).is_ok());
+}
+
 /// Runs in [`without_threads`].
 #[test]
 #[ignore = "in a process of its own"]
@@ -117,6 +172,27 @@ fn no_threads() {
     assert_eq!(energy(&plan), Threads::new(1).unwrap().run(|| energy(&plan)));
 }
 
+/// Text takes up to twenty times its length as values: that is estimated before it is read.
+#[test]
+fn model_files_take_no_more_memory_than_is_granted() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let small = std::fs::read_to_string("benchmark/models/si_2_8.json").unwrap();
+    let (start, end) = small.split_once("\"AA\":[").unwrap();
+    let many = format!("{start}\"AA\":[{}{end}", "[0],".repeat(1 << 20));
+    let pace = std::fs::read_to_string("test/pace/small.yace").unwrap() + "more: [" + &"[0],".repeat(1 << 20);
+    acerust::memory::set_limit(Some(64 << 20));
+    let (refused, read, refused_too) = (Model::from_json(&many), Model::from_json(&small), Model::from_pace(pace));
+    acerust::memory::set_limit(None);
+    let message = refused_too.unwrap_err().to_string();
+    assert!(message.starts_with("memory: a model of "), "{message}");
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.starts_with(&format!("memory: a model of {} bytes of text would take about 0.1", many.len())),
+        "{message}"
+    );
+    assert!(read.is_ok() && Model::from_json(&many).unwrap_err().to_string().starts_with("model: parts["));
+}
+
 #[cfg(feature = "cli")]
 mod cli {
     use super::*;
@@ -130,6 +206,21 @@ mod cli {
         assert_eq!(out.status.code(), Some(1), "{message}");
         assert!(message.starts_with("acerust: argument: ") && message.contains(" cannot be started: "), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
+    }
+
+    #[test]
+    fn memory_that_the_system_refuses_is_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let frame = folder.path().join("dense.extxyz");
+        acerust::extxyz::write(&frame, &[dense().into()], &Default::default()).unwrap();
+        for mib in LITTLE {
+            let mut command = within(env!("CARGO_BIN_EXE_acerust"), mib << 20);
+            let out = command.args(["eval", "benchmark/models/si_2_8.json"]).arg(&frame).output().unwrap();
+            let message = String::from_utf8(out.stderr).unwrap();
+            assert_eq!(out.status.code(), Some(1), "{mib} MiB: {message}");
+            assert!(message.starts_with("acerust: ") && message.contains("memory: "), "{mib} MiB: {message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
     }
 
     #[test]

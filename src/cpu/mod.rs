@@ -7,7 +7,7 @@ mod schedule;
 
 use crate::Result;
 use crate::graph::Sites;
-use crate::memory::{self, room};
+use crate::memory::{self, reserve, room};
 use crate::model::Model;
 use crate::parallel::{self, Disjoint};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
@@ -283,6 +283,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                                 clear();
                             }
                             gradient.clear();
+                            reserve(gradient, n_readouts * block.n_slots);
                             gradient.resize(n_readouts * block.n_slots, [V::zero(); 3]);
                             for part in &self.parts[group.parts.clone()] {
                                 part.energy_gradient(block, scratch, readouts.start, energy, gradient);

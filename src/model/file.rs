@@ -3,7 +3,7 @@
 use super::{MAX_FILE_BYTES, Model, ModelSpec, spec::FORMAT, validate};
 use crate::file::NewFile;
 use crate::part::with_kinds;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,7 +13,8 @@ impl Model {
     /// Reads and validates a model file's text.
     ///
     /// # Errors
-    /// Text that is too long, is not JSON, has unknown, missing or repeated fields, or describes no valid model.
+    /// Text that is too long, is not JSON, has unknown, missing or repeated fields, or describes no valid model; [`Error::Memory`] for more
+    /// than memory allows.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self> {
         Self::new(parse::<ModelSpec>(json.as_ref(), FORMAT)?)
     }
@@ -75,6 +76,7 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8], format: &str) -> Result<T>
     if json.len() as u64 > MAX_FILE_BYTES {
         return Err(Error::Model(format!("the file is longer than {} MiB", MAX_FILE_BYTES >> 20)));
     }
+    grant(json)?;
     let mut reader = serde_json::Deserializer::from_slice(json);
     let parsed = with_kinds(json, || serde_path_to_error::deserialize(&mut reader).map_err(|error| error.to_string()));
     let parsed = parsed.and_then(|value| reader.end().map(|()| value).map_err(|error| error.to_string()));
@@ -83,6 +85,19 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8], format: &str) -> Result<T>
         validate::format(&header.format, format).map_err(Error::Model)?;
     }
     parsed.map_err(Error::Model)
+}
+
+/// Refuses a text whose values could take more memory than there is: each list its header and the least that is allocated, each number
+/// its place, both in memory that grows by doubling.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub(super) fn grant(text: &[u8]) -> Result<()> {
+    const LIST: usize = 3 * size_of::<Vec<f64>>() + 4 * size_of::<f64>() + 16;
+    const NUMBER: usize = 3 * size_of::<f64>();
+    let count = |byte: u8| text.iter().filter(|&&b| b == byte).count();
+    let bytes = count(b'[') * LIST + count(b',') * NUMBER;
+    memory::check(bytes as f64, || format!("a model of {} bytes of text", text.len()))
 }
 
 #[derive(Deserialize)]

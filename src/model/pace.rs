@@ -11,9 +11,11 @@ impl Model {
     /// Reads a potential of pacemaker: a `.yace` file, or its `.yaml`.
     ///
     /// # Errors
-    /// As [`Potential::parse`].
+    /// As [`Potential::parse`]; [`crate::Error::Memory`] for more text than memory allows.
     pub fn from_pace(text: impl AsRef<[u8]>) -> Result<Self> {
-        Self::of_potential(&Potential::parse(text.as_ref())?)
+        let text = text.as_ref();
+        super::file::grant(text)?;
+        Self::of_potential(&Potential::parse(text)?)
     }
 
     /// The model of a potential.
