@@ -1,7 +1,7 @@
 // Radial functions of one part: w_q(r), the weights of the rows that are summed, and their slopes.
 //
 // Rust defines N_TERMS, RECURSION(FIRST, SECOND, NEXT) or SPLINE, and POWER_P, POWER_K, ENVELOPE, POWER_1, POWER_2,
-// and Q0 … Q11, all of which are constants where the pairs agree. A pair has PAIR_SIZE numbers, see src/cuda/radial.rs.
+// and Q0 … Q11, all of which are constants where the pairs agree. A pair has PAIR_SIZE numbers, see src/part/cuda/radial.rs.
 
 struct Dual { real value, slope; };
 

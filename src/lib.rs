@@ -20,7 +20,7 @@
 //! | graph | [`graph`] |
 //! | radial, angular, pool, product, basis and Jacobian | `stage` |
 //! | equivariant operations on irreps | [`ops`] |
-//! | one-body, pair, ACE: compositions of stages | `site` |
+//! | one-body, pair, ACE: compositions of stages | `part` |
 //! | model file, validation | [`model`] |
 //! | from a recipe to a model | [`build`] |
 //! | from data to parameters | [`fit`] |
@@ -103,7 +103,6 @@ mod precision;
 mod random;
 pub mod shared;
 mod simd;
-mod site;
 mod stage;
 pub mod structure;
 

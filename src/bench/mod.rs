@@ -6,11 +6,10 @@ pub use stages::{Stage, stages};
 
 use crate::graph::Graph;
 use crate::model::Model;
-use crate::model::spec::{AceSpec, EmbeddingSpec, PartSpec};
+use crate::model::PartSpec;
 use crate::parallel;
 use crate::plan::Precision;
 use crate::simd::{Isa, Lanes, Real, with_lanes};
-use std::collections::{BTreeSet, HashSet};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -77,27 +76,11 @@ pub fn nominal_flops(model: &Model, graph: &Graph) -> f64 {
     model.spec().parts.iter().map(flops).sum()
 }
 
-/// Operations an edge and a centre.
-pub(crate) fn many_body(ace: &AceSpec) -> (usize, usize) {
-    let products: BTreeSet<u32> = ace.c.cols.iter().copied().collect();
-    let factors: Vec<&[u32]> = products.iter().map(|&k| &ace.aa[k as usize][..]).collect();
-    let used: BTreeSet<u32> = factors.iter().copied().flatten().copied().collect();
-    let radial: HashSet<u32> = used.iter().map(|&v| ace.a[v as usize][0]).collect();
-    let lmax = radial.iter().map(|&t| ace.radial.spec[t as usize][1]).max().unwrap_or(0) as usize;
-    let (n_r, n_y, n_a) = (radial.len(), (lmax + 1).pow(2), used.len());
-    // The products as paths of a tree, which share their beginnings.
-    let inner: HashSet<&[u32]> = factors.iter().flat_map(|f| (1..f.len()).map(|n| &f[..n])).collect();
-    let leaves = factors.iter().filter(|f| !inner.contains(*f)).count();
-    let channels = ace.neighbours.as_ref().map_or(1, |n| n.iter().collect::<HashSet<_>>().len());
-    let densities = |e: &EmbeddingSpec| e.species.iter().map(|e| e.densities.len()).max();
-    let n_densities = ace.embedding.as_ref().and_then(|e| densities(e)).unwrap_or(1);
-    (10 * n_r + 10 * n_y + 6 * n_a / channels.max(1), n_densities * (4 * leaves + 5 * inner.len()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::structure::Structure;
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_peak_is_that_of_some_processor() {
@@ -113,8 +96,9 @@ mod tests {
     fn operations_are_counted_by_hand() {
         let json = std::fs::read_to_string("benchmark/models/sio_o2.json").expect("a model");
         let model = Model::from_json(json).expect("a model");
-        let PartSpec::Ace(ace) = &model.spec().parts[2] else { panic!("no many-body part") };
-        let (edge, centre) = many_body(ace);
+        let part = &model.spec().parts[2];
+        let PartSpec::Ace(ace) = part else { panic!("no many-body part") };
+        let (edge, centre) = part.flops();
         // Order 2: every product of two is a leaf, every first factor of one is an inner node.
         let singles: BTreeSet<u32> = ace.aa.iter().filter(|f| f.len() == 1).map(|f| f[0]).collect();
         let firsts: BTreeSet<u32> = ace.aa.iter().filter(|f| f.len() == 2).map(|f| f[0]).collect();

@@ -2,9 +2,10 @@
 
 use crate::graph::{Graph, Sites};
 use crate::model::Model;
-use crate::model::spec::{AceSpec, PartSpec};
+use crate::model::PartSpec;
+use crate::part::AceSpec;
+use crate::part::ace::program::Program;
 use crate::simd::{Isa, Lanes, with_lanes};
-use crate::site::ace::Program;
 use crate::stage::angular::{Angular, n_harmonics};
 use crate::stage::block::Block;
 use crate::stage::pool::{self, Slots};

@@ -8,14 +8,16 @@ mod schedule;
 use crate::Result;
 use crate::graph::Sites;
 use crate::memory::{self, reserve, room};
-use crate::model::Model;
+use crate::model::{Model, PartSpec};
 use crate::parallel::{self, Disjoint};
+use crate::part::cpu::{Part, Scratch};
+use crate::part::{Compiled, Offset};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
 use crate::potential::{self, Potential, Rows};
 use crate::precision::Precision;
 use crate::simd::{Isa, Lanes, MAX_LANES, Real, as_reals, with_lanes};
-use crate::site::{Part, RadialMode, Scratch};
 use crate::stage::block::{Block, NONE};
+use crate::stage::table::RadialMode;
 use forces::{scatter_slots, subtract_incoming};
 use pool::{Pool, prefetch, prefetch_disjoint};
 use schedule::{Entry, Schedule};
@@ -56,12 +58,6 @@ struct Cpu<V: Lanes> {
     n_basis: usize,
     calls: Pool<Call<V>>,
     workers: Pool<Worker<V>>,
-}
-
-#[derive(Clone, Copy)]
-struct Offset {
-    parameter: usize,
-    basis: usize,
 }
 
 /// Memory of one call.
@@ -108,16 +104,9 @@ impl<V: Lanes> Cpu<V> {
     fn new(model: &Model, mode: RadialMode) -> Cpu<V> {
         let spec = model.spec();
         let n_species = spec.species.len();
-        let mut e0 = vec![0.0; n_species];
-        let mut parts: Vec<(Box<dyn Part<V>>, Offset)> = Vec::new();
-        let mut at = Offset { parameter: 0, basis: 0 };
-        for part in &spec.parts {
-            e0.iter_mut().zip(part.constants()).for_each(|(e, x)| *e += x);
-            let Some(built) = part.compile::<V>(&spec.species, mode) else { continue };
-            let n = built.n_basis();
-            parts.push((built, at));
-            at = Offset { parameter: at.parameter + n_species * n, basis: at.basis + n };
-        }
+        let compile = |part: &PartSpec, offset| Ok(part.compile::<V>(&spec.species, mode).map(|part| (part, offset)));
+        let Compiled { e0, mut parts, n_basis } =
+            Compiled::new(n_species, &spec.parts, compile).expect("the processor has code for every kind");
         parts.sort_by(|a, b| b.0.rcut().total_cmp(&a.0.rcut()));
         let (parts, offsets): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let mut groups = Vec::<Group>::new();
@@ -130,8 +119,7 @@ impl<V: Lanes> Cpu<V> {
                 _ => groups.push(Group { rcut: part.rcut(), by_species: part.by_species(), parts: k..k + 1 }),
             }
         }
-        let mut cpu =
-            Cpu { n_species, e0, parts, offsets, groups, n_basis: at.basis, calls: Pool::new(), workers: Pool::new() };
+        let mut cpu = Cpu { n_species, e0, parts, offsets, groups, n_basis, calls: Pool::new(), workers: Pool::new() };
         cpu.fold(&[model.linear_parameters()]);
         cpu
     }

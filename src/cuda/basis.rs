@@ -1,13 +1,13 @@
 //! Basis, Jacobian and design rows on the device, a chunk of centres at a time.
 
-use super::device::{Buffer, Device};
-use super::kernel::{Grid, Module, arguments};
-use super::part::{Kind, Part};
-use super::staging::Staging;
-use super::stream::Stream;
 use super::workspace::{DeviceGraph, Workspace};
-use super::{Cuda, FORCE_LANES, THREADS};
+use super::{Cuda, FORCE_LANES};
+use crate::device::cuda::context::{Buffer, Context};
+use crate::device::cuda::kernel::{Grid, Module, arguments};
+use crate::device::cuda::staging::Staging;
+use crate::device::cuda::stream::Stream;
 use crate::graph::{Graph, Sites};
+use crate::part::cuda::{Kind, Part, THREADS};
 use crate::potential::Rows;
 use crate::stage::couple::Coupling;
 use crate::{Error, Result};
@@ -43,7 +43,7 @@ struct Map {
 }
 
 impl CouplingBuffers {
-    pub fn new(coupling: &Coupling, device: &Arc<Device>, stream: &Stream) -> Result<CouplingBuffers> {
+    pub fn new(coupling: &Coupling, device: &Arc<Context>, stream: &Stream) -> Result<CouplingBuffers> {
         let (basis, derivative) = (&coupling.basis, &coupling.derivative);
         let monomials: Vec<u32> = coupling.monomials.as_flattened().to_vec();
         let whole = [
@@ -103,7 +103,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub fn new(device: &Arc<Device>) -> Memory {
+    pub fn new(device: &Arc<Context>) -> Memory {
         let f = || Buffer::new(device);
         let b = || Buffer::new(device);
         let centre = Buffer::new(device);
@@ -212,7 +212,7 @@ impl Cuda {
             let Workspace { stream, memory, staging, .. } = w;
             let mut copy = Vec::new();
             for part in 0..self.parts.len() {
-                let (n, at) = (self.parts[part].n_basis, self.parts[part].basis);
+                let (n, at) = (self.parts[part].n_basis, self.parts[part].offset.basis);
                 for chunk in self.chunks(graph, part) {
                     self.chunk(&on_device, &chunk, jacobian.is_some(), stream, &module, memory)?;
                     copy.resize(chunk.centres.len() * n, 0.0);
@@ -258,7 +258,7 @@ impl Cuda {
             }
             for part in 0..self.parts.len() {
                 let n = self.parts[part].n_basis;
-                let (n32, width, column) = (n as u32, n_params as u32, self.parts[part].parameter as u32);
+                let (n32, width, column) = (n as u32, n_params as u32, self.parts[part].offset.parameter as u32);
                 let by_species = Grid { blocks: n * self.species.len(), threads: THREADS, shared: 0 };
                 for chunk in self.chunks(graph, part) {
                     self.chunk(&on_device, &chunk, with_jacobian, stream, &module, memory)?;
@@ -352,7 +352,7 @@ fn download(to: &mut ArrayViewMut2<f64>, from: &Buffer<f64>, staging: &mut Stagi
 }
 
 /// Makes the maps of every many-body part.
-pub fn couplings(parts: &[Part], device: &Arc<Device>, stream: &Stream) -> Result<Vec<Option<CouplingBuffers>>> {
+pub fn couplings(parts: &[Part], device: &Arc<Context>, stream: &Stream) -> Result<Vec<Option<CouplingBuffers>>> {
     let map = |part: &Part| match &part.kind {
         Kind::Pair(_) => Ok::<_, Error>(None),
         Kind::Ace(program) => CouplingBuffers::new(&program.coupling, device, stream).map(Some),

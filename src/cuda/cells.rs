@@ -1,9 +1,9 @@
 //! The lattice of a structure and the grid of cells that its atoms are sorted into.
 
-use super::THREADS;
-use super::kernel::{Grid, arguments};
 use super::list::{DeviceList, Frame};
+use crate::device::cuda::kernel::{Grid, arguments};
 use crate::graph::lattice::Lattice;
+use crate::part::cuda::THREADS;
 use crate::structure::Structure;
 use crate::{Error, Result};
 

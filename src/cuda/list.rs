@@ -1,13 +1,13 @@
 //! A neighbour list that is built, reused and evaluated on the device.
 
-use super::THREADS;
 use super::cells::Cells;
-use super::device::{Buffer, Device};
-use super::kernel::{Grid, Module, arguments};
-use super::staging::{LARGE, Pinned, Staging};
-use super::stream::{Argument, Place, Stream};
 use super::workspace::DeviceGraph;
+use crate::device::cuda::context::{Buffer, Context};
+use crate::device::cuda::kernel::{Grid, Module, arguments};
+use crate::device::cuda::staging::{LARGE, Pinned, Staging};
+use crate::device::cuda::stream::{Argument, Place, Stream};
 use crate::graph::ListOnDevice;
+use crate::part::cuda::THREADS;
 use crate::precision::Precision;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ struct Built {
 
 /// The list and its memory. See [`crate::graph::Neighbours`].
 pub struct DeviceList {
-    device: Arc<Device>,
+    device: Arc<Context>,
     /// Those of the model that it was made for.
     model_species: Vec<u8>,
     pub(super) rcut: f64,
@@ -131,7 +131,7 @@ pub struct Frame<'a> {
 
 impl DeviceList {
     pub fn new(
-        device: &Arc<Device>,
+        device: &Arc<Context>,
         kernels: [(usize, Arc<Module>); 2],
         species: &[u8],
         precision: Precision,
@@ -263,7 +263,7 @@ impl DeviceList {
 
     /// # Errors
     /// A list of another device, of a model with other species, or with distances in another precision.
-    pub fn check(&self, device: &Device, species: &[u8], precision: Precision) -> Result<()> {
+    pub fn check(&self, device: &Context, species: &[u8], precision: Precision) -> Result<()> {
         if self.device.index != device.index {
             let message = format!("the neighbour list is on device {}, not {}", self.device.index, device.index);
             return Err(Error::Argument(message));

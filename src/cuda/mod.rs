@@ -5,44 +5,33 @@
 //! of a warp, while those of a table would have to be gathered.
 
 mod basis;
-mod cache;
 mod cells;
-pub mod compile;
-pub(crate) mod device;
-mod harmonics;
-mod kernel;
-mod library;
 pub(crate) mod list;
-mod part;
-mod radial;
-pub mod source;
-mod staging;
-mod stream;
+mod source;
 mod workspace;
 
+pub use crate::device::cuda::compile;
+use crate::device::cuda::context::{Buffer, Context};
+use crate::device::cuda::kernel::{Grid, Module, Source, arguments};
+use crate::device::cuda::stream::{Place, Stream};
 use crate::graph::{Neighbours, OnDevice, Place as ListPlace, Sites};
 use crate::memory;
-use crate::model::Model;
+use crate::model::{Model, PartSpec};
+use crate::part::Compiled;
+use crate::part::cuda::{At, Part, THREADS};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
 use crate::potential::{Potential, Rows, Virial};
 use crate::precision::Precision;
-use crate::site::RadialMode;
+use crate::stage::table::RadialMode;
 use crate::structure::Structure;
 use crate::{Error, Result};
-use device::{Buffer, Device};
-use kernel::{Grid, Module, arguments};
 use list::{DeviceList, Frame, Positions};
-pub(crate) use part::{At, Part};
-use source::Source;
 use std::any::Any;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use stream::{Place, Stream};
 use workspace::{DeviceGraph, Workspace};
 
-/// Threads of a block.
-const THREADS: usize = 128;
 /// Lanes that share an atom when forces are gathered.
 const FORCE_LANES: usize = 8;
 /// Lanes that share an atom in neighbour lists of small and of large systems.
@@ -51,8 +40,8 @@ const LIST_LANES: [usize; 2] = [32, 8];
 const SUMS: usize = 10;
 
 /// A model on a device.
-pub struct Cuda {
-    device: Arc<Device>,
+struct Cuda {
+    device: Arc<Context>,
     /// Atomic numbers.
     species: Vec<u8>,
     precision: Precision,
@@ -86,30 +75,18 @@ pub(crate) fn potential(
     Ok(Box::new(Stack::new(Cuda::new(model, index, precision)?)))
 }
 
-/// The one-body energies and the other parts of a model.
-///
 /// # Errors
 /// A part that kernels have no code for.
-fn parts(model: &Model, single: bool) -> Result<(Vec<f64>, Vec<Part>, usize)> {
-    let spec = model.spec();
-    let (n_species, real) = (spec.species.len(), if single { 4 } else { 8 });
-    let (mut e0, mut parts) = (vec![0.0; n_species], Vec::new());
-    let (mut parameter, mut basis) = (0, 0);
-    for (p, part) in spec.parts.iter().enumerate() {
-        e0.iter_mut().zip(part.constants()).for_each(|(e, x)| *e += x);
-        let compiled = part.compile_cuda(&At { n_species, parameter, basis, real });
-        let compiled = compiled.map_err(|fault| Error::Device(format!("CUDA: parts[{p}].{}: {fault}", part.kind())))?;
-        let Some(part) = compiled else { continue };
-        parameter += n_species * part.n_basis;
-        basis += part.n_basis;
-        parts.push(part);
-    }
-    Ok((e0, parts, basis))
+fn compile(model: &Model, single: bool) -> Result<Compiled<Part>> {
+    let (spec, real) = (model.spec(), if single { 4 } else { 8 });
+    let n_species = spec.species.len();
+    let compile = |part: &PartSpec, offset| part.compile_cuda(&At { n_species, offset, real });
+    Compiled::new(n_species, &spec.parts, compile).map_err(|fault| Error::Device(format!("CUDA: {fault}")))
 }
 
 /// Every kernel file that a plan may load, as text: for compiling without a device.
 pub fn sources(model: &Model, precision: Precision) -> Result<Vec<Source>> {
-    let (_, parts, _) = parts(model, precision.is_single())?;
+    let Compiled { parts, .. } = compile(model, precision.is_single())?;
     let code = source::Model { n_species: model.species().len(), precision, parts: &parts };
     let mut all: Vec<Source> = GROUPS.iter().map(|&(_, group)| code.site(group)).collect();
     all.extend([code.basis(), forces(precision)]);
@@ -156,8 +133,8 @@ impl Cuda {
     /// No driver, device, NVRTC or memory.
     pub fn new(model: &Model, index: usize, precision: Precision) -> Result<Cuda> {
         let single = precision.is_single();
-        let (e0, parts, n_basis) = parts(model, single)?;
-        let device = Device::open(index)?;
+        let Compiled { e0, parts, n_basis } = compile(model, single)?;
+        let device = Context::open(index)?;
         let stream = Stream::new(&device)?;
         let mut e0_buffer = Buffer::new(&device);
         e0_buffer.upload(&e0, &stream)?;
@@ -390,7 +367,7 @@ impl Engine for Cuda {
         for parameters in parameters {
             let mut buffers = Vec::new();
             for part in &self.parts {
-                let weights = &parameters[part.parameter..][..self.species.len() * part.n_basis];
+                let weights = &parameters[part.offset.parameter..][..self.species.len() * part.n_basis];
                 let mut buffer = Buffer::new(&self.device);
                 buffer.upload(&reals(&part.fold(weights), self.precision.is_single()), &stream)?;
                 buffers.push(buffer);

@@ -1,21 +1,12 @@
 //! The complete text of a kernel file for one model.
 
-use super::THREADS;
 use super::basis::SHARES;
-use super::part::{Kind, Part};
-use super::radial::PAIR_SIZE;
+use crate::device::cuda::kernel::Source;
 use crate::dtype::Dtype;
+use crate::part::cuda::radial::PAIR_SIZE;
+use crate::part::cuda::{Kind, Part, THREADS};
 use crate::precision::Precision;
 use std::fmt::Write;
-
-/// A kernel file with everything it needs, and the dynamic shared memory of its two main kernels.
-#[derive(Debug)]
-pub struct Source {
-    pub name: &'static str,
-    pub text: String,
-    pub shared: usize,
-    pub shared_gradient: usize,
-}
 
 /// The model as device code.
 pub struct Model<'a> {

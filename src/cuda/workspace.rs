@@ -1,14 +1,15 @@
 //! Device memory of one call, kept for the next.
 
 use super::basis::Memory;
-use super::device::{Buffer, Device};
 use super::list::Status;
-use super::staging::{Pinned, Staging};
-use super::stream::Stream;
-use super::{SUMS, THREADS, Targets};
+use super::{SUMS, Targets};
 use crate::Result;
+use crate::device::cuda::context::{Buffer, Context};
+use crate::device::cuda::staging::{Pinned, Staging};
+use crate::device::cuda::stream::Stream;
 use crate::graph::Sites;
 use crate::parallel;
+use crate::part::cuda::THREADS;
 use crate::precision::Precision;
 use std::sync::Arc;
 
@@ -68,7 +69,7 @@ pub struct DeviceGraph {
 }
 
 impl Workspace {
-    pub fn new(device: &Arc<Device>) -> Result<Workspace> {
+    pub fn new(device: &Arc<Context>) -> Result<Workspace> {
         Ok(Workspace {
             stream: Arc::new(Stream::new(device)?),
             first: Buffer::new(device),

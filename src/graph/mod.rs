@@ -29,6 +29,9 @@ use crate::structure::Structure;
 use crate::{Error, Result};
 use search::Workspace;
 
+/// The longest cutoff of a model, Å.
+pub const MAX_CUTOFF: f64 = 100.0;
+
 /// Atoms closer than this (Å) occupy the same place, which is an error.
 const COINCIDENT: f64 = 1e-10;
 

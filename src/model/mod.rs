@@ -6,17 +6,14 @@ mod pace;
 mod reference;
 pub mod spec;
 mod summary;
-mod tagged;
-pub(crate) mod validate;
+mod validate;
 
+pub use crate::graph::MAX_CUTOFF;
 use crate::{Error, Result};
 pub use spec::{ModelSpec, PartSpec};
 
 /// The largest model file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
-
-/// The longest cutoff of a model, Å.
-pub const MAX_CUTOFF: f64 = 100.0;
 
 /// A validated model: every array length, index and number in its spec has been checked.
 #[derive(Clone, Debug, PartialEq)]

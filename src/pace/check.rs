@@ -1,7 +1,7 @@
 //! What every potential has to obey, whatever file it came from.
 
 use super::{Base, Bond, Embedding, Function, InnerCutoff, Potential};
-use crate::model::MAX_CUTOFF;
+use crate::graph::MAX_CUTOFF;
 
 /// Largest angular momentum of a factor, as in model files.
 pub const MAX_L: usize = 32;

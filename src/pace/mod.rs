@@ -10,9 +10,9 @@ pub mod products;
 mod yace;
 mod yaml;
 
+pub use crate::stage::spec::{Base, Embedding, Form, InnerCutoff};
 use crate::{Error, Result};
 pub(crate) use check::{embedding as check_embedding, pair as check_pair};
-use serde::{Deserialize, Serialize};
 
 /// A potential as plain data, whatever file it came from. Ordered pairs of species are `centre · n_species + neighbour`.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,46 +30,6 @@ pub struct Potential {
     pub bonds: Vec<Bond>,
     /// By species of the centre.
     pub functions: Vec<Vec<Function>>,
-}
-
-/// What happens at short distances; one for all pairs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum InnerCutoff {
-    /// The core density switches the many-body energy off.
-    Density,
-    /// Distances switch radial functions off, and core repulsion on.
-    Distance,
-    /// The closest neighbour switches between the many-body energy and the screened repulsion of the nuclei.
-    Zbl,
-}
-
-/// `E = Σ_p w_p F(ρ_p; m_p)` of one species of centres.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Embedding {
-    pub form: Form,
-    /// `(w_p, m_p)`, (n_densities).
-    pub densities: Vec<[f64; 2]>,
-    /// Where the core density switches the energy off, and over which width, eV.
-    pub core: [f64; 2],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Form {
-    FinnisSinclair,
-    FinnisSinclairShiftedScaled,
-}
-
-/// The functions `g_k` of the distance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Base {
-    ChebExpCos,
-    ChebPow,
-    ChebLinear,
-    SBessel,
-    /// `g_k = 0`.
-    Zero,
 }
 
 /// An ordered pair of species.

@@ -2,10 +2,11 @@
 //! line in the list, and works in whole models: files, checks, summaries, stacks with other kinds, every instruction set.
 
 use super::Kind;
-use crate::model::validate::{At, cutoff, vector};
+use super::check::{At as _, cutoff, vector};
+use crate::part::cpu::{Part, Scratch};
 use crate::simd::{Lanes, Real};
-use crate::site::{Part, RadialMode, Scratch};
 use crate::stage::block::Block;
+use crate::stage::table::RadialMode;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,6 +95,7 @@ impl<V: Lanes> Part<V> for Core {
     }
 }
 
+#[cfg(test)]
 mod tests {
     use crate::model::{Model, PartSpec};
     use crate::plan::{Device, Isa, Options, Outputs, Plan, Precision};

@@ -1,16 +1,25 @@
 //! The kinds of parts that a model is made of. Each has a folder, and a line in the list below; nothing else names it.
 
-mod ace;
+pub(crate) mod ace;
+mod check;
+pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 #[cfg(test)]
 mod dummy;
 mod onebody;
 mod pair;
+mod radial;
+
+pub use ace::{AceSpec, AngularSpec, EmbeddingSpec, SparseSpec};
+pub use onebody::OneBodySpec;
+pub use pair::PairSpec;
 
 #[cfg(feature = "cuda")]
-use crate::cuda::{At, Part as CudaPart};
-use crate::model::spec::{AceSpec, OneBodySpec, PairSpec};
+use self::cuda::{At, Part as CudaPart};
 use crate::simd::Lanes;
-use crate::site::{Part, RadialMode};
+use crate::stage::table::RadialMode;
+use cpu::Part;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, IntoDeserializer, MapAccess, Visitor,
@@ -121,6 +130,41 @@ kinds! {
     Pair(PairSpec) = "pair",
     Ace(AceSpec) = "ace",
     #[cfg(test)] Dummy(dummy::DummySpec) = "dummy",
+}
+
+/// Where a part stands in its model: its first linear parameter, and the first column of its basis.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offset {
+    pub parameter: usize,
+    pub basis: usize,
+}
+
+/// The parts of a model for an engine.
+pub(crate) struct Compiled<P> {
+    /// One-body energies, (n_species), eV.
+    pub e0: Vec<f64>,
+    /// Those with neighbours.
+    pub parts: Vec<P>,
+    pub n_basis: usize,
+}
+
+impl<P> Compiled<P> {
+    /// # Errors
+    /// What `compile` refuses, with the part's name.
+    pub fn new(
+        n_species: usize,
+        specs: &[PartSpec],
+        compile: impl Fn(&PartSpec, Offset) -> Result<Option<P>, String>,
+    ) -> Result<Compiled<P>, String> {
+        let (mut e0, mut parts, mut offset) = (vec![0.0; n_species], Vec::new(), Offset::default());
+        for (p, spec) in specs.iter().enumerate() {
+            e0.iter_mut().zip(spec.constants()).for_each(|(e, x)| *e += x);
+            parts.extend(compile(spec, offset).map_err(|fault| format!("parts[{p}].{}: {fault}", spec.kind()))?);
+            offset.parameter += n_species * spec.n_basis();
+            offset.basis += spec.n_basis();
+        }
+        Ok(Compiled { e0, parts, n_basis: offset.basis })
+    }
 }
 
 fn unknown<E: serde::de::Error>(name: &str) -> E {

@@ -9,7 +9,7 @@ pub use crate::graph::{Neighbours, OnDevice};
 pub use crate::potential::{ActiveSet, Outputs, Reach, Rows, Virial};
 pub use crate::precision::Precision;
 pub use crate::simd::Isa;
-pub use crate::site::RadialMode;
+pub use crate::stage::table::RadialMode;
 pub use input::Input;
 
 use crate::cpu;

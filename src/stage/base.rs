@@ -4,8 +4,8 @@
 //! `g_k = e (1 − T_k(y))/2`; `SBessel`, sums of `e U_n(y)` with `y = cos πr/c`, `e = sinc πr/c`. Inner cutoffs belong to the envelope.
 
 use super::radial::Dual;
-use crate::model::spec::BaseSpec;
-use crate::pace::{Base, InnerCutoff};
+use super::spec::BaseSpec;
+use super::spec::{Base, InnerCutoff};
 use crate::simd::{Lanes, Real};
 use std::f64::consts::PI;
 

@@ -2,8 +2,8 @@
 //! edges are that short.
 
 use super::radial::{Dual, table_nodes};
-use crate::model::spec::{CorePairSpec, CoreSpec};
-use crate::pace::InnerCutoff;
+use super::spec::InnerCutoff;
+use super::spec::{CorePairSpec, CoreSpec};
 use std::f64::consts::PI;
 
 /// Coulomb's constant in eV Å.

@@ -6,8 +6,8 @@
 use super::base::Coordinate;
 use super::block::Block;
 use super::radial::{Coordinates, PacePair, Radial};
-use crate::model::MAX_CUTOFF;
-use crate::model::spec::{EnvelopeSpec, TransformSpec};
+use super::spec::{EnvelopeSpec, TransformSpec};
+use crate::graph::MAX_CUTOFF;
 use crate::simd::{Lanes, MAX_LANES, Real};
 
 /// Transformed distances and envelopes with their derivatives with respect to `r`. Zero envelope where

@@ -1,6 +1,6 @@
 //! Embedding of densities: `E = Σ_p w_p F(ρ_p; m_p)`, odd in `ρ`, one centre at a time in double precision.
 
-use crate::pace::{Embedding, Form};
+use super::spec::{Embedding, Form};
 
 /// From here on the power itself, below it a straight line.
 const OMEGA: f64 = 1e6;

@@ -16,7 +16,9 @@ pub mod pool;
 pub mod product;
 pub mod radial;
 pub mod rows;
+pub mod spec;
 pub mod table;
+mod tagged;
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@
 //! functions for many edges at once.
 
 use super::base::{self, Coordinate};
-use crate::model::spec::{BaseSpec, EnvelopeSpec, FunctionsSpec, RadialSpec, SplineSpec, TransformSpec};
-use crate::pace::InnerCutoff;
+use super::spec::InnerCutoff;
+use super::spec::{BaseSpec, EnvelopeSpec, FunctionsSpec, RadialSpec, SplineSpec, TransformSpec};
 
 /// A value and its derivative with respect to `r`.
 #[derive(Clone, Copy, Debug, PartialEq)]

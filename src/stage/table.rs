@@ -8,13 +8,25 @@ use super::block::{Block, NONE};
 use super::radial::{Functions, Radial, fold_rows};
 use crate::parallel;
 use crate::simd::{Lanes, MAX_LANES, Real};
-use crate::site::RadialMode;
 
 const DEGREE: usize = 5;
 /// More intervals than this are not tried: the exact functions are used instead.
 const MAX_INTERVALS: usize = 1 << 14;
 /// Nor are tables larger than this, however many species there are.
 const MAX_BYTES: usize = 256 << 20;
+
+/// How the radial functions are evaluated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RadialMode {
+    /// The polynomials or splines of the model file.
+    Exact,
+    /// Piecewise polynomials in `r` whose values and slopes differ from the exact ones by at most this,
+    /// relative to the largest of the same function. Splines are always evaluated as they are.
+    Table { tolerance: f64 },
+    /// The tables in `r` that pacemaker and LAMMPS build of pacemaker's functions, for their results to rounding; other functions
+    /// exactly.
+    PaceTable,
+}
 
 /// Coefficients on a uniform grid over `[r0, rcut]`.
 #[derive(Clone, Debug)]

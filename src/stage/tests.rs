@@ -7,9 +7,9 @@ use super::pool::{self, Shell, Slots};
 use super::product::Trie;
 use super::radial::Radial;
 use super::rows::{Rows, RowsScratch};
+use super::spec::{EnvelopeSpec, FunctionsSpec, RadialSpec, SplineSpec, TransformSpec};
 use super::table::Table;
 use crate::graph::{Edges, Graph, Sites};
-use crate::model::spec::{EnvelopeSpec, FunctionsSpec, RadialSpec, SplineSpec, TransformSpec};
 use crate::simd::{Lanes, Portable};
 
 type V = Portable<f64, 2>;

@@ -34,7 +34,7 @@ fn build(spec: &MaceSpec) -> Checked<Network> {
     let species = species(spec)?;
     let (nz, nh) = (species.len(), c.heads.len());
     let cutoff = positive(spec.scalar("r_max")?, "r_max")?;
-    if cutoff > crate::model::MAX_CUTOFF {
+    if cutoff > crate::graph::MAX_CUTOFF {
         return Err(format!("the cutoff {cutoff} Å"));
     }
     let features = features(spec, cutoff, &species)?;

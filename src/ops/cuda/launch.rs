@@ -1,7 +1,7 @@
 //! Modules of kernels, their launch, and scratch memory.
 
-use crate::cuda::compile;
-use crate::cuda::device::{Device, failed};
+use crate::device::cuda::compile;
+use crate::device::cuda::context::{Context, failed};
 use crate::{Error, Result};
 use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig};
 use cudarc::nvrtc::Ptx;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where an operation is made.
 pub(crate) struct Target {
-    pub device: Arc<Device>,
+    pub device: Arc<Context>,
     pub stream: Arc<CudaStream>,
 }
 
@@ -56,7 +56,7 @@ macro_rules! launch {
             $(arguments.arg(&$x);)*
             // SAFETY: tables, lists and scratch memory are of the sizes that the kernel was compiled for; the caller of the operation
             // vouches for the rest.
-            unsafe { arguments.launch(config) }.map_err($crate::cuda::device::failed($kernel))?;
+            unsafe { arguments.launch(config) }.map_err($crate::device::cuda::context::failed($kernel))?;
         }
     }};
 }

@@ -6,7 +6,7 @@ pub(crate) mod source;
 
 use super::kernel::{MAX_INPUTS, Ports, Sizes};
 use super::spec::{Operation, Spec};
-use crate::cuda::device::{Device, failed};
+use crate::device::cuda::context::{Context, failed};
 use crate::{Error, Result};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, result, sys};
 use launch::{Memory, Target, address};
@@ -75,7 +75,7 @@ pub struct Prepared {
 /// An operation, compiled for a CUDA device. Passes are queued on a stream of the caller or on its own one, and not waited for.
 pub struct DeviceOp {
     ports: Ports,
-    device: Arc<Device>,
+    device: Arc<Context>,
     kernel: Box<dyn DeviceKernel>,
     stream: Arc<CudaStream>,
     /// Scratch memory by stream: what is queued on one follows in order.
@@ -88,7 +88,7 @@ impl DeviceOp {
     /// that has no kernels for devices.
     pub fn new(spec: &Spec, device: usize) -> Result<DeviceOp> {
         let ports = spec.ports()?;
-        let device = Device::open(device)?;
+        let device = Context::open(device)?;
         let stream = device.context().new_stream().map_err(failed("a stream"))?;
         let kernel = kernel(spec, &Target { device: device.clone(), stream: stream.clone() })?;
         Ok(DeviceOp { ports, device, kernel, stream, memory: Mutex::default() })

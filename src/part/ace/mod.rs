@@ -1,13 +1,21 @@
 //! `E_i = Σ_b W[z_i, b] Σ_k C[b, k] Π_{v ∈ AA_k} A_v`.
 
+mod check;
+mod cpu;
+pub(super) mod embedded;
+mod flops;
+mod pooling;
+pub(crate) mod program;
+mod spec;
+
+pub use spec::{AceSpec, AngularSpec, EmbeddingSpec, SparseSpec};
+
 use super::Kind;
 #[cfg(feature = "cuda")]
-use super::{At as CudaAt, CudaPart};
-use crate::model::spec::AceSpec;
-use crate::model::validate::{self, At, cutoff, density_weights, embedding, radial, weights};
+use super::{At, CudaPart};
+use crate::part::cpu::Part;
 use crate::simd::Lanes;
-use crate::site::ace::Ace;
-use crate::site::{Part, RadialMode};
+use crate::stage::table::RadialMode;
 
 impl Kind for AceSpec {
     fn rcut(&self) -> f64 {
@@ -32,16 +40,7 @@ impl Kind for AceSpec {
     }
 
     fn check(&self, n_species: usize) -> Result<(), String> {
-        cutoff(self.rcut).at(|| "rcut: ".into())?;
-        let n_basis = match &self.embedding {
-            None => weights(&self.weights, n_species)?,
-            Some(e) => {
-                embedding(e, n_species, self.rcut).at(|| "embedding.".into())?;
-                density_weights(self, e)?
-            }
-        };
-        radial(&self.radial, n_species, self.radial.spec.len(), self.rcut).at(|| "radial.".into())?;
-        validate::ace(self, n_species, n_basis)
+        check::ace(self, n_species)
     }
 
     fn describe(&self) -> String {
@@ -69,16 +68,16 @@ impl Kind for AceSpec {
     }
 
     fn flops(&self) -> (usize, usize) {
-        crate::bench::many_body(self)
+        flops::many_body(self)
     }
 
     fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn Part<V>>> {
-        Some(Box::new(Ace::new(species, self, mode)))
+        Some(Box::new(cpu::Ace::new(species, self, mode)))
     }
 
     #[cfg(feature = "cuda")]
-    fn compile_cuda(&self, at: &CudaAt) -> Result<Option<CudaPart>, String> {
-        let of_pace = matches!(self.radial.functions, crate::model::spec::FunctionsSpec::Pace { .. });
+    fn compile_cuda(&self, at: &At) -> Result<Option<CudaPart>, String> {
+        let of_pace = matches!(self.radial.functions, crate::stage::spec::FunctionsSpec::Pace { .. });
         if of_pace || self.neighbours.is_some() || self.embedding.is_some() {
             return Err("PACE potentials are for the processor as yet".into());
         }

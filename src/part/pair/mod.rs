@@ -1,13 +1,27 @@
 //! `E_i = Σ_n W[z_i, n] Σ_j R_n(r_ij; z_i, z_j)`.
 
-use super::Kind;
+mod cpu;
+
+use super::check::{At as _, cutoff, weights};
 #[cfg(feature = "cuda")]
-use super::{At as CudaAt, CudaPart};
-use crate::model::spec::PairSpec;
-use crate::model::validate::{At, cutoff, radial, weights};
+use super::{At, CudaPart};
+use super::{Kind, radial};
+use crate::part::cpu::Part;
 use crate::simd::Lanes;
-use crate::site::pair::Pair;
-use crate::site::{Part, RadialMode};
+use crate::stage::spec::RadialSpec;
+use crate::stage::table::RadialMode;
+use serde::{Deserialize, Serialize};
+
+/// `E_i = Σ_n W[z_i, n] Σ_j R_n(r_ij; z_i, z_j)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairSpec {
+    /// Å.
+    pub rcut: f64,
+    pub radial: RadialSpec,
+    /// Readout weights, (n_species, n_B), eV.
+    pub weights: Vec<Vec<f64>>,
+}
 
 impl Kind for PairSpec {
     fn rcut(&self) -> f64 {
@@ -28,7 +42,7 @@ impl Kind for PairSpec {
         if !self.radial.spec.is_empty() {
             return Err("radial.spec: a pair part has none".into());
         }
-        radial(&self.radial, n_species, n_basis, self.rcut).at(|| "radial.".into())
+        radial::check(&self.radial, n_species, n_basis, self.rcut).at(|| "radial.".into())
     }
 
     fn describe(&self) -> String {
@@ -46,12 +60,12 @@ impl Kind for PairSpec {
     }
 
     fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn Part<V>>> {
-        Some(Box::new(Pair::new(species.len(), self, mode)))
+        Some(Box::new(cpu::Pair::new(species.len(), self, mode)))
     }
 
     #[cfg(feature = "cuda")]
-    fn compile_cuda(&self, at: &CudaAt) -> Result<Option<CudaPart>, String> {
-        if let crate::model::spec::FunctionsSpec::Pace { .. } = self.radial.functions {
+    fn compile_cuda(&self, at: &At) -> Result<Option<CudaPart>, String> {
+        if let crate::stage::spec::FunctionsSpec::Pace { .. } = self.radial.functions {
             return Err("PACE potentials are for the processor as yet".into());
         }
         Ok(Some(CudaPart::pair(self, at)))

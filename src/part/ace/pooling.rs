@@ -4,7 +4,7 @@
 //! functions, or from the polynomials, to be mixed once a centre; which takes less arithmetic depends on the shell. Where
 //! functions and polynomials are the same (`W` is one-hot) there is nothing to mix.
 
-use super::ace::Program;
+use super::program::Program;
 use crate::stage::block::MAX_SPECIES_BY_SLOT;
 use crate::stage::mix::Mixed;
 use crate::stage::pool::Shell;

@@ -1,11 +1,16 @@
 //! A part of the model for the device: its code and its numbers.
 
-use super::radial::{self, PAIR_SIZE};
-use super::{THREADS, harmonics};
-use crate::model::spec::{AceSpec, PairSpec};
-use crate::site::ace::Program;
+mod harmonics;
+pub(crate) mod radial;
+
+use super::ace::program::Program;
+use super::{AceSpec, Offset, PairSpec};
 use crate::stage::radial::{Functions, Radial};
+use radial::PAIR_SIZE;
 use std::fmt::Write;
+
+/// Threads of a block.
+pub const THREADS: usize = 128;
 
 /// Products up to this number are written out as code; more are read from arrays.
 const WRITTEN_OUT: usize = 3000;
@@ -25,9 +30,7 @@ const JACOBIAN_BYTES: usize = 100 << 10;
 /// Where a part stands in its model, and the size of a number in bytes.
 pub struct At {
     pub n_species: usize,
-    /// First linear parameter, first column of the basis.
-    pub parameter: usize,
-    pub basis: usize,
+    pub offset: Offset,
     pub real: usize,
 }
 
@@ -41,9 +44,7 @@ pub struct Part {
     pub kind: Kind,
     pub rcut: f64,
     pub n_basis: usize,
-    /// First linear parameter, first column of the basis.
-    pub parameter: usize,
-    pub basis: usize,
+    pub offset: Offset,
     /// (n_species², PAIR_SIZE).
     pub pairs: Vec<f64>,
     /// Radial rows: of polynomials (n_species², pair_stride) with the terms of a function side by side, of splines
@@ -68,7 +69,7 @@ impl Part {
     }
 
     fn new(kind: Kind, radial: &Radial, rcut: f64, n_basis: usize, at: &At) -> Part {
-        let &At { parameter, basis, real, .. } = at;
+        let &At { offset, real, .. } = at;
         let n_q = radial.n_terms();
         let row_size = n_q.next_multiple_of(16 / real);
         // Pairs start 16 bytes apart modulo all banks: rows of up to eight species are read without conflict.
@@ -92,7 +93,7 @@ impl Part {
             }
         };
         let pairs = radial::pairs(radial);
-        Part { kind, rcut, n_basis, parameter, basis, pairs, matrix, row_size, pair_stride }
+        Part { kind, rcut, n_basis, offset, pairs, matrix, row_size, pair_stride }
     }
 
     pub fn radial(&self) -> &Radial {
@@ -147,13 +148,13 @@ impl Part {
         put(format!("\nnamespace {name} {{\nconstexpr int INDEX = {index}, N_T = {};\n", radial.n_t));
         put(format!("constexpr real RCUT = {:e};\n", self.rcut));
         put(format!("constexpr int ROW_SIZE = {}, PAIR_STRIDE = {};\n", self.row_size, self.pair_stride));
-        put(format!("constexpr int N_BASIS = {}, BASIS = {};\n", self.n_basis, self.basis));
+        put(format!("constexpr int N_BASIS = {}, BASIS = {};\n", self.n_basis, self.offset.basis));
         let (text, mut names) = radial::definitions(radial, &self.pairs);
         put(text);
-        put(include_str!("../../kernels/radial.cuh").into());
+        put(include_str!("../../../kernels/radial.cuh").into());
         let mut shared = 0;
         match &self.kind {
-            Kind::Pair(_) => put(include_str!("../../kernels/pair.cuh").into()),
+            Kind::Pair(_) => put(include_str!("../../../kernels/pair.cuh").into()),
             Kind::Ace(program) => {
                 let n_c = program.trie.n_coefficients();
                 let room = program.n_a.max(1);
@@ -177,7 +178,7 @@ impl Part {
                 put(shells(program));
                 put(harmonics::code(program.lmax));
                 put(products(program));
-                put(include_str!("../../kernels/ace.cuh").into());
+                put(include_str!("../../../kernels/ace.cuh").into());
                 names.extend(["SHELLS", "TRIE"]);
             }
         }

@@ -1,7 +1,7 @@
 //! The radial functions of a part as device code and numbers: what `kernels/radial.cuh` expects.
 
-use crate::model::spec::EnvelopeSpec;
 use crate::stage::radial::{Coordinates, Functions, Radial};
+use crate::stage::spec::EnvelopeSpec;
 use std::fmt::Write;
 
 /// Numbers of a species pair: transform (rin, 1/(req − rin), a, b0, b1), envelope (three: x1, x2, s; or the cutoff and the inverse of its length scale), spline (x0, width of an

@@ -1,7 +1,7 @@
 //! Checks of transforms, envelopes and radial functions.
 
-use super::super::spec::*;
-use super::{At, Check, cutoff, finite, length, matrix, vector};
+use super::check::{At, Check, cutoff, finite, length, matrix, vector};
+use crate::stage::spec::*;
 
 const MAX_POWER: u32 = 64;
 const MAX_POLYNOMIALS: usize = 512;
@@ -9,7 +9,7 @@ const MAX_POLYNOMIALS: usize = 512;
 const BOUND_TOLERANCE: f64 = 1e-8;
 
 /// The radial basis of a part with `n_functions` radial functions and cutoff `rcut`.
-pub(crate) fn radial(radial: &RadialSpec, n_species: usize, n_functions: usize, rcut: f64) -> Check {
+pub fn check(radial: &RadialSpec, n_species: usize, n_functions: usize, rcut: f64) -> Check {
     if let FunctionsSpec::Pace { bins, pairs, w, .. } = &radial.functions {
         for (name, n) in [("transforms", radial.transforms.len()), ("envelopes", radial.envelopes.len())] {
             if n > 0 {

@@ -34,17 +34,17 @@ pub fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
 }
 
 /// An open device. Keeps its primary context alive.
-pub struct Device {
+pub struct Context {
     pub index: usize,
     context: Arc<CudaContext>,
     /// Compute capability, as in `sm_90`.
     pub architecture: u32,
 }
 
-impl Device {
+impl Context {
     /// # Errors
     /// No driver, no such device.
-    pub fn open(index: usize) -> Result<Arc<Device>> {
+    pub fn open(index: usize) -> Result<Arc<Context>> {
         // SAFETY: only tries to open the driver's library.
         if !unsafe { sys::is_culib_present() } {
             return Err(Error::Device("CUDA: this machine has no NVIDIA driver (libcuda.so was not found)".into()));
@@ -60,7 +60,7 @@ impl Device {
         let attribute = |a| context.attribute(a).map(|x| x as u32).map_err(failed("asking for an attribute"));
         let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        Ok(Arc::new(Device { index, architecture: architecture(major, minor)?, context }))
+        Ok(Arc::new(Context { index, architecture: architecture(major, minor)?, context }))
     }
 
     /// # Errors
@@ -115,12 +115,12 @@ pub struct Buffer<T> {
     pub ptr: sys::CUdeviceptr,
     allocation: u64,
     capacity: usize,
-    device: Arc<Device>,
+    device: Arc<Context>,
     kind: PhantomData<T>,
 }
 
 impl<T: Plain> Buffer<T> {
-    pub fn new(device: &Arc<Device>) -> Buffer<T> {
+    pub fn new(device: &Arc<Context>) -> Buffer<T> {
         Buffer { ptr: 0, allocation: 0, capacity: 0, device: device.clone(), kind: PhantomData }
     }
 

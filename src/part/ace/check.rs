@@ -1,10 +1,11 @@
 //! Checks of the many-body basis: harmonics, `A`, `AA` and `C`.
 
-use super::super::MAX_CUTOFF;
-use super::super::spec::*;
-use super::{At, Check, cutoff, finite, index, length, vector};
-use crate::pace::InnerCutoff;
+use super::{AceSpec, EmbeddingSpec, SparseSpec};
+use crate::graph::MAX_CUTOFF;
+use crate::part::check::{At, Check, cutoff, finite, index, length, vector, weights};
+use crate::part::radial;
 use crate::stage::block::MAX_SPECIES_BY_SLOT;
+use crate::stage::spec::{CorePairSpec, InnerCutoff};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -12,7 +13,16 @@ use std::hash::Hash;
 const MAX_L: u32 = 32;
 const MAX_ORDER: usize = 8;
 
-pub(crate) fn ace(ace: &AceSpec, n_species: usize, n_basis: usize) -> Check {
+pub fn ace(ace: &AceSpec, n_species: usize) -> Check {
+    cutoff(ace.rcut).at(|| "rcut: ".into())?;
+    let n_basis = match &ace.embedding {
+        None => weights(&ace.weights, n_species)?,
+        Some(e) => {
+            embedding(e, n_species, ace.rcut).at(|| "embedding.".into())?;
+            density_weights(ace, e)?
+        }
+    };
+    radial::check(&ace.radial, n_species, ace.radial.spec.len(), ace.rcut).at(|| "radial.".into())?;
     let spec = &ace.radial.spec;
     if spec.is_empty() {
         return Err("radial.spec: a many-body part has at least one radial function".into());
@@ -59,7 +69,7 @@ fn a(a: &[[u32; 2]], spec: &[[u32; 2]], lmax: u32) -> Check {
 }
 
 /// Densities, their embedding, and the repulsion that may take its place.
-pub(crate) fn embedding(embedding: &EmbeddingSpec, n_species: usize, rcut: f64) -> Check {
+fn embedding(embedding: &EmbeddingSpec, n_species: usize, rcut: f64) -> Check {
     length(embedding.species.len(), n_species).at(|| "species".into())?;
     for (z, e) in embedding.species.iter().enumerate() {
         crate::pace::check_embedding(e).at(|| format!("species[{z}]."))?;
@@ -90,7 +100,7 @@ fn core_pair(inner: InnerCutoff, pair: &CorePairSpec, rcut: f64) -> Check {
 }
 
 /// The weights of all densities, (n_species, n_densities · n_B); returns n_B.
-pub(crate) fn density_weights(ace: &AceSpec, embedding: &EmbeddingSpec) -> Result<usize, String> {
+fn density_weights(ace: &AceSpec, embedding: &EmbeddingSpec) -> Result<usize, String> {
     let n_basis = ace.c.shape[0];
     length(ace.weights.len(), embedding.species.len()).at(|| "weights".into())?;
     for (z, (w, e)) in ace.weights.iter().zip(&embedding.species).enumerate() {

@@ -1,8 +1,7 @@
 //! Compiled kernels and their launch.
 
 use super::compile;
-use super::device::{Device, failed};
-use super::source::Source;
+use super::context::{Context, failed};
 use super::stream::{Argument, Launch, Stream};
 use crate::Result;
 use cudarc::driver::{result, sys};
@@ -11,12 +10,21 @@ use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// A kernel file with everything it needs, and the dynamic shared memory of its two main kernels.
+#[derive(Debug)]
+pub struct Source {
+    pub name: &'static str,
+    pub text: String,
+    pub shared: usize,
+    pub shared_gradient: usize,
+}
+
 /// A loaded module.
 pub struct Module {
     raw: sys::CUmodule,
     /// Never the same again.
     number: u64,
-    device: Arc<Device>,
+    device: Arc<Context>,
     functions: Mutex<HashMap<String, (usize, usize)>>,
     pub shared: usize,
     pub shared_gradient: usize,
@@ -36,7 +44,7 @@ pub struct Grid {
 }
 
 impl Module {
-    pub fn load(device: &Arc<Device>, source: &Source) -> Result<Module> {
+    pub fn load(device: &Arc<Context>, source: &Source) -> Result<Module> {
         let image = compile::cubin(source.name, &source.text, device.architecture)?;
         device.bind()?;
         // SAFETY: the image is a complete ELF file.
@@ -93,6 +101,6 @@ impl Drop for Module {
 
 /// Kernel arguments; they must not have padding.
 macro_rules! arguments {
-    ($($x:expr),* $(,)?) => { &[$($crate::cuda::stream::Argument::new(&$x)),*] };
+    ($($x:expr),* $(,)?) => { &[$($crate::device::cuda::stream::Argument::new(&$x)),*] };
 }
-pub(super) use arguments;
+pub(crate) use arguments;

@@ -2,13 +2,14 @@
 //!
 //! For energies the readout is folded into the radial functions: one function a species pair remains.
 
-use super::{Part, RadialMode, Scratch, room};
-use crate::model::spec::PairSpec;
+use super::PairSpec;
+use crate::memory::room;
+use crate::part::cpu::{Part, Scratch};
 use crate::simd::Lanes;
 use crate::stage::block::Block;
 use crate::stage::radial::Radial;
 use crate::stage::rows::Rows;
-use crate::stage::table::Table;
+use crate::stage::table::{RadialMode, Table};
 
 pub(crate) struct Pair<V: Lanes> {
     rcut: f64,

@@ -1,27 +1,9 @@
-//! Site models as compositions of stages.
+//! Parts on the processor: compositions of stages on blocks of centres.
 
-pub mod ace;
-mod embedded;
-pub mod pair;
-mod pooling;
-
-use crate::memory::room;
+use super::ace::embedded::Push;
 use crate::simd::{Lanes, Real};
 use crate::stage::block::Block;
 use crate::stage::rows::RowsScratch;
-
-/// How the radial functions are evaluated.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RadialMode {
-    /// The polynomials or splines of the model file.
-    Exact,
-    /// Piecewise polynomials in `r` whose values and slopes differ from the exact ones by at most this,
-    /// relative to the largest of the same function. Splines are always evaluated as they are.
-    Table { tolerance: f64 },
-    /// The tables in `r` that pacemaker and LAMMPS build of pacemaker's functions, for their results to rounding; other functions
-    /// exactly.
-    PaceTable,
-}
 
 /// A site model on blocks of centres. Energies are in eV, gradients in eV/Å.
 pub(crate) trait Part<V: Lanes>: Send + Sync {
@@ -77,7 +59,7 @@ pub(crate) struct Scratch<V: Lanes> {
     pub derivatives: Vec<V>,
     /// Densities, then the derivatives of the energy with respect to them.
     pub rho: Vec<V>,
-    pub pushes: Vec<embedded::Push>,
+    pub pushes: Vec<Push>,
 }
 
 impl<V: Lanes> Default for Scratch<V> {

@@ -3,15 +3,16 @@
 //! Densities come from one pass over the products. What follows of them is computed centre by centre in double precision: `E` and
 //! `∂E/∂ρ_p`, which the adjoint of the products takes back. Repulsion concerns few edges, and is computed edge by edge.
 
-use super::ace::Program;
-use super::{Scratch, reals, room};
-use crate::model::spec::{AceSpec, EmbeddingSpec};
-use crate::pace::InnerCutoff;
+use super::program::Program;
+use super::{AceSpec, EmbeddingSpec};
+use crate::memory::room;
+use crate::part::cpu::{Scratch, reals};
 use crate::simd::{Lanes, MAX_LANES, Real, as_reals, as_reals_mut};
 use crate::stage::block::{Block, NONE};
 use crate::stage::core::{Core, switch};
 use crate::stage::densities::GROUP;
 use crate::stage::embedding::Density;
+use crate::stage::spec::InnerCutoff;
 
 /// The readout of a part with an embedding.
 pub(crate) struct Embedded<V: Lanes> {

@@ -1,7 +1,7 @@
 //! Large copies between pageable host memory and the device, through two pinned pieces: while one is on its way, all
 //! threads copy the other.
 
-use super::device::{Buffer, Device, Plain, failed};
+use super::context::{Buffer, Context, Plain, failed};
 use super::stream::{Place, Stream, allocation};
 use crate::{Result, parallel};
 use cudarc::driver::{result, sys};
@@ -18,14 +18,14 @@ pub struct Pinned {
     memory: *mut u8,
     bytes: usize,
     allocation: u64,
-    device: Arc<Device>,
+    device: Arc<Context>,
 }
 
 // SAFETY: it has one owner, and pinned memory may be used from any thread.
 unsafe impl Send for Pinned {}
 
 impl Pinned {
-    pub fn new(device: &Arc<Device>) -> Pinned {
+    pub fn new(device: &Arc<Context>) -> Pinned {
         Pinned { memory: std::ptr::null_mut(), bytes: 0, allocation: 0, device: device.clone() }
     }
 
@@ -68,20 +68,20 @@ impl Drop for Pinned {
 pub struct Staging {
     /// None until a large copy is made.
     pieces: Option<[Piece; 2]>,
-    device: Arc<Device>,
+    device: Arc<Context>,
 }
 
 struct Piece {
     memory: Pinned,
     event: sys::CUevent,
-    device: Arc<Device>,
+    device: Arc<Context>,
 }
 
 // SAFETY: a piece has one owner; pinned memory and events may be used from any thread.
 unsafe impl Send for Piece {}
 
 impl Piece {
-    fn new(device: &Arc<Device>) -> Result<Piece> {
+    fn new(device: &Arc<Context>) -> Result<Piece> {
         device.bind()?;
         let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
         let mut memory = Pinned::new(device);
@@ -120,7 +120,7 @@ impl Drop for Piece {
 }
 
 impl Staging {
-    pub fn new(device: &Arc<Device>) -> Staging {
+    pub fn new(device: &Arc<Context>) -> Staging {
         Staging { pieces: None, device: device.clone() }
     }
 

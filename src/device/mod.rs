@@ -1,5 +1,8 @@
 //! Where something is computed.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
+
 /// A device that plans run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {

@@ -4,7 +4,6 @@
 //! until its `type` is known, at many times the size of the file, and can then no longer say where in it a fault is.
 
 use super::spec::*;
-use crate::pace::InnerCutoff;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! Queues of work. What is queued again and again in the same way is replayed as one CUDA graph.
 
-use super::device::{Device, failed};
+use super::context::{Context, failed};
 use crate::Result;
 use cudarc::driver::{result, sys};
 use std::ffi::c_void;
@@ -77,7 +77,7 @@ struct Recorder {
 /// Waits for its work when dropped.
 pub struct Stream {
     pub raw: sys::CUstream,
-    device: Arc<Device>,
+    device: Arc<Context>,
     recorder: Mutex<Recorder>,
     /// Before and after the work of a call, where it is timed.
     timer: Mutex<Option<[Event; 2]>>,
@@ -136,7 +136,7 @@ pub struct Launch {
 }
 
 impl Stream {
-    pub fn new(device: &Arc<Device>) -> Result<Stream> {
+    pub fn new(device: &Arc<Context>) -> Result<Stream> {
         device.bind()?;
         let raw = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("a stream"))?;
         Ok(Stream { raw, device: device.clone(), recorder: Mutex::default(), timer: Mutex::default() })
@@ -379,7 +379,7 @@ unsafe fn copy(step: Step, stream: &Stream) -> Result<()> {
 /// A sequence ready to be launched.
 struct Graph {
     raw: sys::CUgraphExec,
-    device: Arc<Device>,
+    device: Arc<Context>,
 }
 
 // SAFETY: a graph has one owner, a stream, and may be used from any thread.

@@ -1,12 +1,22 @@
 //! `E_i = E0[z_i]`.
 
 use super::Kind;
+use super::check::{At as _, vector};
 #[cfg(feature = "cuda")]
 use super::{At, CudaPart};
-use crate::model::spec::OneBodySpec;
-use crate::model::validate::{At as _, vector};
+use crate::part::cpu::Part;
 use crate::simd::Lanes;
-use crate::site::{Part, RadialMode};
+use crate::stage::table::RadialMode;
+use serde::{Deserialize, Serialize};
+
+/// `E_i = E0[z_i]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneBodySpec {
+    /// (n_species), eV.
+    #[serde(rename = "E0")]
+    pub e0: Vec<f64>,
+}
 
 impl Kind for OneBodySpec {
     fn constants(&self) -> &[f64] {
