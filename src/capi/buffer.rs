@@ -23,7 +23,7 @@ pub unsafe fn input<'a, T>(name: &str, pointer: *const T, n: usize) -> Result<&'
 /// # Safety
 /// As [`input`], for `3 n` numbers.
 pub unsafe fn vectors<'a>(name: &str, pointer: *const f64, n: usize) -> Result<&'a [[f64; 3]]> {
-    // SAFETY: passed on; a vector is aligned like its numbers.
+    // SAFETY: a vector is three numbers without padding and aligned like them: `n` of them are the 3 n that the caller vouches for.
     unsafe { input(name, pointer.cast(), n) }
 }
 
@@ -74,7 +74,7 @@ pub unsafe fn output<'a, T>(
     length: usize,
     expected: usize,
 ) -> Result<&'a mut [T]> {
-    // SAFETY: passed on.
+    // SAFETY: the caller vouches for `length` writable numbers that nobody else uses, which is all that `take` asks for.
     let found = unsafe { Taken::default().take(name, pointer, length) }?;
     match found {
         None if expected > 0 => Err(Failure::argument(format!("{name} is null"))),
@@ -100,7 +100,7 @@ pub unsafe fn text<'a>(name: &str, pointer: *const c_char) -> Result<&'a CStr> {
 /// # Safety
 /// As [`text`].
 pub unsafe fn path<'a>(pointer: *const c_char) -> Result<&'a Path> {
-    // SAFETY: passed on.
+    // SAFETY: the caller vouches for a terminated string, or null, which is refused.
     let text = unsafe { text("path", pointer) }?;
     #[cfg(unix)]
     let name = std::os::unix::ffi::OsStrExt::from_bytes(text.to_bytes());
@@ -132,7 +132,7 @@ pub unsafe fn copy_text(text: &str, buffer: *mut c_char, length: usize) -> usize
 /// As [`copy_text`] and [`result`].
 pub unsafe fn return_text(text: &str, buffer: *mut c_char, length: usize, needed: *mut usize) -> Result {
     if !needed.is_null() {
-        // SAFETY: passed on.
+        // SAFETY: not null, and the caller vouches that it is writable and nobody else's.
         *unsafe { result("needed", needed) }? = text.len() + 1;
     }
     if buffer.is_null() {
@@ -141,7 +141,7 @@ pub unsafe fn return_text(text: &str, buffer: *mut c_char, length: usize, needed
     if length <= text.len() {
         return Err(Failure::argument(format!("buffer: {length} bytes for a text of {}", text.len() + 1)));
     }
-    // SAFETY: passed on.
+    // SAFETY: the caller vouches for `length` writable bytes, of which the text takes fewer, as was just checked.
     unsafe { copy_text(text, buffer, length) };
     Ok(())
 }

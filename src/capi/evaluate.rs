@@ -202,7 +202,7 @@ impl acerust_input {
             return GRAPHS.get(self.graph)?.sites(f);
         }
         let mut structure = Structure::default();
-        // SAFETY: the caller's arrays, as above.
+        // SAFETY: the input's arrays are as long as it says, by the promise of the module.
         unsafe { self.fill(&mut structure) }?;
         f(&Sites::Structure(structure))
     }
@@ -214,9 +214,10 @@ impl acerust_input {
         self.note(&mut taken);
         if self.graph.is_null() && !self.list.is_null() {
             let list = LISTS.get(self.list)?;
-            // SAFETY, here and below: the caller's arrays, as above.
+            // SAFETY: the input's arrays are as long as it says, by the promise of the module.
             let fill = |structure: &mut Structure| unsafe { self.fill(structure) };
             if self.on_device == 0 {
+                // SAFETY: so are those of the outputs.
                 return list.evaluate(plan, fill, unsafe { outputs.buffers(&mut taken) }?);
             }
             let address = |pointer: *mut f64, n: usize, expected: usize, name: &str| match n {
@@ -231,12 +232,15 @@ impl acerust_input {
                 stream: self.stream.addr() as u64,
             };
             (outputs.site_energies, outputs.forces) = (std::ptr::null_mut(), std::ptr::null_mut());
+            // SAFETY: addresses are those of memory on the device, as large as the lengths say, by the promise of the module.
             return unsafe { list.evaluate_on_device(plan, fill, at, outputs.buffers(&mut taken)?) };
         }
         if self.on_device != 0 {
             return Err(Failure::argument("device addresses need a list"));
         }
+        // SAFETY: the arrays of outputs and input are as long as they say, by the promise of the module.
         let out = unsafe { outputs.buffers(&mut taken) }?;
+        // SAFETY: the same of the input.
         unsafe { self.sites(|sites| Ok(sites.evaluate(plan, out)?)) }
     }
 }

@@ -236,7 +236,7 @@ pub unsafe extern "C" fn acerust_model_linear_parameters(
 /// # Safety
 /// The promise of the module.
 pub(super) unsafe fn copy_linear_parameters(model: &Model, parameters: *mut f64, length: usize) -> Result {
-    // SAFETY: passed on.
+    // SAFETY: the array is of `length` numbers that nobody else uses during the call, by the promise of the module.
     let out = unsafe { buffer::output("parameters", parameters, length, model.length_basis()) }?;
     out.copy_from_slice(&model.linear_parameters());
     Ok(())
@@ -245,7 +245,7 @@ pub(super) unsafe fn copy_linear_parameters(model: &Model, parameters: *mut f64,
 /// # Safety
 /// The promise of the module.
 unsafe fn scalar<T>(model: *const acerust_model, out: *mut T, value: impl FnOnce(&Model) -> T) -> i32 {
-    // SAFETY: passed on.
+    // SAFETY: `out` is null, which is refused, or writable and nobody else's, by the promise of the module.
     guard(|| unsafe {
         *buffer::result("out", out)? = value(&*MODELS.get(model)?);
         Ok(())

@@ -284,7 +284,7 @@ pub unsafe extern "C" fn acerust_plan_active_set_from_file(
 /// # Safety
 /// The promise of the module.
 unsafe fn scalar<T>(plan: *const acerust_plan, out: *mut T, value: impl FnOnce(&Plan) -> T) -> i32 {
-    // SAFETY: passed on.
+    // SAFETY: `out` is null, which is refused, or writable and nobody else's, by the promise of the module.
     guard(|| unsafe {
         *buffer::result("out", out)? = PLANS.get(plan)?.look(value);
         Ok(())

@@ -237,7 +237,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                         for &i in schedule.centres(entry) {
                             let edges = graph.edges(i as usize);
                             for k in 0..n_readouts {
-                                // SAFETY: as above.
+                                // SAFETY: the edges of a centre belong to its block, and a block to one task.
                                 unsafe { edge_gradients.slice(k * n_edges + edges.start, edges.len()) }
                                     .fill([V::Real::default(); 3]);
                             }
@@ -299,7 +299,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                                     },
                                 );
                                 for (&i, sum) in block.centres.iter().zip(sums).filter(|_| with_forces) {
-                                    // SAFETY: as above.
+                                    // SAFETY: a centre belongs to one block; incoming edges are subtracted after all tasks.
                                     let force = unsafe { forces.entry(k * n_atoms + i as usize) };
                                     (0..3).for_each(|a| force[a] += sum[a]);
                                 }
@@ -312,7 +312,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                         first = false;
                         for (k, e) in energy.iter().enumerate() {
                             for (&i, e) in block.centres.iter().zip(e.to_array()) {
-                                // SAFETY: as above.
+                                // SAFETY: a centre belongs to one block, and a block to one task.
                                 unsafe { *energies.entry(k * n_centres + i as usize) += e.to_f64() };
                             }
                         }

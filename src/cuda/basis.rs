@@ -180,7 +180,7 @@ impl Cuda {
         let map = maps.map();
         let monomials = memory.monomials.room(n * maps.n_monomials * self.real())?;
         let derivatives = if jacobian { memory.derivatives.room(n * maps.n_derivatives * self.real())? } else { 0 };
-        // SAFETY: as above.
+        // SAFETY: `room` made monomials, derivatives and outputs large enough for the chunk; the graph is the caller's.
         unsafe {
             let arguments =
                 arguments![parts[..], map, centre0, first, neighbour, species, r, basis, width, monomials, derivatives];
@@ -267,6 +267,7 @@ impl Cuda {
                     let (basis, jacobian) = (memory.basis.ptr, memory.jacobian.ptr);
                     if rows.energy.is_some() {
                         let arguments = arguments![centre0, n_chunk, species, basis, n32, energy_row, column];
+                        // SAFETY: the row has all parameters, the basis all centres of the chunk.
                         unsafe { module.launch("energy_row", by_species, stream, arguments) }?;
                     }
                     if rows.forces.is_some() {
@@ -290,6 +291,7 @@ impl Cuda {
                             step[1],
                             column
                         ];
+                        // SAFETY: the rows have 3 n_atoms · n_params numbers, the Jacobian all edges of the chunk.
                         unsafe { module.launch("force_rows", grid, stream, arguments) }?;
                     }
                     if rows.virial.is_some() {
@@ -298,9 +300,11 @@ impl Cuda {
                         let shares = memory.shares.room(self.species.len() * SHARES * n * 6)?;
                         let grid = Grid { blocks: SHARES * tiles, threads: THREADS, shared: 0 };
                         let arguments = arguments![edge0, edge1, centre, species, r, jacobian, n32, tiles32, shares];
+                        // SAFETY: `shares` has six numbers for every species, share and function, the Jacobian all edges of the chunk.
                         unsafe { module.launch("virial_shares", grid, stream, arguments) }?;
                         let blocks = (self.species.len() * n * 6).div_ceil(THREADS);
                         let arguments = arguments![n32, shares, virial_rows, width, column];
+                        // SAFETY: the shares were just written, on the same stream; the rows have all parameters.
                         unsafe { module.launch("virial_rows", Grid { blocks, ..grid }, stream, arguments) }?;
                     }
                 }

@@ -269,7 +269,7 @@ impl Cuda {
                 forces.launch("forces", sums, stream, arguments)?;
             }
         } else {
-            // SAFETY: as above.
+            // SAFETY: the targets have a number for every centre, `partial` one for every block; the graph is the caller's.
             unsafe {
                 let arguments = arguments![parts[..], order, n_slots, first, neighbour, species, r, energies];
                 site.launch("site_energies", grid, stream, arguments)?;
@@ -282,7 +282,7 @@ impl Cuda {
         }
         let n_partial = n_partial as u32;
         let grid = Grid { blocks: SUMS, threads: THREADS, shared: 0 };
-        // SAFETY: as above.
+        // SAFETY: `partial` has the sums of `n_partial` blocks, the totals their `SUMS`.
         unsafe { forces.launch("totals", grid, stream, arguments![n_partial, partial, to.totals]) }
     }
 

@@ -118,7 +118,7 @@ impl<T: Real> Kernel<T> for GateKernel {
 
     fn forward(&self, call: Call<T>, out: &mut [T], _: Scratch) {
         let (x, out) = (call.inputs[0], Disjoint::new(out));
-        // SAFETY (of all entries here): every row is in one task.
+        // SAFETY: `run` visits every row in one task.
         let put = |at: usize, value: f64| unsafe { *out.entry(at) = T::of(value) };
         self.run(call, |_, to, f| put(to, f[0]), |_, from, to, f| put(to, f[0] * x[from].to_f64()));
     }
@@ -127,6 +127,7 @@ impl<T: Real> Kernel<T> for GateKernel {
         let Some(bar) = &mut gradients[0] else { return };
         bar.fill(T::default());
         let (x, bar) = (call.inputs[0], Disjoint::new(bar));
+        // SAFETY: as in `forward`.
         let add = |at: usize, value: f64| unsafe { *bar.entry(at) += T::of(value) };
         let o = |at: usize| cotangent[at].to_f64();
         self.run(
@@ -153,6 +154,7 @@ impl<T: Real> Kernel<T> for GateKernel {
         let [bar, out] = seconds else { unreachable!("one input and the cotangent") };
         if let Some(out) = out {
             let out = Disjoint::new(out);
+            // SAFETY: as in `forward`.
             let put = |at: usize, value: f64| unsafe { *out.entry(at) = T::of(value) };
             self.run(
                 call,
@@ -163,6 +165,7 @@ impl<T: Real> Kernel<T> for GateKernel {
         if let Some(bar) = bar {
             bar.fill(T::default());
             let bar = Disjoint::new(bar);
+            // SAFETY: as in `forward`.
             let add = |at: usize, value: f64| unsafe { *bar.entry(at) += T::of(value) };
             self.run(
                 call,

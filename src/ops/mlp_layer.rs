@@ -250,7 +250,7 @@ type Place = (usize, usize, usize, usize);
 
 /// As lanes.
 fn get<T: Real, N: Value<Real = f64, Plain = W>>([value, tangent]: [Disjoint<T>; 2], (start, n, j, width): Place) -> N {
-    // SAFETY (here and in `put`): rows are one task's alone, and no reference outlives the call.
+    // SAFETY: rows are one task's alone, and no reference outlives the call.
     let entry = |x: Disjoint<T>, r: usize| unsafe { x.entry((start + r) * width + j).to_f64() };
     let lanes = |x: Disjoint<T>| W::from_fn(|r| if r < n { entry(x, r) } else { 0.0 });
     N::join(lanes(value), if N::HAS_TANGENT { lanes(tangent) } else { W::zero() })
@@ -263,6 +263,7 @@ fn put<T: Real, N: Value<Real = f64, Plain = W>>(
 ) {
     let (v, t) = (x.value().to_array(), x.result().to_array());
     for r in 0..n {
+        // SAFETY: as in `get`.
         unsafe {
             *value.entry((start + r) * width + j) = T::of(v[r]);
             if N::HAS_TANGENT {

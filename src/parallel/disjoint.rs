@@ -50,7 +50,7 @@ impl<'a, T> Disjoint<'a, T> {
     #[inline(always)]
     pub unsafe fn entry(&self, k: usize) -> &mut T {
         assert!(k < self.len);
-        // SAFETY: as above.
+        // SAFETY: `k` is in bounds; exclusive by the caller's word.
         unsafe { &mut *self.start.add(k) }
     }
 }

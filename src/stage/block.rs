@@ -31,7 +31,7 @@ impl<T: Real> Places<'_, T> {
     /// All slices are longer than `at`.
     #[inline(always)]
     unsafe fn put(&mut self, at: usize, edge: u32, [x, y, z]: [f64; 3]) {
-        // SAFETY: the caller's word.
+        // SAFETY: `at` lies in every slice, as the caller has made sure.
         unsafe {
             *self.x.get_unchecked_mut(at) = T::of(x);
             *self.y.get_unchecked_mut(at) = T::of(y);

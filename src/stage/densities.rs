@@ -105,7 +105,7 @@ impl Trie {
         assert!(c.len() == P * self.n_coefficients() && s.len() == P * n && u.len() == P && above.len() == n);
         assert!(a_bar.len() >= self.n_a);
         for (k, node) in self.nodes.iter().enumerate() {
-            // SAFETY: as above.
+            // SAFETY: nodes name parents, leaves and `A` within the lengths asserted above, as they did when the trie was made.
             unsafe {
                 let mut weights = [V::zero(); P];
                 for (w, &u) in weights.iter_mut().zip(u) {

@@ -65,7 +65,7 @@ impl Module {
         }
         let function = self.function(kernel, grid.shared)?;
         let [blocks, threads, shared] = [grid.blocks, grid.threads, grid.shared].map(|n| n as u32);
-        // SAFETY: passed on.
+        // SAFETY: the function is of this module, which outlives its launches (`Drop`); the caller vouches for the arguments.
         unsafe { stream.launch(Launch { module: self.number, function, blocks, threads, shared }, arguments) }
     }
 

@@ -243,7 +243,7 @@ impl Stream {
         if !recorder.active {
             let mut addresses = [std::ptr::null_mut(); MOST_ARGUMENTS];
             addresses.iter_mut().zip(arguments).for_each(|(to, a)| *to = a.at);
-            // SAFETY: passed on.
+            // SAFETY: the addresses are those of the arguments, alive during the call, and the caller vouches for what they hold.
             return unsafe { kernel(launch, &mut addresses[..arguments.len()], self) };
         }
         let Sequence { steps, starts, words } = &mut recorder.now;
@@ -346,7 +346,7 @@ impl Sequence {
 /// As [`Stream::launch`].
 unsafe fn kernel(launch: Launch, arguments: &mut [*mut c_void], stream: &Stream) -> Result<()> {
     let Launch { function, blocks, threads, shared, .. } = launch;
-    // SAFETY: passed on.
+    // SAFETY: the stream is alive; the driver copies the arguments before it returns, and the caller vouches for what they hold.
     let launched =
         unsafe { result::launch_kernel(function, (blocks, 1, 1), (threads, 1, 1), shared, stream.raw, arguments) };
     launched.map_err(failed("launching a kernel"))
@@ -357,7 +357,7 @@ unsafe fn kernel(launch: Launch, arguments: &mut [*mut c_void], stream: &Stream)
 /// # Safety
 /// As [`Stream::fill`].
 unsafe fn copy(step: Step, stream: &Stream) -> Result<()> {
-    // SAFETY: passed on.
+    // SAFETY: the stream is alive; the caller vouches for `bytes` bytes at either end that outlive the copy.
     unsafe {
         match step {
             Step::Fill { to, byte, bytes } => {

@@ -167,7 +167,7 @@ impl<V: Value<Plain = V>> ContractionKernel<V> {
                 self.pull_products(memory);
                 for (b, &row) in rows.iter().enumerate() {
                     for q in 0..self.d {
-                        // SAFETY: as above.
+                        // SAFETY: these channels of this row, in every component, are this task's alone.
                         let x = unsafe { x_bar.slice(row as usize * x_width + q * self.channels + at, n) };
                         store_part(memory.a_bar[q * ROWS + b], x, n);
                     }

@@ -74,7 +74,7 @@ pub(crate) unsafe fn multiply<V: Lanes>(
                     let lines: [&[V::Real]; $R] = std::array::from_fn(|i| &x[x_at(r + i)..][..k]);
                     let sums = tile::<V, $R, 1>(lines, panel);
                     for (i, sum) in sums.into_iter().enumerate() {
-                        // SAFETY: the caller's word.
+                        // SAFETY: nobody else uses these columns of the row in the meantime, by the contract; panels do not overlap.
                         let to = unsafe { out.slice(out_at(r + i) + p * wide, width) };
                         finish::<V>(sum, add, to);
                     }
