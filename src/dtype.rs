@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A type of numbers in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Dtype {
     #[default]
     F64,

@@ -25,9 +25,9 @@
 //! | from a recipe to a model | [`build`] |
 //! | from data to parameters | [`fit`] |
 //! | model × device × precision: the front door | [`plan`] |
-//! | what bindings hand out: plans and graphs shared by threads | [`shared`] |
-//! | threads; many structures, several devices | [`parallel`], [`batch`] |
-//! | the C ABI | [`capi`] |
+//! | what bindings hand out: plans and graphs shared by threads | `shared` |
+//! | many structures, several devices | [`batch`] |
+//! | the C ABI | `capi` |
 //!
 //! Stages work on a block of centres whose intermediates stay in cache: the lanes of a vector register are centres of one
 //! species. Nothing of size edges × basis functions reaches main memory on the way to energy and forces. A [`plan::Plan`] is
@@ -74,33 +74,45 @@
 //! assert!((virial[0][1] - virial[1][0]).abs() < 1e-9);
 //! # Ok::<(), acerust::Error>(())
 //! ```
+//!
+//! Modules that this page does not list are for the bindings, the program and the benchmarks of the repository, and change with them.
+#![warn(missing_debug_implementations)]
+
 pub mod batch;
+#[doc(hidden)]
 pub mod bench;
 pub mod build;
+#[doc(hidden)]
 pub mod capi;
 mod cpu;
 #[cfg(feature = "cuda")]
+#[doc(hidden)]
 pub mod cuda;
 mod device;
 pub mod dtype;
 pub mod element;
 pub mod error;
 pub mod extxyz;
+#[doc(hidden)]
 pub mod file;
 pub mod fit;
 pub mod graph;
 pub mod mace;
 pub mod memory;
 pub mod model;
+#[doc(hidden)]
 pub mod npz;
 pub mod ops;
+#[doc(hidden)]
 pub mod pace;
+#[doc(hidden)]
 pub mod parallel;
 mod part;
 pub mod plan;
 mod potential;
 mod precision;
 mod random;
+#[doc(hidden)]
 pub mod shared;
 mod simd;
 mod stage;

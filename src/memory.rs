@@ -54,7 +54,7 @@ pub(crate) fn check(bytes: f64, what: impl FnOnce() -> String) -> Result<()> {
 ///
 /// Unwinds with an [`Error`] for [`caught`] where there is no memory.
 #[inline(always)]
-pub(crate) fn room<T: Copy>(v: &mut Vec<T>, n: usize, fill: T) -> &mut [T] {
+pub(crate) fn at_least<T: Copy>(v: &mut Vec<T>, n: usize, fill: T) -> &mut [T] {
     if v.len() < n {
         grow(v, n, fill);
     }
@@ -70,7 +70,7 @@ fn grow<T: Copy>(v: &mut Vec<T>, n: usize, fill: T) {
     v.resize(n, fill);
 }
 
-/// Sets the length, keeping memory where it suffices. The contents are left over or `zero`. Unwinds as [`room`].
+/// Sets the length, keeping memory where it suffices. The contents are left over or `zero`. Unwinds as [`at_least`].
 #[inline(always)]
 pub(crate) fn resize<T: Clone>(v: &mut Vec<T>, n: usize, zero: T) {
     if n > v.capacity() {
@@ -83,7 +83,7 @@ pub(crate) fn resize<T: Clone>(v: &mut Vec<T>, n: usize, zero: T) {
     v.resize(n, zero);
 }
 
-/// Room for `n` more entries. Unwinds as [`room`].
+/// Room for `n` more entries. Unwinds as [`at_least`].
 #[inline(always)]
 pub(crate) fn reserve<T>(v: &mut Vec<T>, n: usize) {
     if v.try_reserve(n).is_err() {
@@ -123,7 +123,7 @@ mod tests {
             caught(body).unwrap_err().to_string()
         };
         for message in [
-            none(&|| assert!(room(&mut Vec::new(), 1 << 58, 0_u64).is_empty())),
+            none(&|| assert!(at_least(&mut Vec::new(), 1 << 58, 0_u64).is_empty())),
             none(&|| resize(&mut Vec::new(), 1 << 58, 0_u64)),
             none(&|| reserve(&mut Vec::<u64>::new(), 1 << 58)),
             none(&|| rayon::join(|| (), || reserve(&mut Vec::<u64>::new(), 1 << 58)).1),

@@ -1,6 +1,7 @@
 //! NumPy's .npz: an archive of uncompressed .npy files, written as the numbers come.
 
 use crate::{Error, Result};
+use std::fmt::{self, Debug, Formatter};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
@@ -11,6 +12,12 @@ const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 /// Writes arrays one after another.
 pub struct Writer<W: Write + Seek> {
     archive: ZipWriter<W>,
+}
+
+impl<W: Write + Seek> Debug for Writer<W> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 impl<W: Write + Seek> Writer<W> {
@@ -53,6 +60,7 @@ fn header(dtype: &str, shape: &[usize]) -> Vec<u8> {
 }
 
 /// Reads arrays by name.
+#[derive(Debug)]
 pub struct Reader<R> {
     archive: zip::ZipArchive<R>,
     /// For messages.

@@ -118,13 +118,13 @@ impl Plan {
     /// The model, with the current linear parameters.
     #[getter]
     fn model(&self, py: Python) -> Model {
-        py.detach(|| Model(self.shared.look(|plan| plan.model().clone())))
+        py.detach(|| Model(self.shared.with(|plan| plan.model().clone())))
     }
 
     /// The cutoff that graphs need, Å; 0 where no part has neighbours.
     #[getter]
     fn rcut(&self, py: Python) -> f64 {
-        py.detach(|| self.shared.look(plan::Plan::rcut))
+        py.detach(|| self.shared.with(plan::Plan::rcut))
     }
 
     #[getter]
@@ -150,7 +150,7 @@ impl Plan {
     /// The committee's linear parameters, (n_members, length_basis).
     #[getter]
     fn committee<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (members, n) = py.detach(|| self.shared.look(|plan| (plan.committee().to_vec(), plan.length_basis())));
+        let (members, n) = py.detach(|| self.shared.with(|plan| (plan.committee().to_vec(), plan.length_basis())));
         let shape = [members.len(), n];
         result(py, members.concat(), &shape)
     }
@@ -171,7 +171,7 @@ impl Plan {
 
     /// Sets the committee, (n_members, length_basis) linear parameters; no members remove it.
     fn set_committee(&self, py: Python, parameters: &Bound<PyAny>) -> PyResult<()> {
-        let n = py.detach(|| self.shared.look(plan::Plan::length_basis));
+        let n = py.detach(|| self.shared.with(plan::Plan::length_basis));
         let parameters = numbers("committee", parameters, &[None, Some(n)])?;
         let members = parameters.len().checked_div(n).unwrap_or(0);
         py.detach(|| self.shared.set_committee(&parameters, members)).map_err(raise)?;

@@ -12,6 +12,7 @@ use crate::stage::pool::{self, Slots};
 use crate::stage::rows::{Rows, RowsScratch};
 use crate::structure::Structure;
 use crate::{Error, Result};
+use std::fmt::{self, Debug, Formatter};
 use std::hint::black_box;
 
 /// One stage, to be run as often as one likes.
@@ -20,6 +21,12 @@ pub struct Stage<'a> {
     /// Edges of the block that it works on.
     pub n_edges: usize,
     pub run: &'a mut dyn FnMut(),
+}
+
+impl Debug for Stage<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Hands the stages of the model's first many-body part to `measure`, in the order in which an evaluation runs them.

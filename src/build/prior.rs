@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How the diagonal `Γ` of the prior grows with the `(n, l)` of a basis function's factors. A pair function counts as `(n, 0)`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Prior {
     /// 1 for all.
     Identity,

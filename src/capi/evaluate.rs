@@ -352,7 +352,7 @@ unsafe fn assemble(sites: &Sites, plan: &SharedPlan, rows: &acerust_rows, taken:
         _ if rows.virial.is_null() => 9,
         n => return Err(Failure::argument(format!("rows: n_virial_rows is {n}, neither 9 nor 6"))),
     };
-    let n_params = plan.look(Plan::length_basis);
+    let n_params = plan.with(Plan::length_basis);
     let mut view = |name, data, length, n_rows, ld| {
         // SAFETY: as many numbers as the caller says; overlaps are refused.
         let Some(data) = (unsafe { taken.take(name, data, length) })? else { return Ok(None) };

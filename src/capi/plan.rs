@@ -164,7 +164,7 @@ pub unsafe extern "C" fn acerust_plan_model(plan: *const acerust_plan, out: *mut
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        MODELS.insert(PLANS.get(plan)?.look(|p| p.model().clone()), out);
+        MODELS.insert(PLANS.get(plan)?.with(|p| p.model().clone()), out);
         Ok(())
     })
 }
@@ -207,7 +207,7 @@ pub unsafe extern "C" fn acerust_plan_linear_parameters(
     length: usize,
 ) -> i32 {
     // SAFETY: the promise of the module.
-    guard(|| unsafe { PLANS.get(plan)?.look(|p| copy_linear_parameters(p.model(), parameters, length)) })
+    guard(|| unsafe { PLANS.get(plan)?.with(|p| copy_linear_parameters(p.model(), parameters, length)) })
 }
 
 /// Replaces the linear parameters. Waits until no thread evaluates with the old ones.
@@ -286,7 +286,7 @@ pub unsafe extern "C" fn acerust_plan_active_set_from_file(
 unsafe fn scalar<T>(plan: *const acerust_plan, out: *mut T, value: impl FnOnce(&Plan) -> T) -> i32 {
     // SAFETY: `out` is null, which is refused, or writable and nobody else's, by the promise of the module.
     guard(|| unsafe {
-        *buffer::result("out", out)? = PLANS.get(plan)?.look(value);
+        *buffer::result("out", out)? = PLANS.get(plan)?.with(value);
         Ok(())
     })
 }

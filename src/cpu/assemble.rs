@@ -6,7 +6,7 @@
 
 use super::{Cpu, Worker};
 use crate::graph::{Graph, Sites};
-use crate::memory::room;
+use crate::memory::at_least;
 use crate::parallel::{self, Disjoint};
 use crate::potential::Rows;
 use crate::simd::{Lanes, Real, as_reals};
@@ -130,7 +130,7 @@ impl<V: Lanes> Cpu<V> {
                 let force_rows = forces.map(|f| match f.strides {
                     [ld, 1] => ForceRows { data: f.data, start: task.column, ld },
                     _ => {
-                        let buffer = room(&mut assembly.forces, f.n_rows * n, 0.0);
+                        let buffer = at_least(&mut assembly.forces, f.n_rows * n, 0.0);
                         buffer.fill(0.0);
                         ForceRows { data: Disjoint::new(buffer), start: 0, ld: n }
                     }
@@ -138,7 +138,7 @@ impl<V: Lanes> Cpu<V> {
                 for &entry in schedule.entries.iter().filter(|e| e.species as usize == task.species) {
                     let centres = schedule.centres(entry);
                     block.pack(sites, task.species, centres, (part.rcut(), part.by_species()), |_| {});
-                    let values = room(basis, part.n_basis(), V::zero());
+                    let values = at_least(basis, part.n_basis(), V::zero());
                     part.basis(block, scratch, force_rows.is_some() || virial.is_some(), values);
                     let lanes = block.centres.len();
                     note(&mut values[task.functions.clone()].iter().copied(), block);
@@ -151,11 +151,11 @@ impl<V: Lanes> Cpu<V> {
                     if force_rows.is_none() && virial.is_none() {
                         continue;
                     }
-                    let own = room(&mut assembly.own, n, [V::zero(); 3]);
+                    let own = at_least(&mut assembly.own, n, [V::zero(); 3]);
                     own.fill([V::zero(); 3]);
-                    let sums = room(&mut assembly.virial, n, [V::zero(); 6]);
+                    let sums = at_least(&mut assembly.virial, n, [V::zero(); 6]);
                     sums.fill([V::zero(); 6]);
-                    let slot = room(slot, V::N, [V::zero(); 3]);
+                    let slot = at_least(slot, V::N, [V::zero(); 3]);
                     for s in 0..block.n_slots {
                         part.open_slot(block, s, scratch);
                         for b in (0..n).step_by(V::N) {

@@ -40,8 +40,8 @@ pub fn scatter_slots<V: Lanes, const ADD: bool>(
     }
 }
 
-/// How many incoming edges ahead gradients are asked for.
-const AHEAD: usize = 128;
+/// Gradients of incoming edges are prefetched so many edges in advance.
+const PREFETCH: usize = 128;
 /// How many atoms a thread takes at a time.
 const CHUNK: usize = 256;
 
@@ -51,8 +51,8 @@ pub fn subtract_incoming<T: Real>(graph: &Graph, gradients: &[[T; 3]], forces: &
         let mut sum = if i < graph.n_owned() { *force } else { [0.0; 3] };
         let incoming = graph.incoming_of(i);
         // Edges that end here lie anywhere: ask for those of a later atom.
-        let ahead = incoming.start + AHEAD..incoming.end + AHEAD;
-        for &e in graph.incoming().get(ahead).unwrap_or(&[]) {
+        let next = incoming.start + PREFETCH..incoming.end + PREFETCH;
+        for &e in graph.incoming().get(next).unwrap_or(&[]) {
             prefetch(gradients, e as usize..e as usize + 1);
         }
         for &e in &graph.incoming()[incoming] {

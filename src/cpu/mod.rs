@@ -7,7 +7,7 @@ mod schedule;
 
 use crate::Result;
 use crate::graph::Sites;
-use crate::memory::{self, reserve, room};
+use crate::memory::{self, at_least, reserve};
 use crate::model::{Model, PartSpec};
 use crate::parallel::{self, Disjoint};
 use crate::part::cpu::{Part, Scratch};
@@ -140,21 +140,21 @@ impl<V: Lanes> Cpu<V> {
         memory::check(bytes, || format!("atoms with {most} neighbours, on {threads} threads,"))
     }
 
-    /// Packs the block of `entry` for every group in turn; calls `ahead` with each lane the first time.
+    /// Packs the block of `entry` for every group in turn; calls `each_lane` with every lane the first time.
     fn for_groups(
         &self,
         sites: Sites,
         schedule: &Schedule,
         entry: Entry,
         block: &mut Block<V>,
-        ahead: impl Fn(usize),
+        each_lane: impl Fn(usize),
         mut f: impl FnMut(&mut Block<V>, &Group),
     ) {
         for (k, group) in self.groups.iter().enumerate() {
             let centres = schedule.centres(entry);
             let each = |lane| {
                 if k == 0 {
-                    ahead(lane);
+                    each_lane(lane);
                 }
             };
             block.pack(sites, entry.species as usize, centres, (group.rcut, group.by_species), each);
@@ -194,8 +194,8 @@ impl<V: Lanes> Engine for Cpu<V> {
         let with_forces = out.gradients.as_ref().is_some_and(|g| g.forces.is_some());
         if with_gradients {
             self.check_memory(schedule, |part| part.slot_bytes(), (3 * n_readouts + 1) * size_of::<V>())?;
-            room(gradients, n_readouts * n_edges, [V::Real::default(); 3]);
-            room(virials, n_readouts * schedule.n_tasks(), [0.0; 9]);
+            at_least(gradients, n_readouts * n_edges, [V::Real::default(); 3]);
+            at_least(virials, n_readouts * schedule.n_tasks(), [0.0; 9]);
             // Rows of centres that are not owned have no energy.
             for k in 0..n_readouts {
                 gradients[k * n_edges..][graph.n_owned_edges()..n_edges].fill([V::Real::default(); 3]);
@@ -248,7 +248,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                     }
                     // While a centre is packed, the edges of one in the next block are asked for, and the place of its gradients: a
                     // few at a time, as a core waits for no more than that at once.
-                    let ahead = |lane: usize| {
+                    let prefetch_lane = |lane: usize| {
                         if let Some(&i) = next.get(lane) {
                             let edges = graph.edges(i as usize);
                             prefetch(graph.vectors(), edges.clone());
@@ -263,7 +263,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                             }
                         }
                     };
-                    self.for_groups(sites, schedule, entry, block, ahead, |block, group| {
+                    self.for_groups(sites, schedule, entry, block, prefetch_lane, |block, group| {
                         energy.clear();
                         energy.resize(n_readouts, V::zero());
                         if with_gradients {
@@ -374,7 +374,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                         for p in group.parts.clone() {
                             let (part, offset) = (&self.parts[p], self.offsets[p].basis);
                             let n = part.n_basis();
-                            let values = room(values, n, V::zero());
+                            let values = at_least(values, n, V::zero());
                             part.basis(block, scratch, with_jacobian, values);
                             for (lane, &i) in block.centres.iter().enumerate() {
                                 // SAFETY: as above.
@@ -386,7 +386,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                             if !with_jacobian {
                                 continue;
                             }
-                            let slot = room(slot, n, [V::zero(); 3]);
+                            let slot = at_least(slot, n, [V::zero(); 3]);
                             for s in 0..block.n_slots {
                                 part.open_slot(block, s, scratch);
                                 part.jacobian(0, scratch, slot);

@@ -1,4 +1,4 @@
-//! Scratch memory that outlives a call, and memory that is asked for ahead.
+//! Scratch memory that outlives a call, and memory that is prefetched.
 
 use crate::parallel::Disjoint;
 use std::ops::Range;

@@ -5,7 +5,7 @@
 //! and what a centre computes does not depend on the block it is in.
 
 use crate::graph::Graph;
-use crate::memory::room;
+use crate::memory::at_least;
 use crate::parallel::{self, Disjoint};
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ impl Schedule {
     pub fn fill(&mut self, graph: &Graph, species_of: &[u32], lanes: usize) {
         let n = graph.n_owned();
         self.most_edges = graph.first()[..n + 1].windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
-        room(&mut self.order, n, 0);
+        at_least(&mut self.order, n, 0);
         let n_windows = n.div_ceil(WINDOW);
         // Never shorter, so that every window keeps its memory.
         self.windows.resize_with(n_windows.max(self.windows.len()), Vec::new);

@@ -161,15 +161,15 @@ impl Cuda {
         let part = &self.parts[chunk.part];
         let n = chunk.centres.len();
         let width = part.n_basis as u32;
-        let basis = memory.basis.room(n * part.n_basis)?;
-        let j = if jacobian { memory.jacobian.room(chunk.edges.len() * part.n_basis * 3)? } else { 0 };
+        let basis = memory.basis.reserve(n * part.n_basis)?;
+        let j = if jacobian { memory.jacobian.reserve(chunk.edges.len() * part.n_basis * 3)? } else { 0 };
         let parts = self.arguments(0);
         let (centre0, edge0) = (chunk.centres.start as u32, chunk.edges.start as u32);
         let DeviceGraph { first, neighbour, species, r, .. } = *graph;
         let grid = Grid { blocks: n, threads: THREADS, shared: 0 };
         let name = part.name(chunk.part);
         let Kind::Ace(_) = &part.kind else {
-            // SAFETY: `room` made the outputs large enough for the chunk.
+            // SAFETY: `reserve` made the outputs large enough for the chunk.
             return unsafe {
                 let arguments =
                     arguments![parts[..], centre0, edge0, first, neighbour, species, r, basis, width, j, width];
@@ -178,9 +178,9 @@ impl Cuda {
         };
         let maps = self.couplings[chunk.part].as_ref().expect("a many-body part has maps");
         let map = maps.map();
-        let monomials = memory.monomials.room(n * maps.n_monomials * self.real())?;
-        let derivatives = if jacobian { memory.derivatives.room(n * maps.n_derivatives * self.real())? } else { 0 };
-        // SAFETY: `room` made monomials, derivatives and outputs large enough for the chunk; the graph is the caller's.
+        let monomials = memory.monomials.reserve(n * maps.n_monomials * self.real())?;
+        let derivatives = if jacobian { memory.derivatives.reserve(n * maps.n_derivatives * self.real())? } else { 0 };
+        // SAFETY: `reserve` made monomials, derivatives and outputs large enough for the chunk; the graph is the caller's.
         unsafe {
             let arguments =
                 arguments![parts[..], map, centre0, first, neighbour, species, r, basis, width, monomials, derivatives];
@@ -247,10 +247,10 @@ impl Cuda {
             if rows.forces.is_some() {
                 memory.rows.fill(0, n_rows * n_params, stream)?;
             }
-            let centre = memory.centre.room(graph.n_edges())?;
+            let centre = memory.centre.reserve(graph.n_edges())?;
             let n_centres = graph.n_owned() as u32;
             let DeviceGraph { first, incoming_first, incoming, species, r, .. } = on_device;
-            // SAFETY: here and below `room` and `fill` made every buffer as large as the kernels need.
+            // SAFETY: here and below `reserve` and `fill` made every buffer as large as the kernels need.
             unsafe {
                 let blocks = graph.n_owned().div_ceil(THREADS / FORCE_LANES);
                 let grid = Grid { blocks, threads: THREADS, shared: 0 };
@@ -297,7 +297,7 @@ impl Cuda {
                     if rows.virial.is_some() {
                         let tiles = n.div_ceil(THREADS);
                         let tiles32 = tiles as u32;
-                        let shares = memory.shares.room(self.species.len() * SHARES * n * 6)?;
+                        let shares = memory.shares.reserve(self.species.len() * SHARES * n * 6)?;
                         let grid = Grid { blocks: SHARES * tiles, threads: THREADS, shared: 0 };
                         let arguments = arguments![edge0, edge1, centre, species, r, jacobian, n32, tiles32, shares];
                         // SAFETY: `shares` has six numbers for every species, share and function, the Jacobian all edges of the chunk.

@@ -72,7 +72,7 @@ impl DeviceList {
 
     /// The smallest and largest fractional coordinates. Waits.
     fn bounds(&mut self, cells: &Cells, x: u64, n: usize) -> Result<[[f64; 3]; 2]> {
-        let out = self.bounds.room(6 * BOUNDS_BLOCKS)?;
+        let out = self.bounds.reserve(6 * BOUNDS_BLOCKS)?;
         let (cells, n) = (*cells, n as u32);
         let grid = Grid { blocks: BOUNDS_BLOCKS, threads: THREADS, shared: 0 };
         self.launch("bounds", grid, arguments![cells, n, x, out])?;

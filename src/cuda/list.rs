@@ -203,7 +203,7 @@ impl DeviceList {
             None
         };
         let holds =
-            failure.is_none() && if reused { status.moved == CLEAR } else { status.n_edges <= self.room() as u64 };
+            failure.is_none() && if reused { status.moved == CLEAR } else { status.n_edges <= self.capacity() as u64 };
         if !holds {
             self.built = None;
             self.wanted = if reused { 0 } else { status.n_edges.min(u64::from(u32::MAX)) as usize };
@@ -212,7 +212,7 @@ impl DeviceList {
     }
 
     /// The number of edges that there is memory for.
-    fn room(&self) -> usize {
+    fn capacity(&self) -> usize {
         let least = self.neighbour.capacity().min(self.image.capacity()).min(self.reverse.capacity());
         least.min(self.r.capacity() / self.vector).min(u32::MAX as usize)
     }
@@ -225,11 +225,11 @@ impl DeviceList {
 
     fn slots(&mut self, n: usize) -> Result<Slots> {
         Ok(Slots {
-            atom: self.atom.room(n)?,
-            home: self.home.room(n)?,
-            sorted: self.sorted.room(n)?,
-            built: self.built_x.room(n)?,
-            species: self.sorted_species.room(n)?,
+            atom: self.atom.reserve(n)?,
+            home: self.home.reserve(n)?,
+            sorted: self.sorted.reserve(n)?,
+            built: self.built_x.reserve(n)?,
+            species: self.sorted_species.reserve(n)?,
         })
     }
 
@@ -237,9 +237,9 @@ impl DeviceList {
     pub fn positions(&mut self, positions: &Positions, staging: &mut Staging) -> Result<u64> {
         match *positions {
             Positions::Host(x) if size_of_val(x) < LARGE => {
-                let from = self.pinned.room(3 * x.len())?;
+                let from = self.pinned.reserve(3 * x.len())?;
                 from.copy_from_slice(x.as_flattened());
-                let to = self.x.room(x.len())?;
+                let to = self.x.reserve(x.len())?;
                 // SAFETY: there is room at either end, and every call waits for its work.
                 unsafe { self.stream.upload(self.x.place(0), self.pinned.place(), size_of_val(x)) }?;
                 Ok(to)
@@ -249,8 +249,8 @@ impl DeviceList {
         }
     }
 
-    /// Whether the launches of the next call go together: reused or built by few kernels, without waiting in between.
-    pub fn goes_together(&self, n_atoms: usize, reused: bool) -> bool {
+    /// Whether the launches of the next call can be one graph: reused or built by few kernels, without waiting in between.
+    pub fn goes_as_graph(&self, n_atoms: usize, reused: bool) -> bool {
         let n_cells = self.cells.n.iter().map(|&n| n as usize).product::<usize>();
         let few = self.small && n_cells <= SMALL_CELLS && self.cells.periodic == [1; 3];
         if reused { 24 * n_atoms < LARGE } else { few }
@@ -307,18 +307,18 @@ impl DeviceList {
         self.sort(n, n_species, x, status)?;
         let status = status.address;
         let slots = self.slots(n)?;
-        let room = self.room() as u32;
+        let capacity = self.capacity() as u32;
         let (key, start) = (self.key.ptr, self.start.ptr);
-        let by_lane = self.by_lane.room(n * self.lanes())?;
-        let degree = self.count.room(n)?;
-        let first = self.first.room(n + 1)?;
+        let by_lane = self.by_lane.reserve(n * self.lanes())?;
+        let degree = self.count.reserve(n)?;
+        let first = self.first.reserve(n + 1)?;
         let (neighbour, image, r) = (self.neighbour.ptr, self.image.ptr, self.r.ptr);
-        let kept = self.kept.room(2 * KEPT * if self.small { n * self.lanes() } else { 0 })?;
+        let kept = self.kept.reserve(2 * KEPT * if self.small { n * self.lanes() } else { 0 })?;
         let arguments = arguments![cells, n32, rcut2, key, start, slots, kept, by_lane, degree, status];
         self.launch("count_edges", self.per_lanes(n), arguments)?;
-        self.scan(n, degree, first, status + 16, room)?;
+        self.scan(n, degree, first, status + 16, capacity)?;
         let arguments =
-            arguments![cells, n32, rcut2, key, start, slots, kept, by_lane, first, room, neighbour, image, r];
+            arguments![cells, n32, rcut2, key, start, slots, kept, by_lane, first, capacity, neighbour, image, r];
         self.launch("fill_edges", self.per_lanes(n), arguments)?;
         if !self.small {
             let sorted = slots.sorted;
@@ -335,13 +335,13 @@ impl DeviceList {
     fn sort(&mut self, n: usize, n_species: usize, x: u64, cleared: Place) -> Result<()> {
         let (cells, n32, status) = (self.cells, n as u32, cleared.address);
         let n_cells = cells.n.iter().map(|&n| n as usize).product::<usize>();
-        let (key, start) = (self.key.room(n)?, self.start.room(n_cells + 1)?);
+        let (key, start) = (self.key.reserve(n)?, self.start.reserve(n_cells + 1)?);
         let (slots, species) = (self.slots(n)?, self.species.ptr);
         let block = THREADS / self.group;
         self.n_slots = if n_species > 1 { n.next_multiple_of(block) + n_species * block } else { n };
         let (n_cells32, n_species32, block) = (n_cells as u32, n_species as u32, block as u32);
         if self.small && n_cells <= SMALL_CELLS {
-            let order = self.order.room(self.n_slots)?;
+            let order = self.order.reserve(self.n_slots)?;
             let n_slots = self.n_slots as u32;
             let grid = Grid { blocks: 1, threads: SMALL, shared: 4 * n_cells };
             let arguments = arguments![
@@ -362,7 +362,7 @@ impl DeviceList {
             return self.launch("sort_small", grid, arguments);
         }
         self.clear(cleared)?;
-        let total = self.total.room(2)?;
+        let total = self.total.reserve(2)?;
         let count = self.count.fill(0, n_cells, &self.stream)?;
         self.launch("bin", per_atom(n), arguments![cells, n32, x, key, count, status])?;
         self.scan(n_cells, count, start, total, u32::MAX)?;
@@ -376,8 +376,8 @@ impl DeviceList {
         }
         let order = self.order.fill(0xff, self.n_slots, &self.stream)?;
         let (blocks, n_counts) = (n.div_ceil(THREADS), n.div_ceil(THREADS) * n_species);
-        let count = self.count.room(n_counts)?;
-        let before = self.by_lane.room(n_counts + 1)?;
+        let count = self.count.reserve(n_counts)?;
+        let before = self.by_lane.reserve(n_counts + 1)?;
         let grid = Grid { blocks, threads: THREADS, shared: 0 };
         let sorted = slots.species;
         self.launch("order_count", grid, arguments![n32, n_species32, sorted, count])?;
@@ -399,11 +399,11 @@ impl DeviceList {
         };
         let wanted = if self.wanted > 0 { self.wanted } else { guess() };
         self.wanted = 0;
-        if self.room() == 0 || wanted > self.room() {
-            self.neighbour.room(wanted)?;
-            self.image.room(wanted)?;
-            self.reverse.room(wanted)?;
-            self.r.room(self.vector * wanted)?;
+        if self.capacity() == 0 || wanted > self.capacity() {
+            self.neighbour.reserve(wanted)?;
+            self.image.reserve(wanted)?;
+            self.reverse.reserve(wanted)?;
+            self.r.reserve(self.vector * wanted)?;
         }
         Ok(())
     }
@@ -427,7 +427,7 @@ impl DeviceList {
         DeviceGraph {
             n_atoms: n,
             n_centres: n,
-            n_edges: self.room(),
+            n_edges: self.capacity(),
             first: self.first.ptr,
             neighbour: self.neighbour.ptr,
             species: self.sorted_species.ptr,
@@ -441,21 +441,21 @@ impl DeviceList {
         }
     }
 
-    /// Exclusive sums of `n` numbers; `out` has room for one more, `total` for 64 bits. Where the total exceeds `room`,
+    /// Exclusive sums of `n` numbers; `out` has room for one more, `total` for 64 bits. Where the total exceeds `capacity`,
     /// all sums are zero.
-    fn scan(&mut self, n: usize, input: u64, out: u64, total: u64, room: u32) -> Result<()> {
+    fn scan(&mut self, n: usize, input: u64, out: u64, total: u64, capacity: u32) -> Result<()> {
         let n32 = n as u32;
         if n <= 16 * SMALL {
             let grid = Grid { blocks: 1, threads: SMALL, shared: 0 };
-            return self.launch("scan_small", grid, arguments![n32, input, out, total, room]);
+            return self.launch("scan_small", grid, arguments![n32, input, out, total, capacity]);
         }
         let chunks = n.div_ceil(CHUNK);
-        let sums = self.sums.room(chunks)?;
+        let sums = self.sums.reserve(chunks)?;
         let n_chunks = chunks as u32;
         let grid = Grid { blocks: chunks, threads: THREADS, shared: 0 };
         self.launch("scan_chunks", grid, arguments![n32, input, out, sums])?;
         self.launch("scan_sums", Grid { blocks: 1, ..grid }, arguments![n_chunks, sums, total])?;
-        self.launch("scan_add", grid, arguments![n32, out, sums, total, room])
+        self.launch("scan_add", grid, arguments![n32, out, sums, total, capacity])
     }
 }
 

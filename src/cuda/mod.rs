@@ -234,7 +234,7 @@ impl Cuda {
         let forces = self.module("forces", 0)?;
         let parts = self.arguments(readout);
         // Energies are written in place unless they have to be put in order.
-        let energies = if graph.atom == 0 { to.energies } else { w.energies.room(graph.n_centres)? };
+        let energies = if graph.atom == 0 { to.energies } else { w.energies.reserve(graph.n_centres)? };
         let (n_slots, n_centres, n_atoms) = (graph.n_slots as u32, graph.n_centres as u32, graph.n_atoms as u32);
         let mut grid = Grid { blocks: graph.n_slots.div_ceil(THREADS / group), threads: THREADS, shared: site.shared };
         let DeviceGraph { order, first, neighbour, species, r, incoming_first, incoming, atom, .. } = *graph;
@@ -243,12 +243,12 @@ impl Cuda {
             false => graph.n_centres.div_ceil(8 * THREADS),
         };
         // A single block has the totals already.
-        let partial = if n_partial == 1 { to.totals } else { w.partial.room(n_partial * SUMS)? };
+        let partial = if n_partial == 1 { to.totals } else { w.partial.reserve(n_partial * SUMS)? };
         let sums = Grid { blocks: n_partial, threads: THREADS, shared: 0 };
         if gradients {
-            let g = w.gradients.room(3 * graph.n_edges * self.real())?;
+            let g = w.gradients.reserve(3 * graph.n_edges * self.real())?;
             grid.shared = site.shared_gradient;
-            // SAFETY: `room` made the outputs large enough; graph and targets belong to the caller.
+            // SAFETY: `reserve` made the outputs large enough; graph and targets belong to the caller.
             unsafe {
                 let arguments = arguments![parts[..], order, n_slots, first, neighbour, species, r, energies, g];
                 site.launch("site_gradients", grid, stream, arguments)?;
@@ -311,7 +311,7 @@ impl Cuda {
                 }
                 list.prepare(frame, x, group(n))?;
             }
-            let together = list.goes_together(n, reused);
+            let as_graph = list.goes_as_graph(n, reused);
             let mut queue = || {
                 let x = x.map_or_else(|| list.positions(positions, &mut w.staging), Ok)?;
                 let mut graph = match reused {
@@ -325,7 +325,7 @@ impl Cuda {
                 w.fetch(&stream, energies.len(), forces.len())
             };
             stream.mark(0)?;
-            let queued = if together { stream.together(queue) } else { queue() };
+            let queued = if as_graph { stream.as_graph(queue) } else { queue() };
             match queued.and_then(|()| stream.mark(1)).and_then(|()| w.download(&stream, energies, forces)) {
                 Ok((totals, status)) => {
                     if list.accepts(status, reused)? {
@@ -408,7 +408,7 @@ impl Engine for Cuda {
                 let mut own = Vec::new();
                 let edges = match edges {
                     Some(edges) => &mut edges[k * n_edges..][..n_edges],
-                    None if site_virials.is_some() => memory::room(&mut own, n_edges, [0.0; 3]),
+                    None if site_virials.is_some() => memory::at_least(&mut own, n_edges, [0.0; 3]),
                     None => continue,
                 };
                 self.download_gradients(edges, w)?;
@@ -444,7 +444,7 @@ impl Engine for Cuda {
             // Results are fetched from the first energy to the last force.
             let mut own = Vec::new();
             let site_energies = match site_energies.is_empty() && !forces.is_empty() {
-                true => memory::room(&mut own, n, 0.0),
+                true => memory::at_least(&mut own, n, 0.0),
                 false => site_energies,
             };
             let totals = self.with_list(list, &frame, &positions, true, to, site_energies, forces, w)?;

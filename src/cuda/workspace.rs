@@ -92,7 +92,7 @@ impl Workspace {
 
     /// Room for the results of so many atoms.
     pub fn targets(&mut self, n_centres: usize, n_atoms: usize) -> Result<Targets> {
-        let totals = self.results.room(HEADER + n_centres + 3 * n_atoms)?;
+        let totals = self.results.reserve(HEADER + n_centres + 3 * n_atoms)?;
         let (status, energies) = (self.results.place(SUMS), totals + 8 * HEADER as u64);
         Ok(Targets { totals, status, energies, forces: energies + 8 * n_centres as u64 })
     }
@@ -103,7 +103,7 @@ impl Workspace {
         if n > ONE_COPY {
             return Ok(());
         }
-        self.copy.room(n)?;
+        self.copy.reserve(n)?;
         // SAFETY: `targets` made room on the device; `download` waits.
         unsafe { stream.download(self.copy.place(), self.results.place(0), 8 * n) }
     }
@@ -120,7 +120,7 @@ impl Workspace {
         let mut header = [0.0; HEADER];
         if n <= ONE_COPY {
             stream.wait()?;
-            let copy = self.copy.room(n)?;
+            let copy = self.copy.reserve(n)?;
             header.copy_from_slice(&copy[..HEADER]);
             energies.copy_from_slice(&copy[HEADER..][..energies.len()]);
             forces.copy_from_slice(&copy[HEADER + energies.len()..]);

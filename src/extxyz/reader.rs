@@ -16,6 +16,7 @@ const MAX_LINE: usize = 16 << 20;
 
 /// Reads frames from a stream: an iterator of `Result<Frame>` that ends after the first error.
 /// Only one frame is in memory at a time, and no header makes it allocate ahead of the data.
+#[derive(Debug)]
 pub struct Reader<R> {
     lines: Lines<R>,
     keys: Keys,
@@ -118,6 +119,7 @@ fn inner(e: Error) -> String {
     }
 }
 
+#[derive(Debug)]
 struct Lines<R> {
     source: R,
     buffer: Vec<u8>,

@@ -11,6 +11,7 @@ use super::{Frame, Keys, Value};
 use crate::{Error, element};
 
 /// Writes frames to a stream, numbers with as many digits as it takes to get the same ones back.
+#[derive(Debug)]
 pub struct Writer<W> {
     sink: W,
     keys: Keys,

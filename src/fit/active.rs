@@ -19,6 +19,7 @@ const MAX_SWAPS: usize = 100_000;
 const DEPENDENT: f64 = 1e-13;
 
 /// Chooses active rows from a stream of them.
+#[derive(Debug)]
 pub struct Selector {
     species: Vec<u8>,
     n: usize,

@@ -16,6 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 const CHUNK_BYTES: usize = 32 << 20;
 
 /// Takes frames, gives factors.
+#[derive(Debug)]
 pub struct Assembler {
     plan: Plan,
     settings: Settings,
@@ -138,16 +139,16 @@ impl FrameRows {
         let s = &data.structure;
         let graph = plan.graph(s)?;
         let (n, n_params, species) = (s.n_atoms(), plan.length_basis(), plan.model().species());
-        let room = |wanted: bool, rows: usize| -> Result<Vec<f64>> {
+        let zeros = |wanted: bool, rows: usize| -> Result<Vec<f64>> {
             let size = if wanted { rows * n_columns } else { 0 };
-            let mut room = Vec::new();
-            room.try_reserve_exact(size).map_err(|_| Error::Fit(format!("no memory for {size} numbers")))?;
-            room.resize(size, 0.0);
-            Ok(room)
+            let mut zeros = Vec::new();
+            zeros.try_reserve_exact(size).map_err(|_| Error::Fit(format!("no memory for {size} numbers")))?;
+            zeros.resize(size, 0.0);
+            Ok(zeros)
         };
-        let mut energy = room(data.energy.is_some(), 1)?;
-        let mut force = room(data.forces.is_some(), 3 * n)?;
-        let mut virial = room(data.virial.is_some(), 6)?;
+        let mut energy = zeros(data.energy.is_some(), 1)?;
+        let mut force = zeros(data.forces.is_some(), 3 * n)?;
+        let mut virial = zeros(data.virial.is_some(), 6)?;
         let mut rows = Rows::new();
         if data.energy.is_some() {
             rows = rows.energy(ArrayViewMut1::from(&mut energy[..n_params]));

@@ -7,6 +7,7 @@ use crate::structure::Structure;
 use std::collections::BTreeMap;
 
 /// The data of a frame.
+#[derive(Debug)]
 pub struct Observation {
     pub structure: Structure,
     pub group: String,
@@ -85,6 +86,7 @@ impl Settings {
 
 /// Frames that were not used, by reason, and what else deserves a word.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Remarks {
     /// Reason → how many frames, and the first of them.
     pub skipped: BTreeMap<String, (u64, u64)>,

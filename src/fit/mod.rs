@@ -53,6 +53,8 @@ use crate::{Error, Result};
 use indexmap::IndexMap;
 
 /// What a fit gives.
+#[derive(Debug)]
+#[non_exhaustive]
 pub struct Fitted {
     /// With parameters and one-body energies.
     pub model: Model,
@@ -72,6 +74,7 @@ pub struct Fitted {
 
 /// Root-mean-square errors; `None` without data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct RowErrors {
     /// eV an atom.
     pub energy: Option<f64>,

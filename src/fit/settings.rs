@@ -24,6 +24,7 @@ impl Default for Weights {
 /// Where the energies of single atoms come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OneBody {
     /// The model has them.
     #[default]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// How the parameters are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Solver {
     /// Damped least squares.
     Ridge {
@@ -49,6 +50,8 @@ impl Solver {
 }
 
 /// Parameters `φ` with what is known of their spread.
+#[derive(Debug)]
+#[non_exhaustive]
 pub struct Solution {
     pub phi: Vec<f64>,
     /// The standard deviation of the noise of a row of weight 1.
@@ -62,6 +65,7 @@ pub struct Solution {
     posterior: Posterior,
 }
 
+#[derive(Debug)]
 enum Posterior {
     /// `φ + σ R⁻¹ ξ`
     Triangle(System),

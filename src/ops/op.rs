@@ -9,6 +9,7 @@ use crate::parallel;
 use crate::simd::{Isa, Real, with_lanes};
 use crate::{Error, Result};
 use std::any::Any;
+use std::fmt::{self, Debug, Formatter};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// An operation, made once and executed from any number of threads; `S` is the type of all its numbers in memory.
@@ -38,11 +39,17 @@ pub struct Op<S: Storage> {
 }
 
 /// The arguments of a call. Matrices are row-major, in the order of [`Op::ports`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Args<'a, S> {
     pub sizes: Sizes,
     pub inputs: &'a [&'a [S]],
     pub indices: &'a [&'a [u32]],
+}
+
+impl<S: Storage> Debug for Op<S> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Op").field("spec", &self.spec).finish_non_exhaustive()
+    }
 }
 
 impl<S: Storage> Op<S> {

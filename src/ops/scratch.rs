@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A cache line; what scratch memory is counted in.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Line([u64; 8]);
 
@@ -82,7 +82,7 @@ impl Shares<'_> {
 }
 
 /// Scratch memory that grows to what is needed, and then stays.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Workspace {
     memory: Vec<Line>,
 }

@@ -24,6 +24,7 @@ const NEGLIGIBLE: f64 = 1e-14;
 pub type Row = Vec<(u32, f64)>;
 
 /// The real products of a potential: lists of `A`, ascending, none twice, in the order of their length, then of their factors.
+#[derive(Debug)]
 pub struct Products {
     pub a: Vec<Label>,
     /// Indices into `a`.

@@ -7,6 +7,7 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// Threads of this process: a pool that all who ask for the same number share.
+#[derive(Debug)]
 pub struct Pool {
     n: usize,
     /// [`forks`] of the process that has the threads.

@@ -88,7 +88,8 @@ impl<E: Engine> Stack<E> {
             return Ok(());
         }
         self.with_energies(|own| {
-            let site_energies = numbers(site_energies).unwrap_or_else(|| memory::room(own, sites.graph.n_owned(), 0.0));
+            let site_energies =
+                numbers(site_energies).unwrap_or_else(|| memory::at_least(own, sites.graph.n_owned(), 0.0));
             let gradients = with_gradients.then(|| Gradients {
                 virials: &mut virial,
                 forces: vectors(forces),
@@ -113,7 +114,7 @@ impl<E: Engine> Stack<E> {
         let (k, n, n_atoms) = (self.n_readouts - 1, sites.graph.n_owned(), sites.graph.n_atoms());
         let mut virials = vec![Virial::default(); k];
         self.with_energies(|own| {
-            let site_energies = numbers(committee_site_energies).unwrap_or_else(|| memory::room(own, k * n, 0.0));
+            let site_energies = numbers(committee_site_energies).unwrap_or_else(|| memory::at_least(own, k * n, 0.0));
             let gradients = with_gradients.then(|| Gradients {
                 virials: &mut virials,
                 forces: vectors(committee_forces),
@@ -276,7 +277,7 @@ impl<E: Engine> LinearPotential for Stack<E> {
         self.with_energies(|own| {
             let basis = match numbers(&mut basis) {
                 Some(basis) => basis,
-                None => memory::room(own, graph.n_owned() * n_basis, 0.0),
+                None => memory::at_least(own, graph.n_owned() * n_basis, 0.0),
             };
             self.engine.basis(sites, basis, numbers(&mut jacobian))?;
             check_all("basis", basis, n_basis, |i| i)?;

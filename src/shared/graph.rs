@@ -7,6 +7,7 @@ use crate::structure::Structure;
 use crate::{Error, Result, element};
 use std::sync::{PoisonError, RwLock};
 
+#[derive(Debug)]
 enum Source {
     /// Of a structure, up to a cutoff.
     List(Box<NeighbourList>),
@@ -16,6 +17,7 @@ enum Source {
     Edges(Graph),
 }
 
+#[derive(Debug)]
 struct Neighbours {
     source: Source,
     /// The structure of the last update; only the atomic numbers of a graph made from edges.
@@ -26,7 +28,7 @@ struct Neighbours {
 }
 
 /// Where the edges of a graph go, sorted by centre.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Edges<'a> {
     /// (n_centres + 1) offsets.
     pub first: Option<&'a mut [u32]>,
@@ -39,6 +41,7 @@ pub struct Edges<'a> {
 }
 
 /// A graph that several threads may evaluate on at once; an update waits for them.
+#[derive(Debug)]
 pub struct SharedGraph(RwLock<Neighbours>);
 
 impl SharedGraph {

@@ -7,6 +7,7 @@ use crate::structure::Structure;
 use crate::{Error, Result};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+#[derive(Debug)]
 struct List {
     neighbours: Neighbours,
     /// The structure of the last call; without positions where these are on the device.
@@ -14,6 +15,7 @@ struct List {
 }
 
 /// A list that one thread works with at a time; others wait.
+#[derive(Debug)]
 pub struct SharedList(Mutex<List>);
 
 /// Addresses in the memory of a CUDA device, and a stream there. 0 is a result that is not wanted, or the default stream.

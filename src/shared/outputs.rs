@@ -5,7 +5,7 @@ use ndarray::{ArrayViewMut2, IntoDimension, ShapeBuilder};
 use std::ops::Range;
 
 /// The memory of one call: no result may overlap another, or what is read.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Taken {
     taken: Vec<(&'static str, Range<usize>)>,
 }

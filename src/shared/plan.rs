@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// A plan that several threads may evaluate at once; what changes it waits for them.
+#[derive(Debug)]
 pub struct SharedPlan {
     plan: RwLock<Plan>,
     threads: RwLock<Threads>,
@@ -37,7 +38,7 @@ impl SharedPlan {
     }
 
     /// Looks at the plan from this thread.
-    pub fn look<T>(&self, f: impl FnOnce(&Plan) -> T) -> T {
+    pub fn with<T>(&self, f: impl FnOnce(&Plan) -> T) -> T {
         f(&self.plan())
     }
 
@@ -89,7 +90,7 @@ impl SharedPlan {
     /// # Errors
     /// As [`Plan::set_committee`]; another number of entries.
     pub fn set_committee(&self, parameters: &[f64], n_members: usize) -> Result<()> {
-        let n_params = self.look(Plan::length_basis);
+        let n_params = self.with(Plan::length_basis);
         let length = parameters.len();
         if n_members.checked_mul(n_params) != Some(length) {
             let message = format!("parameters: expected a length of {n_members} · {n_params}, got {length}");

@@ -10,6 +10,7 @@ use crate::{Error, Result};
 use ndarray::{ArrayViewMut2, ArrayViewMut3};
 
 /// What is evaluated: atoms and their graph, there already or to be built.
+#[derive(Debug)]
 pub enum Sites<'a> {
     Structure(Structure),
     Graph(&'a Graph, &'a [u8]),
@@ -48,7 +49,7 @@ impl Sites<'_> {
         jacobian: Option<&mut [f64]>,
     ) -> Result<()> {
         let (graph, numbers) = self.graph()?;
-        let (n, n_edges, n_basis) = (graph.n_owned(), graph.n_edges(), plan.look(Plan::n_basis));
+        let (n, n_edges, n_basis) = (graph.n_owned(), graph.n_edges(), plan.with(Plan::n_basis));
         exactly("basis", basis.as_deref(), n * n_basis)?;
         exactly("jacobian", jacobian.as_deref(), 3 * n_edges * n_basis)?;
         let basis = basis.and_then(|b| ArrayViewMut2::from_shape((n, n_basis), b).ok());

@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use std::sync::Arc;
 
 /// A number of threads: the one that calls, or a pool that plans and graphs of the same number share.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Threads {
     Calling,
     Some(Arc<Pool>),

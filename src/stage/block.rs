@@ -1,7 +1,7 @@
 //! A block of centres: one centre to a lane, their edges in slots.
 
 use crate::graph::Sites;
-use crate::memory::room;
+use crate::memory::at_least;
 use crate::simd::{Lanes, MAX_LANES, Real, as_reals_mut};
 
 /// An edge index that stands for "no edge in this lane".
@@ -215,11 +215,11 @@ impl<V: Lanes> Block<V> {
     /// Room for so many slots, contents unspecified.
     fn make_room(&mut self, n_slots: usize) {
         for v in [&mut self.x, &mut self.y, &mut self.z, &mut self.r, &mut self.inv_r, &mut self.mask] {
-            room(v, n_slots, V::zero());
+            at_least(v, n_slots, V::zero());
         }
-        room(&mut self.edge, n_slots * V::N, NONE);
-        room(&mut self.slot_species, n_slots, NONE);
-        room(&mut self.neighbour_species, n_slots * V::N, 0);
+        at_least(&mut self.edge, n_slots * V::N, NONE);
+        at_least(&mut self.slot_species, n_slots, NONE);
+        at_least(&mut self.neighbour_species, n_slots * V::N, 0);
     }
 
     /// Lengths and masks.

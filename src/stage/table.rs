@@ -17,6 +17,7 @@ const MAX_BYTES: usize = 256 << 20;
 
 /// How the radial functions are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum RadialMode {
     /// The polynomials or splines of the model file.
     Exact,

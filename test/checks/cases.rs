@@ -22,7 +22,7 @@ impl Case {
         let radial = match self.options.radial {
             Some(RadialMode::Exact) => "exact".into(),
             Some(RadialMode::Table { tolerance }) => format!("table {tolerance:.0e}"),
-            Some(RadialMode::PaceTable) => "pace-table".into(),
+            Some(_) => "pace-table".into(),
             None => "default".into(),
         };
         let isa = self.options.isa.map_or(String::new(), |isa| format!(" {isa:?}"));

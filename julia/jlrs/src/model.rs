@@ -42,7 +42,7 @@ impl Model {
         self.0.get("model")
     }
 
-    fn look<T>(&self, f: impl FnOnce(&model::Model) -> T) -> Outcome<T> {
+    fn with<T>(&self, f: impl FnOnce(&model::Model) -> T) -> Outcome<T> {
         attempt(|| Ok(f(&*self.get()?)))
     }
 
@@ -51,7 +51,7 @@ impl Model {
     }
 
     pub fn to_json(&self) -> Outcome<String> {
-        self.look(model::Model::to_json)
+        self.with(model::Model::to_json)
     }
 
     pub fn save(&self, path: JuliaString) -> Outcome<()> {
@@ -59,15 +59,15 @@ impl Model {
     }
 
     pub fn summary(&self) -> Outcome<String> {
-        self.look(model::Model::summary)
+        self.with(model::Model::summary)
     }
 
     pub fn name(&self) -> Outcome<String> {
-        self.look(|m| m.spec().name.clone())
+        self.with(|m| m.spec().name.clone())
     }
 
     pub fn n_species(&self) -> Outcome<isize> {
-        self.look(|m| m.species().len() as isize)
+        self.with(|m| m.species().len() as isize)
     }
 
     pub fn species(&self, out: Array1<i32>) -> Outcome<()> {
@@ -76,19 +76,19 @@ impl Model {
     }
 
     pub fn rcut(&self) -> Outcome<f64> {
-        self.look(model::Model::rcut)
+        self.with(model::Model::rcut)
     }
 
     pub fn length_basis(&self) -> Outcome<isize> {
-        self.look(|m| m.length_basis() as isize)
+        self.with(|m| m.length_basis() as isize)
     }
 
     pub fn n_basis(&self) -> Outcome<isize> {
-        self.look(|m| m.n_basis() as isize)
+        self.with(|m| m.n_basis() as isize)
     }
 
     pub fn n_parts(&self) -> Outcome<isize> {
-        self.look(|m| m.spec().parts.len() as isize)
+        self.with(|m| m.spec().parts.len() as isize)
     }
 
     pub fn part_kind(&self, part: isize) -> Outcome<String> {

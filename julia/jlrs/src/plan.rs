@@ -70,7 +70,7 @@ impl Plan {
     }
 
     pub fn model(&self) -> Outcome<Model> {
-        attempt(|| Ok(Model::new(self.get()?.look(|p| p.model().clone()))))
+        attempt(|| Ok(Model::new(self.get()?.with(|p| p.model().clone()))))
     }
 
     /// Runs `f` with the plan on the atoms of a graph.
@@ -169,7 +169,7 @@ impl Plan {
     ) -> Outcome<()> {
         attempt(|| {
             let plan = self.get()?;
-            let n_params = plan.look(|p| p.length_basis());
+            let n_params = plan.with(|p| p.length_basis());
             let (layout, rest) = unsafe { input(&layout) }.as_chunks::<3>();
             let (&[e, f, v], []) = (layout, rest) else { return Err(Failure::argument("layout is not of 9 numbers")) };
             let mut structure = Structure::default();

@@ -87,8 +87,8 @@ impl Bench {
         let rows = rows.map(|t| us(&t, atoms as f64));
         let threads = rayon::current_num_threads();
         let place = match plan.device() {
-            Device::Cpu => format!("{:?}", Isa::detect()),
             Device::Cuda(index) => format!("CUDA device {index}"),
+            _ => format!("{:?}", Isa::detect()),
         };
         let mut out = Output::new(None)?;
         if self.json {

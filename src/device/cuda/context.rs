@@ -128,7 +128,7 @@ impl<T: Plain> Buffer<T> {
     ///
     /// # Errors
     /// Out of memory; the buffer is then empty.
-    pub fn room(&mut self, n: usize) -> Result<sys::CUdeviceptr> {
+    pub fn reserve(&mut self, n: usize) -> Result<sys::CUdeviceptr> {
         if n > self.capacity || self.ptr == 0 {
             self.free();
             let n = (n + n / 8).max(16);
@@ -152,7 +152,7 @@ impl<T: Plain> Buffer<T> {
 
     /// Copies from the host.
     pub fn upload(&mut self, data: &[T], stream: &Stream) -> Result<sys::CUdeviceptr> {
-        let ptr = self.room(data.len())?;
+        let ptr = self.reserve(data.len())?;
         if !data.is_empty() {
             // SAFETY: there is room. The driver has read pageable memory when the call returns.
             unsafe { stream.upload(self.place(0), pageable(data), size_of_val(data)) }?;
@@ -176,7 +176,7 @@ impl<T: Plain> Buffer<T> {
     }
 
     pub fn fill(&mut self, byte: u8, n: usize, stream: &Stream) -> Result<sys::CUdeviceptr> {
-        let ptr = self.room(n)?;
+        let ptr = self.reserve(n)?;
         if n > 0 {
             // SAFETY: there is room.
             unsafe { stream.fill(self.place(0), byte, n * size_of::<T>()) }?;
@@ -192,7 +192,7 @@ fn pageable<T>(data: &[T]) -> Place {
 impl<T> Buffer<T> {
     fn free(&mut self) {
         if self.ptr != 0 && self.device.bind().is_ok() {
-            // SAFETY: allocated by `room`; the driver waits for kernels that use it.
+            // SAFETY: allocated by `reserve`; the driver waits for kernels that use it.
             let _ = unsafe { result::free_sync(self.ptr) };
         }
         (self.ptr, self.capacity) = (0, 0);

@@ -30,7 +30,7 @@ impl Pinned {
     }
 
     /// Room for `n` numbers, which no work that is under way may use.
-    pub fn room(&mut self, n: usize) -> Result<&mut [f64]> {
+    pub fn reserve(&mut self, n: usize) -> Result<&mut [f64]> {
         let bytes = 8 * n;
         if bytes > self.bytes || self.memory.is_null() {
             self.free();
@@ -52,7 +52,7 @@ impl Pinned {
 
     fn free(&mut self) {
         if !self.memory.is_null() && self.device.bind().is_ok() {
-            // SAFETY: allocated by `room`; the driver waits for copies that use it.
+            // SAFETY: allocated by `reserve`; the driver waits for copies that use it.
             let _ = unsafe { result::free_host(self.memory.cast()) };
         }
         (self.memory, self.bytes) = (std::ptr::null_mut(), 0);
@@ -85,14 +85,14 @@ impl Piece {
         device.bind()?;
         let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
         let mut memory = Pinned::new(device);
-        memory.room(PIECE / 8)?;
+        memory.reserve(PIECE / 8)?;
         let event = result::event::create(flags).map_err(failed("an event"))?;
         Ok(Piece { memory, event, device: device.clone() })
     }
 
     fn bytes(&mut self, n: usize) -> Result<&mut [u8]> {
         assert!(n <= PIECE);
-        let words = self.memory.room(PIECE / 8)?;
+        let words = self.memory.reserve(PIECE / 8)?;
         // SAFETY: numbers are bytes.
         Ok(unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), n) })
     }
@@ -136,7 +136,7 @@ impl Staging {
         if size_of_val(data) < LARGE {
             return to.upload(data, stream);
         }
-        let start = to.room(data.len())?;
+        let start = to.reserve(data.len())?;
         // SAFETY: plain numbers are bytes.
         let bytes = unsafe { std::slice::from_raw_parts(data.as_ptr().cast::<u8>(), size_of_val(data)) };
         let pieces = self.pieces()?;

@@ -169,7 +169,7 @@ impl Stream {
     /// argument, it goes as one graph: nothing that matters can have changed unnoticed.
     ///
     /// `f` must not wait for its own work, nor let a buffer grow that it has passed to a kernel before.
-    pub fn together<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub fn as_graph<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
         {
             let mut recorder = self.recorder();
             recorder.active = true;

@@ -216,8 +216,8 @@ impl ContractionOnDevice {
     fn coefficients(&self, call: &mut Call, dual: bool) -> Result<[u64; 2]> {
         let bytes = self.n_species * self.n_entries * self.channels * self.compute;
         let w = Input { value: call.inputs[1], direction: if dual { call.directions[1] } else { 0 } };
-        let c = call.room(0, bytes)?;
-        let c_d = if dual { call.room(1, bytes)? } else { 0 };
+        let c = call.reserve(0, bytes)?;
+        let c_d = if dual { call.reserve(1, bytes)? } else { 0 };
         let [first, path, value] = [address(&self.fold.first), address(&self.fold.index), address(&self.fold.value)];
         let grid = [self.groups(), self.n_entries, self.n_species];
         launch!(self.module, "contraction_fold", call, grid, self.threads, [first, path, value, w, c, c_d]);
@@ -252,7 +252,7 @@ impl ContractionOnDevice {
     fn w_gradient(&self, call: &mut Call, dual: bool, cotangent: u64, to: u64) -> Result<()> {
         let kernel = if dual { "contraction_moments_dual" } else { "contraction_moments" };
         let n_chunks = call.lists.len(2) - 1;
-        let moments = call.room(2, n_chunks * self.n_entries * self.channels * self.compute)?;
+        let moments = call.reserve(2, n_chunks * self.n_entries * self.channels * self.compute)?;
         let [order, species, chunks, of_species] = [0, 1, 2, 3].map(|k| call.lists.address(k));
         let (x, g) = (self.x(call, dual), Input::constant(cotangent));
         let grid = [n_chunks, self.n_entries.div_ceil(GROUP), self.groups()];

@@ -113,7 +113,7 @@ impl Memory {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn room(&mut self, k: usize, bytes: usize, user: &CudaStream) -> Result<u64> {
+    pub fn reserve(&mut self, k: usize, bytes: usize, user: &CudaStream) -> Result<u64> {
         if self.pieces.len() <= k {
             self.pieces.resize_with(k + 1, || None);
         }

@@ -11,6 +11,7 @@ use crate::{Error, Result};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, result, sys};
 use launch::{Memory, Target, address};
 use std::collections::HashMap;
+use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The arguments of one call: addresses of values in the type of storage, by input; of directions, 0 for none.
@@ -26,8 +27,8 @@ pub(crate) struct Call<'a> {
 
 impl Call<'_> {
     /// The address of scratch piece `k`, of at least `bytes`.
-    pub fn room(&mut self, k: usize, bytes: usize) -> Result<u64> {
-        self.memory.room(k, bytes, self.stream)
+    pub fn reserve(&mut self, k: usize, bytes: usize) -> Result<u64> {
+        self.memory.reserve(k, bytes, self.stream)
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) trait DeviceKernel: Send + Sync {
 }
 
 /// Lists of indices on the device.
+#[derive(Debug)]
 pub(crate) struct Lists {
     lists: Vec<CudaSlice<u32>>,
     lengths: Vec<usize>,
@@ -67,6 +69,7 @@ pub(crate) fn clear(call: &Call, at: u64, bytes: usize) -> Result<()> {
 }
 
 /// How much there is to do, and the indices of it, on the device.
+#[derive(Debug)]
 pub struct Prepared {
     sizes: Sizes,
     lists: Lists,
@@ -80,6 +83,12 @@ pub struct DeviceOp {
     stream: Arc<CudaStream>,
     /// Scratch memory by stream: what is queued on one follows in order.
     memory: Mutex<HashMap<usize, Memory>>,
+}
+
+impl Debug for DeviceOp {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceOp").field("ports", &self.ports).finish_non_exhaustive()
+    }
 }
 
 impl DeviceOp {

@@ -196,7 +196,7 @@ impl LinearOnDevice {
     fn weights(&self, call: &mut Call, x: u64, g: u64, w_bar: u64) -> Result<()> {
         let n_chunks = call.lists.len(2) - 1;
         let n_weights = self.n_weights as u64;
-        let partial = call.room(0, n_chunks * self.n_weights * compute_bytes(self.storage))?;
+        let partial = call.reserve(0, n_chunks * self.n_weights * compute_bytes(self.storage))?;
         let (blocks, terms, pairs) = (address(&self.blocks), address(&self.forth.terms), address(&self.pairs));
         let (nodes, first, of_species) = (self.nodes(call), call.lists.address(2), call.lists.address(3));
         let [dim_x, dim_g] = self.dims.map(|d| d as u32);
@@ -225,7 +225,7 @@ impl LinearOnDevice {
     fn bias(&self, call: &mut Call, g: u64, bias_bar: u64) -> Result<()> {
         let (rows, chunk) = (call.sizes.rows, BIAS_CHUNK as u32);
         let n_chunks = rows.div_ceil(BIAS_CHUNK);
-        let partial = call.room(1, n_chunks * self.n_bias * compute_bytes(self.storage))?;
+        let partial = call.reserve(1, n_chunks * self.n_bias * compute_bytes(self.storage))?;
         let (blocks, n, dim, n_bias) = (address(&self.blocks), rows as u32, self.dims[1] as u32, self.n_bias as u32);
         let grid = [self.forth.mul.div_ceil(THREADS), n_chunks, self.n_blocks];
         launch!(self.module, "linear_bias", call, grid, THREADS, [blocks, n, g, dim, chunk, partial, n_bias]);
@@ -308,7 +308,7 @@ impl DeviceKernel for LinearOnDevice {
             self.multiply(call, false, [x, dw, db], to, true)?;
         } else if db != 0 {
             // The bias alone: a product with nothing.
-            let zeros = call.room(2, rows * self.dims[0] * self.storage.bytes())?;
+            let zeros = call.reserve(2, rows * self.dims[0] * self.storage.bytes())?;
             self.clear(call, zeros, rows * self.dims[0])?;
             self.multiply(call, false, [zeros, w, db], to, true)?;
         }

@@ -214,9 +214,9 @@ impl ChannelwiseOnDevice {
         let g = Input::constant(cotangent);
         let groups = |class: &Class| class.mul.div_ceil(class.across);
         let n_groups: usize = self.classes.iter().map(groups).sum();
-        let y_sums = if y_to == 0 { 0 } else { call.room(0, n_groups * n_rows * dim_y * self.compute)? };
+        let y_sums = if y_to == 0 { 0 } else { call.reserve(0, n_groups * n_rows * dim_y * self.compute)? };
         let n_sums = n_nodes;
-        let w_sums = if self.shared_weights && w_to != 0 { call.room(1, n_sums * dim_w * self.compute)? } else { 0 };
+        let w_sums = if self.shared_weights && w_to != 0 { call.reserve(1, n_sums * dim_w * self.compute)? } else { 0 };
         let (w_bar, n_edges) = (if self.shared_weights { 0 } else { w_to }, n_rows as u32);
         if x_to != 0 {
             // Blocks that no path has.
@@ -224,7 +224,7 @@ impl ChannelwiseOnDevice {
         }
         let mut group = 0;
         for class in &self.classes {
-            let x_rows = if x_to == 0 { 0 } else { call.room(2, n_rows * class.n_x * class.mul * self.compute)? };
+            let x_rows = if x_to == 0 { 0 } else { call.reserve(2, n_rows * class.n_x * class.mul * self.compute)? };
             let y_bar = if y_to == 0 { 0 } else { y_sums + (group * n_rows * dim_y * self.compute) as u64 };
             group += groups(class);
             let grid = [n_nodes, groups(class), 1];
@@ -247,7 +247,7 @@ impl ChannelwiseOnDevice {
         }
         if w_sums != 0 {
             let (chunk, n_chunks) = (SUM_CHUNK as u32, n_sums.div_ceil(SUM_CHUNK));
-            let partial = call.room(3, n_chunks * dim_w * self.compute)?;
+            let partial = call.reserve(3, n_chunks * dim_w * self.compute)?;
             let (rows, chunks, n, columns) = (n_sums as u32, n_chunks as u32, dim_w as u64, dim_w.div_ceil(THREADS));
             launch!(self.sums, "sum_rows", call, [columns, n_chunks, 1], THREADS, [w_sums, rows, n, chunk, partial]);
             launch!(self.sums, "sum_rows_stored", call, [columns, 1, 1], THREADS, [partial, chunks, n, w_to]);

@@ -4,7 +4,7 @@ use super::AceSpec;
 use super::embedded::Embedded;
 use super::pooling::Pooling;
 use super::program::Program;
-use crate::memory::room;
+use crate::memory::at_least;
 use crate::part::cpu::{Part, Scratch, reals};
 use crate::simd::Lanes;
 use crate::stage::angular::{Angular, n_harmonics};
@@ -52,10 +52,10 @@ impl<V: Lanes> Ace<V> {
         // Radial functions come for pairs of slots.
         let chunk = if KEEP { CHUNK } else { ENERGY_CHUNK };
         let kept = if KEEP { block.n_slots + 1 } else { chunk };
-        let r = room(&mut ws.r, stride * kept, V::zero());
-        let dr = room(&mut ws.dr, stride * kept, V::zero());
-        let y = room(&mut ws.y, n_y * kept, V::zero());
-        let a = room(&mut ws.a, p.n_a + pooling.n_mixed, V::zero());
+        let r = at_least(&mut ws.r, stride * kept, V::zero());
+        let dr = at_least(&mut ws.dr, stride * kept, V::zero());
+        let y = at_least(&mut ws.y, n_y * kept, V::zero());
+        let a = at_least(&mut ws.a, p.n_a + pooling.n_mixed, V::zero());
         // The first slots overwrite what is there; the first of another species only what is to be mixed, which it has to itself.
         let mut fresh = 0;
         if block.n_slots == 0 || p.has_channels() {
@@ -104,7 +104,7 @@ impl<V: Lanes> Ace<V> {
     fn backward_inner(&self, block: &Block<V>, ws: &mut Scratch<V>, gradient: &mut [[V; 3]]) {
         let (p, pooling) = (&self.program, &self.energies);
         let (stride, n_y) = (self.stride(pooling), n_harmonics(p.lmax));
-        let y_bar = room(&mut ws.y_bar, n_y, V::zero());
+        let y_bar = at_least(&mut ws.y_bar, n_y, V::zero());
         // Shells need not exist for every l, and another part may have left its adjoint.
         y_bar.fill(V::zero());
         let a_bar = &mut ws.a_bar[..p.n_a + pooling.n_mixed];
@@ -135,10 +135,10 @@ impl<V: Lanes> Ace<V> {
         let trie = &self.program.trie;
         let n = trie.n_coefficients();
         let c = &self.folded[readout][species * n..][..n];
-        room(&mut ws.p, trie.n_inner(), V::zero());
-        room(&mut ws.s, trie.n_inner(), V::zero());
+        at_least(&mut ws.p, trie.n_inner(), V::zero());
+        at_least(&mut ws.s, trie.n_inner(), V::zero());
         let n_a = self.program.n_a;
-        let a_bar = &mut room(&mut ws.a_bar, n_a + self.energies.n_mixed, V::zero())[..n_a];
+        let a_bar = &mut at_least(&mut ws.a_bar, n_a + self.energies.n_mixed, V::zero())[..n_a];
         V::vectorize(
             #[inline(always)]
             || trie.eval::<V, GRAD>(c, &ws.a, a_bar, &mut ws.p, &mut ws.s),
@@ -189,7 +189,7 @@ impl<V: Lanes> Part<V> for Ace<V> {
         self.forward::<true>(&self.energies, block, ws);
         if let Some(embedded) = &self.embedded {
             // The same for all readouts.
-            room(&mut ws.a_bar, self.program.n_a + self.energies.n_mixed, V::zero());
+            at_least(&mut ws.a_bar, self.program.n_a + self.energies.n_mixed, V::zero());
             for (k, e) in energy.iter_mut().enumerate() {
                 let gradient = &mut gradient[k * block.n_slots..][..block.n_slots];
                 *e = *e + embedded.eval::<true>(&self.program, block, ws, gradient);
@@ -212,8 +212,8 @@ impl<V: Lanes> Part<V> for Ace<V> {
             true => self.forward::<true>(&self.functions, block, ws),
             false => self.forward::<false>(&self.functions, block, ws),
         }
-        let monomials = room(&mut ws.monomials, coupling.n_monomials(), V::zero());
-        let derivatives = room(&mut ws.derivatives, coupling.n_derivatives(), V::zero());
+        let monomials = at_least(&mut ws.monomials, coupling.n_monomials(), V::zero());
+        let derivatives = at_least(&mut ws.derivatives, coupling.n_derivatives(), V::zero());
         V::vectorize(
             #[inline(always)]
             || {
@@ -232,13 +232,13 @@ impl<V: Lanes> Part<V> for Ace<V> {
             return;
         }
         let (stride, n_y) = (self.rows.stride(), n_harmonics(p.lmax));
-        let da = room(&mut ws.da, p.n_a, [V::zero(); 3]);
+        let da = at_least(&mut ws.da, p.n_a, [V::zero(); 3]);
         let mut channel = 0;
         if p.has_channels() {
             da.fill([V::zero(); 3]);
             channel = p.channel(block.common_pair(slot, p.n_species).map_or(0, |pair| pair % p.n_species));
         }
-        let dy = room(&mut ws.dy, n_y, [V::zero(); 3]);
+        let dy = at_least(&mut ws.dy, n_y, [V::zero(); 3]);
         V::vectorize(
             #[inline(always)]
             || {

@@ -5,7 +5,7 @@
 
 use super::program::Program;
 use super::{AceSpec, EmbeddingSpec};
-use crate::memory::room;
+use crate::memory::at_least;
 use crate::part::cpu::{Scratch, reals};
 use crate::simd::{Lanes, MAX_LANES, Real, as_reals, as_reals_mut};
 use crate::stage::block::{Block, NONE};
@@ -89,8 +89,8 @@ impl<V: Lanes> Embedded<V> {
     ) -> V {
         let Species { densities, folded, .. } = &self.species[block.species];
         let (trie, n) = (&program.trie, densities.len());
-        let s = room(&mut ws.s, trie.nodes.len() * n, V::zero());
-        let rho = room(&mut ws.rho, 2 * n, V::zero());
+        let s = at_least(&mut ws.s, trie.nodes.len() * n, V::zero());
+        let rho = at_least(&mut ws.rho, 2 * n, V::zero());
         let (rho, u) = rho.split_at_mut(n);
         trie.densities(folded, &ws.a, s, rho);
         let mut energy = self.embed(block.species, rho, u);
@@ -102,8 +102,8 @@ impl<V: Lanes> Embedded<V> {
             }
         }
         if GRAD {
-            let a_bar = room(&mut ws.a_bar, program.n_a, V::zero());
-            let p = room(&mut ws.p, trie.nodes.len(), V::zero());
+            let a_bar = at_least(&mut ws.a_bar, program.n_a, V::zero());
+            let p = at_least(&mut ws.p, trie.nodes.len(), V::zero());
             trie.densities_adjoint(folded, &ws.a, s, u, p, a_bar);
         }
         V::from_fn(|lane| V::Real::of(energy[lane]))

@@ -3,7 +3,7 @@
 //! For energies the readout is folded into the radial functions: one function a species pair remains.
 
 use super::PairSpec;
-use crate::memory::room;
+use crate::memory::at_least;
 use crate::part::cpu::{Part, Scratch};
 use crate::simd::Lanes;
 use crate::stage::block::Block;
@@ -99,8 +99,8 @@ impl<V: Lanes> Part<V> for Pair<V> {
         let n = self.n_basis();
         out[..n].fill(V::zero());
         let stride = self.rows.stride();
-        let r = room(&mut ws.r, stride * block.n_slots, V::zero());
-        let dr = room(&mut ws.dr, stride * block.n_slots, V::zero());
+        let r = at_least(&mut ws.r, stride * block.n_slots, V::zero());
+        let dr = at_least(&mut ws.dr, stride * block.n_slots, V::zero());
         match jacobian {
             true => self.rows.eval_slots::<true>(block, 0..block.n_slots, &mut ws.rows, r, dr),
             false => self.rows.eval_slots::<false>(block, 0..block.n_slots, &mut ws.rows, r, dr),
@@ -119,7 +119,7 @@ impl<V: Lanes> Part<V> for Pair<V> {
 
     fn open_slot(&self, block: &Block<V>, slot: usize, ws: &mut Scratch<V>) {
         let stride = self.rows.stride();
-        let da = room(&mut ws.da, self.radial.n_t, [V::zero(); 3]);
+        let da = at_least(&mut ws.da, self.radial.n_t, [V::zero(); 3]);
         V::vectorize(
             #[inline(always)]
             || {
