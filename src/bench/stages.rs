@@ -9,7 +9,7 @@ use crate::simd::{Isa, Lanes, with_lanes};
 use crate::stage::angular::{Angular, n_harmonics};
 use crate::stage::block::Block;
 use crate::stage::pool::{self, Slots};
-use crate::stage::rows::{Rows, RowsScratch};
+use crate::stage::rows::{RadialRows, RowsScratch};
 use crate::structure::Structure;
 use crate::{Error, Result};
 use std::fmt::{self, Debug, Formatter};
@@ -43,7 +43,7 @@ pub fn stages(model: &Model, mut measure: impl FnMut(Stage)) -> Result<()> {
 
 fn stages_of<V: Lanes<Real = f64>>(ace: &AceSpec, measure: &mut dyn FnMut(Stage)) -> Result<()> {
     let program = Program::new(1, ace);
-    let radial = Rows::<V>::new(program.radial.clone(), None);
+    let radial = RadialRows::<V>::new(program.radial.clone(), None);
     let angular = Angular::<V>::new(program.lmax, program.spherical);
     let s = Structure::diamond(14, 5.43).repeat([4; 3]).rattle(0.1, 1);
     let graph = Graph::build(&s, ace.rcut)?;

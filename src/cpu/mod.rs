@@ -10,7 +10,7 @@ use crate::graph::Sites;
 use crate::memory::{self, at_least, reserve};
 use crate::model::{Model, PartSpec};
 use crate::parallel::{self, Disjoint};
-use crate::part::cpu::{Part, Scratch};
+use crate::part::cpu::{Scratch, SitePart};
 use crate::part::{Compiled, Offset};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
 use crate::potential::{self, Potential, Rows};
@@ -51,7 +51,7 @@ struct Cpu<V: Lanes> {
     /// One-body energies, (n_species).
     e0: Vec<f64>,
     /// Parts with neighbours, by falling cutoff.
-    parts: Vec<Box<dyn Part<V>>>,
+    parts: Vec<Box<dyn SitePart<V>>>,
     /// First linear parameter of each part, and first column of its basis.
     offsets: Vec<Offset>,
     groups: Vec<Group>,
@@ -133,7 +133,7 @@ impl<V: Lanes> Cpu<V> {
     }
 
     /// Refuses blocks whose intermediates, of all slots and threads, do not fit into memory.
-    fn check_memory(&self, schedule: &Schedule, bytes: impl Fn(&dyn Part<V>) -> usize, more: usize) -> Result<()> {
+    fn check_memory(&self, schedule: &Schedule, bytes: impl Fn(&dyn SitePart<V>) -> usize, more: usize) -> Result<()> {
         let part = self.parts.iter().map(|part| bytes(&**part)).max().unwrap_or(0);
         let (threads, most) = (parallel::n_threads().min(schedule.n_tasks()), schedule.most_edges);
         let bytes = (Block::<V>::SLOT_BYTES + part + more) as f64 * most as f64 * threads as f64;

@@ -7,7 +7,7 @@ use crate::device::cuda::kernel::{Grid, Module, arguments};
 use crate::device::cuda::staging::Staging;
 use crate::device::cuda::stream::Stream;
 use crate::graph::{Graph, Sites};
-use crate::part::cuda::{Kind, Part, THREADS};
+use crate::part::cuda::{PartKernels, PartKind, THREADS};
 use crate::potential::Rows;
 use crate::stage::couple::Coupling;
 use crate::{Error, Result};
@@ -133,8 +133,8 @@ impl Cuda {
         let kind = &self.parts[part];
         let row = 24 * kind.n_basis.max(1);
         let per_centre = match &kind.kind {
-            Kind::Pair(_) => 0,
-            Kind::Ace(p) => 8 * (p.coupling.n_monomials() + p.coupling.n_derivatives()),
+            PartKind::Pair(_) => 0,
+            PartKind::Ace(p) => 8 * (p.coupling.n_monomials() + p.coupling.n_derivatives()),
         };
         let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
         for i in 0..graph.n_owned() {
@@ -168,7 +168,7 @@ impl Cuda {
         let DeviceGraph { first, neighbour, species, r, .. } = *graph;
         let grid = Grid { blocks: n, threads: THREADS, shared: 0 };
         let name = part.name(chunk.part);
-        let Kind::Ace(_) = &part.kind else {
+        let PartKind::Ace(_) = &part.kind else {
             // SAFETY: `reserve` made the outputs large enough for the chunk.
             return unsafe {
                 let arguments =
@@ -356,10 +356,14 @@ fn download(to: &mut ArrayViewMut2<f64>, from: &Buffer<f64>, staging: &mut Stagi
 }
 
 /// Makes the maps of every many-body part.
-pub fn couplings(parts: &[Part], device: &Arc<Context>, stream: &Stream) -> Result<Vec<Option<CouplingBuffers>>> {
-    let map = |part: &Part| match &part.kind {
-        Kind::Pair(_) => Ok::<_, Error>(None),
-        Kind::Ace(program) => CouplingBuffers::new(&program.coupling, device, stream).map(Some),
+pub fn couplings(
+    parts: &[PartKernels],
+    device: &Arc<Context>,
+    stream: &Stream,
+) -> Result<Vec<Option<CouplingBuffers>>> {
+    let map = |part: &PartKernels| match &part.kind {
+        PartKind::Pair(_) => Ok::<_, Error>(None),
+        PartKind::Ace(program) => CouplingBuffers::new(&program.coupling, device, stream).map(Some),
     };
     parts.iter().map(map).collect()
 }

@@ -12,13 +12,13 @@ mod workspace;
 
 pub use crate::device::cuda::compile;
 use crate::device::cuda::context::{Buffer, Context};
-use crate::device::cuda::kernel::{Grid, Module, Source, arguments};
+use crate::device::cuda::kernel::{Grid, KernelSource, Module, arguments};
 use crate::device::cuda::stream::{Place, Stream};
 use crate::graph::{Neighbours, OnDevice, Place as ListPlace, Sites};
 use crate::memory;
 use crate::model::{Model, PartSpec};
 use crate::part::Compiled;
-use crate::part::cuda::{At, Part, THREADS};
+use crate::part::cuda::{At, PartKernels, THREADS};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
 use crate::potential::{Potential, Rows, Virial};
 use crate::precision::Precision;
@@ -45,7 +45,7 @@ struct Cuda {
     /// Atomic numbers.
     species: Vec<u8>,
     precision: Precision,
-    parts: Vec<Part>,
+    parts: Vec<PartKernels>,
     n_basis: usize,
     e0: Buffer<f64>,
     /// Radial rows and numbers of the pairs, by part.
@@ -77,7 +77,7 @@ pub(crate) fn potential(
 
 /// # Errors
 /// A part that kernels have no code for.
-fn compile(model: &Model, single: bool) -> Result<Compiled<Part>> {
+fn compile(model: &Model, single: bool) -> Result<Compiled<PartKernels>> {
     let (spec, real) = (model.spec(), if single { 4 } else { 8 });
     let n_species = spec.species.len();
     let compile = |part: &PartSpec, offset| part.compile_cuda(&At { n_species, offset, real });
@@ -85,10 +85,10 @@ fn compile(model: &Model, single: bool) -> Result<Compiled<Part>> {
 }
 
 /// Every kernel file that a plan may load, as text: for compiling without a device.
-pub fn sources(model: &Model, precision: Precision) -> Result<Vec<Source>> {
+pub fn sources(model: &Model, precision: Precision) -> Result<Vec<KernelSource>> {
     let Compiled { parts, .. } = compile(model, precision.is_single())?;
-    let code = source::Model { n_species: model.species().len(), precision, parts: &parts };
-    let mut all: Vec<Source> = GROUPS.iter().map(|&(_, group)| code.site(group)).collect();
+    let code = source::Kernels { n_species: model.species().len(), precision, parts: &parts };
+    let mut all: Vec<KernelSource> = GROUPS.iter().map(|&(_, group)| code.site(group)).collect();
     all.extend([code.basis(), forces(precision)]);
     all.extend(LIST_LANES.map(|lanes| list_source(precision, lanes)));
     Ok(all)
@@ -104,12 +104,12 @@ struct Targets {
     forces: u64,
 }
 
-fn list_source(precision: Precision, lanes: usize) -> Source {
+fn list_source(precision: Precision, lanes: usize) -> KernelSource {
     let kept = if lanes == LIST_LANES[0] { list::KEPT } else { 0 };
     source::plain("list", include_str!("../../kernels/list.cu"), precision, lanes, &format!("#define KEPT {kept}\n"))
 }
 
-fn forces(precision: Precision) -> Source {
+fn forces(precision: Precision) -> KernelSource {
     source::plain("forces", include_str!("../../kernels/forces.cu"), precision, FORCE_LANES, "")
 }
 
@@ -174,7 +174,7 @@ impl Cuda {
         if let Some(module) = modules.get(&(name, group)) {
             return Ok(module.clone());
         }
-        let code = source::Model { n_species: self.species.len(), precision: self.precision, parts: &self.parts };
+        let code = source::Kernels { n_species: self.species.len(), precision: self.precision, parts: &self.parts };
         let source = match name {
             "site" => code.site(group),
             "basis" => code.basis(),

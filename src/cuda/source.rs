@@ -1,27 +1,27 @@
 //! The complete text of a kernel file for one model.
 
 use super::basis::SHARES;
-use crate::device::cuda::kernel::Source;
+use crate::device::cuda::kernel::KernelSource;
 use crate::dtype::Dtype;
 use crate::part::cuda::radial::PAIR_SIZE;
-use crate::part::cuda::{Kind, Part, THREADS};
+use crate::part::cuda::{PartKernels, PartKind, THREADS};
 use crate::precision::Precision;
 use std::fmt::Write;
 
 /// The model as device code.
-pub struct Model<'a> {
+pub struct Kernels<'a> {
     pub n_species: usize,
     pub precision: Precision,
-    pub parts: &'a [Part],
+    pub parts: &'a [PartKernels],
 }
 
-impl Model<'_> {
+impl Kernels<'_> {
     fn real(&self) -> usize {
         if self.precision.is_single() { 4 } else { 8 }
     }
 
     /// Energies and edge gradients with `group` lanes a centre.
-    pub fn site(&self, group: usize) -> Source {
+    pub fn site(&self, group: usize) -> KernelSource {
         // Blocks that share a multiprocessor: as many as leave `A` in registers.
         let blocks = if self.precision.is_single() { 3 } else { 2 };
         let defines = [("GROUP", group), ("BLOCKS_ENERGY", blocks), ("BLOCKS_GRADIENT", blocks)];
@@ -29,11 +29,11 @@ impl Model<'_> {
     }
 
     /// Basis, Jacobian and design rows.
-    pub fn basis(&self) -> Source {
+    pub fn basis(&self) -> KernelSource {
         self.source("basis", include_str!("../../kernels/basis.cu"), &[("GROUP", 32), ("SHARES", SHARES)])
     }
 
-    fn source(&self, name: &'static str, kernels: &str, defines: &[(&str, usize)]) -> Source {
+    fn source(&self, name: &'static str, kernels: &str, defines: &[(&str, usize)]) -> KernelSource {
         let mut t = String::new();
         let mut put = |text: std::fmt::Arguments| t.write_fmt(text).expect("writing to a string");
         let (n_parts, real) = (self.parts.len().max(1), self.real());
@@ -48,27 +48,27 @@ impl Model<'_> {
         let (mut shared, mut n_aces, mut adjoint) = (0, 0, 0);
         for (index, part) in self.parts.iter().enumerate() {
             let name = part.name(index);
-            let list = if matches!(part.kind, Kind::Pair(_)) { &mut pairs } else { &mut aces };
+            let list = if matches!(part.kind, PartKind::Pair(_)) { &mut pairs } else { &mut aces };
             let (text, bytes) = part.code(&name, index, real);
             put(format_args!("{text}"));
             write!(list, " X({name})").expect("writing to a string");
-            n_aces += usize::from(matches!(part.kind, Kind::Ace(_)));
+            n_aces += usize::from(matches!(part.kind, PartKind::Ace(_)));
             shared = shared.max(bytes);
             adjoint = adjoint.max(part.adjoint(real).1);
         }
         put(format_args!("#define FOR_PAIRS(X){pairs}\n#define FOR_ACES(X){aces}\n"));
         put(format_args!("#define N_ACES {n_aces}\n#define AT_BAR {shared}\n{kernels}"));
-        Source { name, text: t, shared, shared_gradient: shared + adjoint }
+        KernelSource { name, text: t, shared, shared_gradient: shared + adjoint }
     }
 }
 
 /// Kernels that know the precision but not the model; `lanes` share an atom.
-pub fn plain(name: &'static str, kernels: &str, precision: Precision, lanes: usize, defines: &str) -> Source {
+pub fn plain(name: &'static str, kernels: &str, precision: Precision, lanes: usize, defines: &str) -> KernelSource {
     let common = include_str!("../../kernels/common.cuh");
     // They know no transform.
     let reals = reals(if precision.is_single() { Precision::F32 } else { Precision::F64 });
     let text = format!("{reals}#define THREADS {THREADS}\n#define LANES {lanes}\n{defines}{common}{kernels}");
-    Source { name, text, shared: 0, shared_gradient: 0 }
+    KernelSource { name, text, shared: 0, shared_gradient: 0 }
 }
 
 fn reals(precision: Precision) -> String {

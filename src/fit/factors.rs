@@ -5,7 +5,8 @@ use super::factor::Factor;
 use super::settings::{OneBody, Settings};
 use super::system::System;
 use crate::file::NewFile;
-use crate::model::Model;
+use crate::model::{Model, PartSpec};
+use crate::part::one_body;
 use crate::{Error, Result, npz};
 use faer::prelude::*;
 use indexmap::IndexMap;
@@ -143,7 +144,7 @@ impl Factors {
     pub fn one_body(&self, choice: OneBody) -> Result<Vec<f64>> {
         let species = self.model.species();
         match choice {
-            OneBody::Given => Ok(given(&self.model)),
+            OneBody::Given => Ok(one_body(self.model.species().len(), &self.model.spec().parts)),
             OneBody::Isolated => {
                 let mean = |(k, &(sum, count)): (usize, &(f64, u64))| match count {
                     0 => Err(Error::Fit(format!(
@@ -279,17 +280,6 @@ impl Group {
     }
 }
 
-/// The one-body energies that a model has.
-pub fn given(model: &Model) -> Vec<f64> {
-    let mut e0 = vec![0.0; model.species().len()];
-    for part in &model.spec().parts {
-        if let crate::model::PartSpec::OneBody(one) = part {
-            e0.iter_mut().zip(&one.e0).for_each(|(sum, e)| *sum += e);
-        }
-    }
-    e0
-}
-
 /// The same but for linear parameters, names and one-body energies?
 fn same_basis(a: &Model, b: &Model) -> bool {
     let bare = |model: &Model| {
@@ -298,7 +288,7 @@ fn same_basis(a: &Model, b: &Model) -> bool {
         model.set_linear_parameters(&vec![0.0; n]).expect("as many as there are");
         let mut spec = model.into_spec();
         (spec.name, spec.source) = (String::new(), String::new());
-        spec.parts.retain(|p| !matches!(p, crate::model::PartSpec::OneBody(_)));
+        spec.parts.retain(|p| !matches!(p, PartSpec::OneBody(_)));
         spec
     };
     bare(a) == bare(b)

@@ -81,10 +81,10 @@ fn ace(potential: &Potential) -> AceSpec {
 }
 
 /// Rows of the coupling matrix.
-type Rows = Vec<Row>;
+type CouplingRows = Vec<Row>;
 
 /// Every product is a function of its own, the coefficients of densities are its weights.
-fn plain(aa: &[Vec<u32>], densities: &[Vec<Row>]) -> (Rows, Vec<Vec<f64>>) {
+fn plain(aa: &[Vec<u32>], densities: &[Vec<Row>]) -> (CouplingRows, Vec<Vec<f64>>) {
     let n = aa.len();
     let weights = densities.iter().map(|rows| {
         let mut w = vec![0.0; rows.len() * n];
@@ -97,7 +97,7 @@ fn plain(aa: &[Vec<u32>], densities: &[Vec<Row>]) -> (Rows, Vec<Vec<f64>>) {
 }
 
 /// Invariant functions, those of each centre after those of another.
-fn coupled(potential: &Potential, functions: &[Vec<Row>], densities: &[Vec<Row>]) -> (Rows, Vec<Vec<f64>>) {
+fn coupled(potential: &Potential, functions: &[Vec<Row>], densities: &[Vec<Row>]) -> (CouplingRows, Vec<Vec<f64>>) {
     let n: usize = functions.iter().map(Vec::len).sum();
     let (mut first, mut weights) = (0, Vec::new());
     for (list, rows) in potential.functions.iter().zip(densities) {
@@ -114,7 +114,7 @@ fn coupled(potential: &Potential, functions: &[Vec<Row>], densities: &[Vec<Row>]
     (functions.concat(), weights)
 }
 
-fn scaled(rows: Rows, n_aa: usize, scale: impl Fn(usize) -> f64) -> SparseSpec {
+fn scaled(rows: CouplingRows, n_aa: usize, scale: impl Fn(usize) -> f64) -> SparseSpec {
     let mut c = SparseSpec { shape: [rows.len(), n_aa], rows: vec![], cols: vec![], vals: vec![] };
     for (b, row) in rows.into_iter().enumerate() {
         for (k, value) in row {

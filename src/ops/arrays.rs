@@ -23,7 +23,7 @@ use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
 /// assert!((out[[1, 0]] - 39.0 / 2f64.sqrt()).abs() < 1e-14);
 /// # Ok::<(), acerust::Error>(())
 /// ```
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Arrays<'a, S> {
     pub inputs: &'a [ArrayView2<'a, S>],
     pub indices: &'a [ArrayView1<'a, u32>],

@@ -24,7 +24,6 @@ pub struct Harmonics {
 /// Which harmonics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Normalization {
     /// e3nn's: `Σ_m Y_lm² = 2l + 1`, polar axis y.
     #[default]

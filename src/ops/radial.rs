@@ -33,7 +33,6 @@ pub struct Radial {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum RadialBasis {
     /// The distance itself, or what the transform makes of it.
     Identity,
@@ -58,7 +57,6 @@ pub enum RadialBasis {
 /// Covalent radii `R` by species, in Å, and constants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
 pub enum Transform {
     Agnesi { radii: Vec<f64>, a: f64, q: f64, p: f64 },
     Soft { radii: Vec<f64>, alpha: f64 },

@@ -42,7 +42,6 @@ pub struct Spec {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Operation {
     Harmonics(Harmonics),
     Linear(Linear),

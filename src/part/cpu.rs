@@ -6,7 +6,7 @@ use crate::stage::block::Block;
 use crate::stage::rows::RowsScratch;
 
 /// A site model on blocks of centres. Energies are in eV, gradients in eV/Å.
-pub(crate) trait Part<V: Lanes>: Send + Sync {
+pub(crate) trait SitePart<V: Lanes>: Send + Sync {
     /// Å.
     fn rcut(&self) -> f64;
     /// Are the neighbours in a slot to be of one species?
@@ -26,9 +26,9 @@ pub(crate) trait Part<V: Lanes>: Send + Sync {
         energy: &mut [V],
         gradient: &mut [[V; 3]],
     );
-    /// The basis `B` of every centre into `out[..n_basis]`, and, where `jacobian`, what [`Part::jacobian_slot`] needs.
+    /// The basis `B` of every centre into `out[..n_basis]`, and, where `jacobian`, what [`SitePart::jacobian_slot`] needs.
     fn basis(&self, block: &Block<V>, ws: &mut Scratch<V>, jacobian: bool, out: &mut [V]);
-    /// Prepares [`Part::jacobian`] for one slot; after [`Part::basis`] of the same block.
+    /// Prepares [`SitePart::jacobian`] for one slot; after [`SitePart::basis`] of the same block.
     fn open_slot(&self, block: &Block<V>, slot: usize, ws: &mut Scratch<V>);
     /// `∂B_b/∂r` of the edges in the open slot, for the functions `first .. first + out.len()`.
     fn jacobian(&self, first: usize, ws: &Scratch<V>, out: &mut [[V; 3]]);

@@ -3,7 +3,7 @@
 
 use super::Kind;
 use super::check::{At as _, cutoff, vector};
-use crate::part::cpu::{Part, Scratch};
+use crate::part::cpu::{Scratch, SitePart};
 use crate::simd::{Lanes, Real};
 use crate::stage::block::Block;
 use crate::stage::table::RadialMode;
@@ -31,7 +31,7 @@ impl Kind for DummySpec {
         size_of_val(&self.k[..])
     }
 
-    fn compile<V: Lanes>(&self, _: &[u8], _: RadialMode) -> Option<Box<dyn Part<V>>> {
+    fn compile<V: Lanes>(&self, _: &[u8], _: RadialMode) -> Option<Box<dyn SitePart<V>>> {
         Some(Box::new(Core { spec: self.clone() }))
     }
 }
@@ -40,7 +40,7 @@ struct Core {
     spec: DummySpec,
 }
 
-impl<V: Lanes> Part<V> for Core {
+impl<V: Lanes> SitePart<V> for Core {
     fn rcut(&self) -> f64 {
         self.spec.rcut
     }

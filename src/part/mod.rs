@@ -16,10 +16,10 @@ pub use onebody::OneBodySpec;
 pub use pair::PairSpec;
 
 #[cfg(feature = "cuda")]
-use self::cuda::{At, Part as CudaPart};
+use self::cuda::{At, PartKernels};
 use crate::simd::Lanes;
 use crate::stage::table::RadialMode;
-use cpu::Part;
+use cpu::SitePart;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, IntoDeserializer, MapAccess, Visitor,
@@ -75,14 +75,14 @@ pub(crate) trait Kind: Serialize + DeserializeOwned {
     }
 
     /// On the processor, if it has neighbours; `species` are atomic numbers.
-    fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn Part<V>>>;
+    fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn SitePart<V>>>;
 
     /// On a CUDA device, if it has neighbours.
     ///
     /// # Errors
     /// What kernels have no code for.
     #[cfg(feature = "cuda")]
-    fn compile_cuda(&self, at: &At) -> Result<Option<CudaPart>, String> {
+    fn compile_cuda(&self, at: &At) -> Result<Option<PartKernels>, String> {
         let _ = at;
         Err("parts of this kind are for the processor".into())
     }
@@ -139,6 +139,13 @@ pub(crate) struct Offset {
     pub basis: usize,
 }
 
+/// Energies of atoms whatever their neighbours, summed over the parts, (n_species), eV.
+pub(crate) fn one_body(n_species: usize, specs: &[PartSpec]) -> Vec<f64> {
+    let mut e0 = vec![0.0; n_species];
+    specs.iter().for_each(|spec| e0.iter_mut().zip(spec.constants()).for_each(|(e, x)| *e += x));
+    e0
+}
+
 /// The parts of a model for an engine.
 pub(crate) struct Compiled<P> {
     /// One-body energies, (n_species), eV.
@@ -156,14 +163,13 @@ impl<P> Compiled<P> {
         specs: &[PartSpec],
         compile: impl Fn(&PartSpec, Offset) -> Result<Option<P>, String>,
     ) -> Result<Compiled<P>, String> {
-        let (mut e0, mut parts, mut offset) = (vec![0.0; n_species], Vec::new(), Offset::default());
+        let (mut parts, mut offset) = (Vec::new(), Offset::default());
         for (p, spec) in specs.iter().enumerate() {
-            e0.iter_mut().zip(spec.constants()).for_each(|(e, x)| *e += x);
             parts.extend(compile(spec, offset).map_err(|fault| format!("parts[{p}].{}: {fault}", spec.kind()))?);
             offset.parameter += n_species * spec.n_basis();
             offset.basis += spec.n_basis();
         }
-        Ok(Compiled { e0, parts, n_basis: offset.basis })
+        Ok(Compiled { e0: one_body(n_species, specs), parts, n_basis: offset.basis })
     }
 }
 
@@ -216,12 +222,12 @@ impl PartSpec {
         of_kind!(self, part => part.flops())
     }
 
-    pub(crate) fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn Part<V>>> {
+    pub(crate) fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn SitePart<V>>> {
         of_kind!(self, part => part.compile(species, mode))
     }
 
     #[cfg(feature = "cuda")]
-    pub(crate) fn compile_cuda(&self, at: &At) -> Result<Option<CudaPart>, String> {
+    pub(crate) fn compile_cuda(&self, at: &At) -> Result<Option<PartKernels>, String> {
         of_kind!(self, part => part.compile_cuda(at))
     }
 }

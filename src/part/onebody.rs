@@ -3,8 +3,8 @@
 use super::Kind;
 use super::check::{At as _, vector};
 #[cfg(feature = "cuda")]
-use super::{At, CudaPart};
-use crate::part::cpu::Part;
+use super::{At, PartKernels};
+use crate::part::cpu::SitePart;
 use crate::simd::Lanes;
 use crate::stage::table::RadialMode;
 use serde::{Deserialize, Serialize};
@@ -31,12 +31,12 @@ impl Kind for OneBodySpec {
         size_of_val(&self.e0[..])
     }
 
-    fn compile<V: Lanes>(&self, _: &[u8], _: RadialMode) -> Option<Box<dyn Part<V>>> {
+    fn compile<V: Lanes>(&self, _: &[u8], _: RadialMode) -> Option<Box<dyn SitePart<V>>> {
         None
     }
 
     #[cfg(feature = "cuda")]
-    fn compile_cuda(&self, _: &At) -> Result<Option<CudaPart>, String> {
+    fn compile_cuda(&self, _: &At) -> Result<Option<PartKernels>, String> {
         Ok(None)
     }
 }

@@ -83,7 +83,7 @@ impl Plan {
             return Ok(());
         }
         let (mut own, shape) = (Vec::new(), [sites.graph.n_owned(), self.potential.n_descriptors()]);
-        let rows = memory::room(&mut own, shape.iter().product(), 0.0);
+        let rows = memory::at_least(&mut own, shape.iter().product(), 0.0);
         let view = ArrayViewMut2::from_shape(shape, &mut *rows).expect("as long as its shape");
         self.potential.evaluate(sites, &mut Outputs::new().descriptors(view))?;
         active.grade(sites.species, rows, grade);

@@ -8,7 +8,7 @@ use crate::{Error, Result, element};
 use std::sync::{PoisonError, RwLock};
 
 #[derive(Debug)]
-enum Source {
+enum Origin {
     /// Of a structure, up to a cutoff.
     List(Box<NeighbourList>),
     /// Of a structure, for models without neighbours.
@@ -19,7 +19,7 @@ enum Source {
 
 #[derive(Debug)]
 struct Neighbours {
-    source: Source,
+    origin: Origin,
     /// The structure of the last update; only the atomic numbers of a graph made from edges.
     structure: Structure,
     threads: Threads,
@@ -51,11 +51,11 @@ impl SharedGraph {
     /// # Errors
     /// As [`NeighbourList::new`] and [`NeighbourList::update`].
     pub fn build(structure: Structure, rcut: f64, skin: f64, n_threads: usize) -> Result<SharedGraph> {
-        let source = match rcut {
-            0.0 => Source::Isolated(Graph::default()),
-            _ => Source::List(Box::new(NeighbourList::new(rcut, skin)?)),
+        let origin = match rcut {
+            0.0 => Origin::Isolated(Graph::default()),
+            _ => Origin::List(Box::new(NeighbourList::new(rcut, skin)?)),
         };
-        let mut neighbours = Neighbours { source, structure, threads: Threads::new(n_threads)?, ready: false };
+        let mut neighbours = Neighbours { origin, structure, threads: Threads::new(n_threads)?, ready: false };
         neighbours.update()?;
         Ok(SharedGraph(RwLock::new(neighbours)))
     }
@@ -64,7 +64,7 @@ impl SharedGraph {
     pub fn from_edges(graph: Graph, numbers: Vec<u8>) -> SharedGraph {
         let structure = Structure { numbers, ..Structure::default() };
         SharedGraph(RwLock::new(Neighbours {
-            source: Source::Edges(graph),
+            origin: Origin::Edges(graph),
             structure,
             threads: Threads::Calling,
             ready: true,
@@ -95,8 +95,8 @@ impl SharedGraph {
         fill: impl FnOnce(&mut Graph, &mut Vec<u8>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut neighbours = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Neighbours { source, structure, ready, .. } = &mut *neighbours;
-        let Source::Edges(graph) = source else {
+        let Neighbours { origin, structure, ready, .. } = &mut *neighbours;
+        let Origin::Edges(graph) = origin else {
             return Err(Error::Graph("it was made from a structure and has no edges to replace".into()).into());
         };
         *ready = false;
@@ -157,27 +157,27 @@ impl Neighbours {
         if !self.ready {
             return Err(Error::Graph("its last update failed".into()));
         }
-        Ok(match &self.source {
-            Source::List(list) => list.graph(),
-            Source::Isolated(graph) | Source::Edges(graph) => graph,
+        Ok(match &self.origin {
+            Origin::List(list) => list.graph(),
+            Origin::Isolated(graph) | Origin::Edges(graph) => graph,
         })
     }
 
     /// Brings the graph up to date with the structure; says whether the list was built anew.
     fn update(&mut self) -> Result<bool> {
         let structure = &self.structure;
-        let rebuilt = match &mut self.source {
-            Source::List(list) => {
+        let rebuilt = match &mut self.origin {
+            Origin::List(list) => {
                 let builds = list.builds();
                 self.threads.run(|| list.update(structure).map(drop))?;
                 list.builds() != builds
             }
-            Source::Isolated(graph) => {
+            Origin::Isolated(graph) => {
                 structure.validate()?;
                 *graph = Graph::isolated(structure.n_atoms());
                 true
             }
-            Source::Edges(graph) => {
+            Origin::Edges(graph) => {
                 structure.validate()?;
                 graph.update_positions(&structure.positions, &structure.cell)?;
                 false

@@ -141,7 +141,6 @@ pub fn as_reals_mut<V: Lanes>(x: &mut [V]) -> &mut [V::Real] {
 /// An instruction set the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-#[non_exhaustive]
 pub enum Isa {
     /// Whatever the compiler makes of arrays.
     Portable,

@@ -9,9 +9,9 @@ pub struct Coupling {
     /// Monomial `k + 1` is `[parent, v]`: monomial `parent` times `A_v`. Monomial 0 is 1.
     pub(crate) monomials: Vec<[u32; 2]>,
     /// `B` from monomials.
-    pub(crate) basis: Rows,
+    pub(crate) basis: SparseRows,
     /// `∂B_b/∂A_v` from monomials, one row for each non-zero entry.
-    pub(crate) derivative: Rows,
+    pub(crate) derivative: SparseRows,
     /// The `(v)` of each derivative row, grouped by `b`: those of `b` are `first[b]..first[b+1]`.
     pub derivative_v: Vec<u32>,
     pub(crate) derivative_first: Vec<u32>,
@@ -19,13 +19,13 @@ pub struct Coupling {
 
 /// A sparse matrix by rows.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rows {
+pub(crate) struct SparseRows {
     pub(crate) first: Vec<u32>,
     pub(crate) columns: Vec<u32>,
     pub(crate) values: Vec<f64>,
 }
 
-impl Rows {
+impl SparseRows {
     fn push(&mut self, row: impl IntoIterator<Item = (u32, f64)>) {
         if self.first.is_empty() {
             self.first.push(0);
@@ -55,8 +55,8 @@ impl Coupling {
     pub fn new(products: &[Vec<u32>], couplings: &[Vec<(usize, f64)>]) -> Coupling {
         let mut index = HashMap::from([(Vec::new(), 0u32)]);
         let mut monomials = Vec::new();
-        let mut basis = Rows::default();
-        let mut derivative = Rows::default();
+        let mut basis = SparseRows::default();
+        let mut derivative = SparseRows::default();
         let (mut derivative_v, mut derivative_first) = (Vec::new(), vec![0]);
         for row in couplings {
             let mut terms = std::collections::BTreeMap::<u32, Vec<(u32, f64)>>::new();

@@ -26,17 +26,17 @@ const PAIR: usize = 2;
 const TILE: usize = 4;
 
 /// The radial functions of one part, laid out for `V`.
-pub struct Rows<V: Lanes> {
+pub struct RadialRows<V: Lanes> {
     exact: Radial,
     distance: Distance<V::Real>,
-    source: Source<V::Real>,
+    terms: Terms<V::Real>,
     /// Length of a row in the matrix: `n_t` rounded up to full vectors where those are used.
     stride: usize,
     matrix: Vec<V::Real>,
     n_terms: usize,
 }
 
-enum Source<T> {
+enum Terms<T> {
     Polynomial { a: Vec<T>, b: Vec<T>, c: Vec<T> },
     Spline(Vec<Grid>),
     Table(Table),
@@ -70,35 +70,35 @@ impl<V: Lanes> Default for RowsScratch<V> {
     }
 }
 
-impl<V: Lanes> Rows<V> {
+impl<V: Lanes> RadialRows<V> {
     /// With a table where one is given, else exact. Rows are padded to full vectors.
-    pub fn new(exact: Radial, table: Option<Table>) -> Rows<V> {
+    pub fn new(exact: Radial, table: Option<Table>) -> RadialRows<V> {
         let stride = exact.n_t.next_multiple_of(V::N);
         Self::with_stride(exact, table, stride)
     }
 
     /// For a single function (a folded pair potential): nothing to pad.
-    pub fn single(exact: Radial, table: Option<Table>) -> Rows<V> {
+    pub fn single(exact: Radial, table: Option<Table>) -> RadialRows<V> {
         assert_eq!(exact.n_t, 1, "one function");
         Self::with_stride(exact, table, 1)
     }
 
-    fn with_stride(exact: Radial, table: Option<Table>, stride: usize) -> Rows<V> {
+    fn with_stride(exact: Radial, table: Option<Table>, stride: usize) -> RadialRows<V> {
         let reals = |x: &[f64]| x.iter().map(|&x| V::Real::of(x)).collect::<Vec<_>>();
-        let source = match (table, &exact.functions) {
-            (Some(table), _) => Source::Table(table),
-            (None, Functions::Polynomial { a, b, c }) => Source::Polynomial { a: reals(a), b: reals(b), c: reals(c) },
-            (None, Functions::Spline { grids }) => Source::Spline(grids.clone()),
+        let terms = match (table, &exact.functions) {
+            (Some(table), _) => Terms::Table(table),
+            (None, Functions::Polynomial { a, b, c }) => Terms::Polynomial { a: reals(a), b: reals(b), c: reals(c) },
+            (None, Functions::Spline { grids }) => Terms::Spline(grids.clone()),
         };
         let distance = Distance::new(&exact);
-        let mut rows = Rows { exact, distance, source, stride, matrix: Vec::new(), n_terms: 0 };
+        let mut rows = RadialRows { exact, distance, terms, stride, matrix: Vec::new(), n_terms: 0 };
         rows.fill_matrix();
         rows
     }
 
     fn fill_matrix(&mut self) {
-        let (matrix, n_terms) = match &self.source {
-            Source::Table(t) => (&t.matrix, t.n_terms()),
+        let (matrix, n_terms) = match &self.terms {
+            Terms::Table(t) => (&t.matrix, t.n_terms()),
             _ => (&self.exact.matrix, self.exact.n_terms()),
         };
         self.n_terms = n_terms;
@@ -121,7 +121,7 @@ impl<V: Lanes> Rows<V> {
         std::mem::size_of_val(&self.matrix[..])
     }
 
-    /// `R_t` and, where `GRAD`, `∂R_t/∂r` of some slots, [`Rows::stride`] apart.
+    /// `R_t` and, where `GRAD`, `∂R_t/∂r` of some slots, [`RadialRows::stride`] apart.
     #[inline(never)]
     pub fn eval_slots<const GRAD: bool>(
         &self,
@@ -148,7 +148,7 @@ impl<V: Lanes> Rows<V> {
     #[inline(always)]
     fn distances<const GRAD: bool>(&self, block: &Block<V>, slots: Range<usize>, scratch: &mut RowsScratch<V>) {
         scratch.distances.resize(slots.len().next_multiple_of(PAIR), Distances::default());
-        if !matches!(self.source, Source::Table(_)) {
+        if !matches!(self.terms, Terms::Table(_)) {
             for (at, s) in scratch.distances.iter_mut().zip(slots) {
                 self.distance.eval::<V, GRAD>(&self.exact, block, s, at);
             }
@@ -168,7 +168,7 @@ impl<V: Lanes> Rows<V> {
         out: &mut [V],
         d_out: &mut [V],
     ) {
-        let Source::Polynomial { a, b, c } = &self.source else { unreachable!("the caller asked for polynomials") };
+        let Terms::Polynomial { a, b, c } = &self.terms else { unreachable!("the caller asked for polynomials") };
         let abc = [&a[..n_q], &b[..n_q], &c[..n_q]];
         let first = pair * self.n_terms * self.stride;
         V::vectorize(
@@ -362,7 +362,7 @@ impl<V: Lanes> Rows<V> {
         }
     }
 
-    /// Calls `each(s, R, ∂R/∂r)` with the single function of [`Rows::single`] for some slots, one edge to a lane.
+    /// Calls `each(s, R, ∂R/∂r)` with the single function of [`RadialRows::single`] for some slots, one edge to a lane.
     #[inline(always)]
     pub fn for_single<const GRAD: bool>(
         &self,
@@ -378,7 +378,7 @@ impl<V: Lanes> Rows<V> {
                 let (k, both) = (s - start, s + 1 < slots.end);
                 let pair = block.common_pair(s, self.exact.n_species);
                 let same = !both || block.common_pair(s + 1, self.exact.n_species) == pair;
-                if let (Source::Polynomial { a, b, c }, Some(pair), true) = (&self.source, pair, same) {
+                if let (Terms::Polynomial { a, b, c }, Some(pair), true) = (&self.terms, pair, same) {
                     let folded = &self.matrix[pair * self.n_terms..][..self.n_terms];
                     let at = [scratch.distances[k], scratch.distances[k + 1]];
                     let (f, df) = folded_polynomials([a, b, c], at, folded);
@@ -438,15 +438,15 @@ impl<V: Lanes> Rows<V> {
         scratch.w.resize(self.n_terms, V::zero());
         scratch.dw.resize(self.n_terms, V::zero());
         scratch.outside = 0;
-        match &self.source {
-            Source::Polynomial { a, b, c } => {
+        match &self.terms {
+            Terms::Polynomial { a, b, c } => {
                 polynomials::<V, GRAD, 1>([a, b, c], [at], self.n_terms, &mut scratch.w, &mut scratch.dw);
                 for (first, pair) in scratch.first.iter_mut().zip(block.pairs(s, self.exact.n_species)) {
                     *first = pair * self.n_terms * self.stride;
                 }
             }
-            Source::Spline(grids) => self.spline_weights(grids, &block.pairs(s, self.exact.n_species), at, scratch),
-            Source::Table(table) => {
+            Terms::Spline(grids) => self.spline_weights(grids, &block.pairs(s, self.exact.n_species), at, scratch),
+            Terms::Table(table) => {
                 let RowsScratch { w, dw, first, outside, .. } = scratch;
                 *outside = table.weights(block, s, self.stride, w, dw, first)
             }

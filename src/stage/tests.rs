@@ -6,7 +6,7 @@ use super::mix::{self, Mixed, Weights};
 use super::pool::{self, Shell, Slots};
 use super::product::Trie;
 use super::radial::Radial;
-use super::rows::{Rows, RowsScratch};
+use super::rows::{RadialRows, RowsScratch};
 use super::spec::{EnvelopeSpec, FunctionsSpec, RadialSpec, SplineSpec, TransformSpec};
 use super::table::Table;
 use crate::graph::{Edges, Graph, Sites};
@@ -109,7 +109,7 @@ fn slopes_of_radial_functions_agree_with_differences() {
 }
 
 /// Values and slopes of single edges of these lengths, as the engine computes them.
-fn by_rows(rows: &Rows<V>, lengths: &[f64]) -> Vec<([f64; N_T], [f64; N_T])> {
+fn by_rows(rows: &RadialRows<V>, lengths: &[f64]) -> Vec<([f64; N_T], [f64; N_T])> {
     let mut out = Vec::new();
     let (mut block, mut scratch) = (Block::<V>::default(), RowsScratch::default());
     let (mut f, mut df) = (vec![V::zero(); rows.stride()], vec![V::zero(); rows.stride()]);
@@ -137,7 +137,7 @@ fn by_rows(rows: &Rows<V>, lengths: &[f64]) -> Vec<([f64; N_T], [f64; N_T])> {
 fn rows_are_the_radial_functions() {
     let lengths: Vec<f64> = (0..501).map(|k| 0.2 + 0.00958 * f64::from(k)).collect();
     for (radial, _) in radials() {
-        for (&r, found) in lengths.iter().zip(by_rows(&Rows::new(radial.clone(), None), &lengths)) {
+        for (&r, found) in lengths.iter().zip(by_rows(&RadialRows::new(radial.clone(), None), &lengths)) {
             let (f, df) = eval(&radial, r);
             for t in 0..N_T {
                 let scale = f.iter().fold(1.0f64, |m, x| m.max(x.abs()));
@@ -161,7 +161,7 @@ fn tables_keep_what_they_promise() {
                 missing += 1;
                 continue;
             };
-            let rows = Rows::new(radial.clone(), Some(table));
+            let rows = RadialRows::new(radial.clone(), Some(table));
             // Between the points where the table measures itself, too.
             let lengths: Vec<f64> =
                 (0..40_000).map(|k| start + (RCUT - start) * (f64::from(k) + 0.5) / 40_000.0).collect();

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 /// A kernel file with everything it needs, and the dynamic shared memory of its two main kernels.
 #[derive(Debug)]
-pub struct Source {
+pub struct KernelSource {
     pub name: &'static str,
     pub text: String,
     pub shared: usize,
@@ -44,12 +44,12 @@ pub struct Grid {
 }
 
 impl Module {
-    pub fn load(device: &Arc<Context>, source: &Source) -> Result<Module> {
+    pub fn load(device: &Arc<Context>, source: &KernelSource) -> Result<Module> {
         let image = compile::cubin(source.name, &source.text, device.architecture)?;
         device.bind()?;
         // SAFETY: the image is a complete ELF file.
         let raw = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(failed("loading kernels"))?;
-        let Source { shared, shared_gradient, .. } = *source;
+        let KernelSource { shared, shared_gradient, .. } = *source;
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Ok(Module { raw, number, device: device.clone(), functions: Mutex::default(), shared, shared_gradient })

@@ -70,7 +70,7 @@ struct Recorder {
     active: bool,
     now: Sequence,
     /// The latest last; with a graph from the second time on.
-    known: Vec<(Sequence, Option<Graph>)>,
+    known: Vec<(Sequence, Option<LaunchGraph>)>,
     replays: usize,
 }
 
@@ -186,7 +186,7 @@ impl Stream {
                 let (sequence, graph) = known.remove(k);
                 let graph = match graph {
                     Some(graph) => graph,
-                    None => Graph::new(self, now)?,
+                    None => LaunchGraph::new(self, now)?,
                 };
                 graph.launch(self)?;
                 *replays += 1;
@@ -377,16 +377,16 @@ unsafe fn copy(step: Step, stream: &Stream) -> Result<()> {
 }
 
 /// A sequence ready to be launched.
-struct Graph {
+struct LaunchGraph {
     raw: sys::CUgraphExec,
     device: Arc<Context>,
 }
 
 // SAFETY: a graph has one owner, a stream, and may be used from any thread.
-unsafe impl Send for Graph {}
+unsafe impl Send for LaunchGraph {}
 
-impl Graph {
-    fn new(stream: &Stream, sequence: &mut Sequence) -> Result<Graph> {
+impl LaunchGraph {
+    fn new(stream: &Stream, sequence: &mut Sequence) -> Result<LaunchGraph> {
         let what = "capturing a graph";
         stream.device.bind()?;
         // Only what this thread does in the meantime could break the capture.
@@ -402,7 +402,7 @@ impl Graph {
             let made = sys::cuGraphInstantiateWithFlags(&mut raw, graph, 0).result().map_err(failed(what));
             let _ = sys::cuGraphDestroy(graph);
             made?;
-            Ok(Graph { raw, device: stream.device.clone() })
+            Ok(LaunchGraph { raw, device: stream.device.clone() })
         }
     }
 
@@ -412,7 +412,7 @@ impl Graph {
     }
 }
 
-impl Drop for Graph {
+impl Drop for LaunchGraph {
     fn drop(&mut self) {
         if self.device.bind().is_ok() {
             // SAFETY: made by `new`; the driver keeps it until its last launch is done.

@@ -5,18 +5,18 @@ use super::embedded::Embedded;
 use super::pooling::Pooling;
 use super::program::Program;
 use crate::memory::at_least;
-use crate::part::cpu::{Part, Scratch, reals};
+use crate::part::cpu::{Scratch, SitePart, reals};
 use crate::simd::Lanes;
 use crate::stage::angular::{Angular, n_harmonics};
 use crate::stage::block::Block;
 use crate::stage::mix::{self, Mixed};
 use crate::stage::pool::{self, Slots};
-use crate::stage::rows::{CHUNK, ENERGY_CHUNK, Rows};
+use crate::stage::rows::{CHUNK, ENERGY_CHUNK, RadialRows};
 use crate::stage::table::{RadialMode, Table};
 
 pub(crate) struct Ace<V: Lanes> {
     program: Program,
-    rows: Rows<V>,
+    rows: RadialRows<V>,
     angular: Angular<V>,
     /// What is pooled for energies, and for the basis.
     energies: Pooling,
@@ -35,7 +35,7 @@ impl<V: Lanes> Ace<V> {
         let table = Table::for_mode(&program.radial, program.rcut, mode);
         let functions = Pooling::functions(&program);
         let energies = if table.is_some() { functions.clone() } else { Pooling::cheapest(&program) };
-        let rows = Rows::new(program.radial.clone(), table);
+        let rows = RadialRows::new(program.radial.clone(), table);
         let angular = Angular::new(program.lmax, program.spherical);
         Ace { rows, angular, energies, functions, folded: Vec::new(), embedded, program }
     }
@@ -146,7 +146,7 @@ impl<V: Lanes> Ace<V> {
     }
 }
 
-impl<V: Lanes> Part<V> for Ace<V> {
+impl<V: Lanes> SitePart<V> for Ace<V> {
     fn rcut(&self) -> f64 {
         self.program.rcut
     }

@@ -12,8 +12,8 @@ pub use spec::{AceSpec, AngularSpec, EmbeddingSpec, SparseSpec};
 
 use super::Kind;
 #[cfg(feature = "cuda")]
-use super::{At, CudaPart};
-use crate::part::cpu::Part;
+use super::{At, PartKernels};
+use crate::part::cpu::SitePart;
 use crate::simd::Lanes;
 use crate::stage::table::RadialMode;
 
@@ -71,16 +71,16 @@ impl Kind for AceSpec {
         flops::many_body(self)
     }
 
-    fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn Part<V>>> {
+    fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn SitePart<V>>> {
         Some(Box::new(cpu::Ace::new(species, self, mode)))
     }
 
     #[cfg(feature = "cuda")]
-    fn compile_cuda(&self, at: &At) -> Result<Option<CudaPart>, String> {
+    fn compile_cuda(&self, at: &At) -> Result<Option<PartKernels>, String> {
         let of_pace = matches!(self.radial.functions, crate::stage::spec::FunctionsSpec::Pace { .. });
         if of_pace || self.neighbours.is_some() || self.embedding.is_some() {
             return Err("PACE potentials are for the processor as yet".into());
         }
-        Ok(Some(CudaPart::ace(self, at)))
+        Ok(Some(PartKernels::ace(self, at)))
     }
 }

@@ -34,14 +34,14 @@ pub struct At {
     pub real: usize,
 }
 
-pub enum Kind {
+pub enum PartKind {
     Pair(Radial),
     Ace(Box<Program>),
 }
 
 /// One part. Numbers are in double precision here; the engine converts them.
-pub struct Part {
-    pub kind: Kind,
+pub struct PartKernels {
+    pub kind: PartKind,
     pub rcut: f64,
     pub n_basis: usize,
     pub offset: Offset,
@@ -54,21 +54,21 @@ pub struct Part {
     pair_stride: usize,
 }
 
-impl Part {
-    pub fn pair(spec: &PairSpec, at: &At) -> Part {
+impl PartKernels {
+    pub fn pair(spec: &PairSpec, at: &At) -> PartKernels {
         let columns: Vec<usize> = (0..spec.weights[0].len()).collect();
         let radial = Radial::new(at.n_species, &spec.radial, &columns);
         let n = radial.n_t;
-        Part::new(Kind::Pair(radial.clone()), &radial, spec.rcut, n, at)
+        PartKernels::new(PartKind::Pair(radial.clone()), &radial, spec.rcut, n, at)
     }
 
-    pub fn ace(spec: &AceSpec, at: &At) -> Part {
+    pub fn ace(spec: &AceSpec, at: &At) -> PartKernels {
         let program = Program::new(at.n_species, spec);
         let (radial, n) = (program.radial.clone(), program.n_basis);
-        Part::new(Kind::Ace(Box::new(program)), &radial, spec.rcut, n, at)
+        PartKernels::new(PartKind::Ace(Box::new(program)), &radial, spec.rcut, n, at)
     }
 
-    fn new(kind: Kind, radial: &Radial, rcut: f64, n_basis: usize, at: &At) -> Part {
+    fn new(kind: PartKind, radial: &Radial, rcut: f64, n_basis: usize, at: &At) -> PartKernels {
         let &At { offset, real, .. } = at;
         let n_q = radial.n_terms();
         let row_size = n_q.next_multiple_of(16 / real);
@@ -93,21 +93,21 @@ impl Part {
             }
         };
         let pairs = radial::pairs(radial);
-        Part { kind, rcut, n_basis, offset, pairs, matrix, row_size, pair_stride }
+        PartKernels { kind, rcut, n_basis, offset, pairs, matrix, row_size, pair_stride }
     }
 
     pub fn radial(&self) -> &Radial {
         match &self.kind {
-            Kind::Pair(radial) => radial,
-            Kind::Ace(program) => &program.radial,
+            PartKind::Pair(radial) => radial,
+            PartKind::Ace(program) => &program.radial,
         }
     }
 
     /// Folded coefficients of a readout, from weights (n_species · n_basis).
     pub fn fold(&self, weights: &[f64]) -> Vec<f64> {
         match &self.kind {
-            Kind::Pair(radial) => radial.fold(weights).matrix,
-            Kind::Ace(program) => program.fold(weights),
+            PartKind::Pair(radial) => radial.fold(weights).matrix,
+            PartKind::Ace(program) => program.fold(weights),
         }
     }
 
@@ -117,24 +117,24 @@ impl Part {
 
     /// The namespace of the part's code.
     pub fn name(&self, index: usize) -> String {
-        format!("{}{index}", if matches!(self.kind, Kind::Pair(_)) { "pair" } else { "ace" })
+        format!("{}{index}", if matches!(self.kind, PartKind::Pair(_)) { "pair" } else { "ace" })
     }
 
     /// Edges whose `∂A/∂r` are in shared memory together, when Jacobians are made.
     fn tile(&self, real: usize) -> usize {
-        let Kind::Ace(program) = &self.kind else { return 32 };
+        let PartKind::Ace(program) = &self.kind else { return 32 };
         [32, 16].into_iter().find(|t| program.n_a * (3 * t + 1) * real <= JACOBIAN_BYTES).unwrap_or(8)
     }
 
     /// Bytes of shared memory for them.
     pub fn jacobian_shared(&self, real: usize) -> usize {
-        let Kind::Ace(program) = &self.kind else { return 0 };
+        let PartKind::Ace(program) = &self.kind else { return 0 };
         program.n_a * (3 * self.tile(real) + 1) * real
     }
 
     /// Where the adjoint of `A` is: its stride, and the bytes it takes in shared memory.
     pub fn adjoint(&self, real: usize) -> (usize, usize) {
-        let Kind::Ace(program) = &self.kind else { return (1, 0) };
+        let PartKind::Ace(program) = &self.kind else { return (1, 0) };
         let bytes = program.n_a * THREADS * real;
         let registers = 2 * program.n_a * real / 4;
         if registers > REGISTERS && bytes <= SHARED_ADJOINT { (THREADS, bytes) } else { (1, 0) }
@@ -154,8 +154,8 @@ impl Part {
         put(include_str!("../../../kernels/radial.cuh").into());
         let mut shared = 0;
         match &self.kind {
-            Kind::Pair(_) => put(include_str!("../../../kernels/pair.cuh").into()),
-            Kind::Ace(program) => {
+            PartKind::Pair(_) => put(include_str!("../../../kernels/pair.cuh").into()),
+            PartKind::Ace(program) => {
                 let n_c = program.trie.n_coefficients();
                 let room = program.n_a.max(1);
                 put(format!("constexpr int N_A = {}, ROOM = {room}, N_C = {n_c};\n", program.n_a));

@@ -4,20 +4,20 @@
 
 use super::PairSpec;
 use crate::memory::at_least;
-use crate::part::cpu::{Part, Scratch};
+use crate::part::cpu::{Scratch, SitePart};
 use crate::simd::Lanes;
 use crate::stage::block::Block;
 use crate::stage::radial::Radial;
-use crate::stage::rows::Rows;
+use crate::stage::rows::RadialRows;
 use crate::stage::table::{RadialMode, Table};
 
 pub(crate) struct Pair<V: Lanes> {
     rcut: f64,
     radial: Radial,
     table: Option<Table>,
-    rows: Rows<V>,
+    rows: RadialRows<V>,
     /// One folded function a readout.
-    folded: Vec<Rows<V>>,
+    folded: Vec<RadialRows<V>>,
 }
 
 impl<V: Lanes> Pair<V> {
@@ -25,12 +25,12 @@ impl<V: Lanes> Pair<V> {
         let columns: Vec<usize> = (0..spec.weights[0].len()).collect();
         let radial = Radial::new(n_species, &spec.radial, &columns);
         let table = Table::for_mode(&radial, spec.rcut, mode);
-        let rows = Rows::new(radial.clone(), table.clone());
+        let rows = RadialRows::new(radial.clone(), table.clone());
         Pair { rcut: spec.rcut, radial, table, rows, folded: Vec::new() }
     }
 }
 
-impl<V: Lanes> Part<V> for Pair<V> {
+impl<V: Lanes> SitePart<V> for Pair<V> {
     fn rcut(&self) -> f64 {
         self.rcut
     }
@@ -44,7 +44,7 @@ impl<V: Lanes> Part<V> for Pair<V> {
     }
 
     fn set_readouts(&mut self, weights: &[&[f64]]) {
-        let fold = |w: &&[f64]| Rows::single(self.radial.fold(w), self.table.as_ref().map(|t| t.fold(w)));
+        let fold = |w: &&[f64]| RadialRows::single(self.radial.fold(w), self.table.as_ref().map(|t| t.fold(w)));
         self.folded = weights.iter().map(fold).collect();
     }
 
@@ -140,7 +140,7 @@ impl<V: Lanes> Part<V> for Pair<V> {
     }
 
     fn bytes(&self) -> usize {
-        self.rows.bytes() + self.folded.iter().map(Rows::bytes).sum::<usize>()
+        self.rows.bytes() + self.folded.iter().map(RadialRows::bytes).sum::<usize>()
     }
 
     fn slot_bytes(&self) -> usize {

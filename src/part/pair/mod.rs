@@ -4,9 +4,9 @@ mod cpu;
 
 use super::check::{At as _, cutoff, weights};
 #[cfg(feature = "cuda")]
-use super::{At, CudaPart};
+use super::{At, PartKernels};
 use super::{Kind, radial};
-use crate::part::cpu::Part;
+use crate::part::cpu::SitePart;
 use crate::simd::Lanes;
 use crate::stage::spec::RadialSpec;
 use crate::stage::table::RadialMode;
@@ -59,15 +59,15 @@ impl Kind for PairSpec {
         (10, 0)
     }
 
-    fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn Part<V>>> {
+    fn compile<V: Lanes>(&self, species: &[u8], mode: RadialMode) -> Option<Box<dyn SitePart<V>>> {
         Some(Box::new(cpu::Pair::new(species.len(), self, mode)))
     }
 
     #[cfg(feature = "cuda")]
-    fn compile_cuda(&self, at: &At) -> Result<Option<CudaPart>, String> {
+    fn compile_cuda(&self, at: &At) -> Result<Option<PartKernels>, String> {
         if let crate::stage::spec::FunctionsSpec::Pace { .. } = self.radial.functions {
             return Err("PACE potentials are for the processor as yet".into());
         }
-        Ok(Some(CudaPart::pair(self, at)))
+        Ok(Some(PartKernels::pair(self, at)))
     }
 }
