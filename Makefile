@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: bench-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-pace bench-gpu bench-ops-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
+.PHONY: bench-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -135,6 +135,14 @@ bench-fit: release
 	  /usr/bin/time -f "%e s, %M KiB" $(ACERUST) refit $(TARGET)/fit/$$name.npz --prior exponential --solver ridge \
 	    -o $(TARGET)/fit/$$name.json | tail -1; \
 	done
+
+# MACE on one core, beside mace-torch where PYTHON has it.
+PYTHON ?= python3
+bench-mace:
+	@$(CARGO) build --quiet --profile measure --example mace
+	@$(TARGET)/measure/examples/mace
+	@if $(PYTHON) -c "import mace" 2>/dev/null; then OMP_NUM_THREADS=1 $(PYTHON) tools/mace/bench.py; \
+	else echo "SKIPPED: mace-torch, which PYTHON=$(PYTHON) lacks"; fi
 
 # Single stages; `make bench-stages ONLY=product` those of that name.
 bench-stages:

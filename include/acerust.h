@@ -216,6 +216,29 @@ typedef struct {
 } acerust_options;
 
 /**
+ * What is to be known of a structure beyond its atoms, for models that know such things. Set `size` to `sizeof(acerust_conditions)`
+ * and the rest to null for the defaults; later versions of the library may add fields at the end.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_conditions)`.
+   */
+  size_t size;
+  /**
+   * The head of a model that has several, UTF-8; null: the first one.
+   */
+  const char *head;
+  /**
+   * In elementary charges; null: 0.
+   */
+  const int64_t *total_charge;
+  /**
+   * As the model counts it, usually the multiplicity; null: 1.
+   */
+  const int64_t *total_spin;
+} acerust_conditions;
+
+/**
  * Atoms and how their neighbours are known. Set `size` to `sizeof(acerust_input)` and what is not needed to 0; later versions of the
  * library may add fields at the end, whose 0 will mean what this version does. One of three:
  *
@@ -666,6 +689,18 @@ int32_t acerust_plan_new(const acerust_model *model,
                          int32_t precision,
                          const acerust_options *options,
                          acerust_plan **out);
+
+/**
+ * A plan for the same model on the same device under other conditions. Weights, tables and threads are shared: cheap enough for each
+ * call.
+ *
+ * @param out The plan; to be freed with `acerust_plan_free`. It does not need the other one any more.
+ * @return `ACERUST_ERROR_ARGUMENT` for a head that the model does not have, or a model that knows nothing of the kind. A charge or
+ * spin beyond what the model knows is an error of the evaluation.
+ */
+int32_t acerust_plan_at(const acerust_plan *plan,
+                        const acerust_conditions *conditions,
+                        acerust_plan **out);
 
 /**
  * Frees a plan, as soon as no other thread works with it. Null is ignored.

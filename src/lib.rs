@@ -22,6 +22,8 @@
 //! | equivariant operations on irreps | [`ops`] |
 //! | one-body, pair, ACE: compositions of stages | `part` |
 //! | model file, validation | [`model`] |
+//! | MACE: message passing, from checkpoints on | [`mace`] |
+//! | several plans as one calculator | [`stack`] |
 //! | from a recipe to a model | [`build`] |
 //! | from data to parameters | [`fit`] |
 //! | model × device × precision: the front door | [`plan`] |
@@ -115,6 +117,7 @@ mod random;
 #[doc(hidden)]
 pub mod shared;
 mod simd;
+pub mod stack;
 mod stage;
 pub mod structure;
 

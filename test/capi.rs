@@ -4,6 +4,8 @@ mod common;
 
 #[path = "capi/call.rs"]
 mod call;
+#[path = "capi/conditions.rs"]
+mod conditions;
 #[path = "capi/header.rs"]
 mod header;
 #[path = "capi/list.rs"]

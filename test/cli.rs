@@ -7,6 +7,8 @@ mod errors;
 mod eval;
 #[path = "cli/fit.rs"]
 mod fit;
+#[path = "cli/mace.rs"]
+mod mace;
 #[path = "cli/numbers.rs"]
 mod numbers;
 #[path = "cli/pages.rs"]

@@ -9,9 +9,9 @@ const FLOORS: [(&str, &str); 8] = [
     ("ground", "error element memory random file npz parallel simd dtype precision device"),
     ("atoms", "structure graph extxyz"),
     ("mathematics", "stage ops pace"),
-    ("potentials", "part model mace potential"),
+    ("potentials", "part mace model potential"),
     ("engines", "cpu cuda"),
-    ("front door", "plan batch bench"),
+    ("front door", "plan stack batch bench"),
     ("fitting", "build fit"),
     ("borders", "shared capi bin"),
 ];

@@ -1,13 +1,21 @@
-//! MACE models: files, the naive reference.
+//! MACE models: files, the naive reference, the evaluator.
 
 #[path = "mace/against_naive.rs"]
 mod against_naive;
 mod common;
+#[path = "mace/exchange.rs"]
+mod exchange;
 #[path = "mace/files.rs"]
 mod files;
+#[path = "mace/golden.rs"]
+mod golden;
 #[path = "mace/hostile.rs"]
 mod hostile;
 #[path = "mace/models.rs"]
 mod models;
 #[path = "mace/naive.rs"]
 mod naive;
+#[path = "mace/physics.rs"]
+mod physics;
+#[path = "mace/plan.rs"]
+mod plan;

@@ -4,9 +4,10 @@ use super::buffer;
 use super::handle::Table;
 use super::model::{MODELS, acerust_model, copy_linear_parameters};
 use super::status::{Failure, Result, guard};
-use crate::plan::{ActiveSet, Device, Options, Plan, Precision, RadialMode};
+use crate::plan::{ActiveSet, Conditions, Device, Options, Plan, Precision, RadialMode};
 use crate::shared::SharedPlan;
 use crate::simd::Isa;
+use std::ffi::c_char;
 
 /// A model made ready for a device. Several threads may evaluate on one plan at once; what changes a plan waits for them.
 #[allow(non_camel_case_types)]
@@ -135,6 +136,66 @@ pub unsafe extern "C" fn acerust_plan_new(
         };
         let options = acerust_options::read(options)?;
         PLANS.insert(SharedPlan::new(&model, device, precision, options.plan_options()?, options.n_threads)?, out);
+        Ok(())
+    })
+}
+
+/// What is to be known of a structure beyond its atoms, for models that know such things. Set `size` to `sizeof(acerust_conditions)`
+/// and the rest to null for the defaults; later versions of the library may add fields at the end.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct acerust_conditions {
+    /// `sizeof(acerust_conditions)`.
+    pub size: usize,
+    /// The head of a model that has several, UTF-8; null: the first one.
+    pub head: *const c_char,
+    /// In elementary charges; null: 0.
+    pub total_charge: *const i64,
+    /// As the model counts it, usually the multiplicity; null: 1.
+    pub total_spin: *const i64,
+}
+
+impl acerust_conditions {
+    /// # Safety
+    /// As [`buffer::sized`]; what the fields point to is readable.
+    unsafe fn read(pointer: *const acerust_conditions) -> Result<Conditions> {
+        // SAFETY: sizes and pointers, which may be null.
+        let given = unsafe { buffer::sized("conditions", pointer) }?;
+        let number = |name: &str, pointer: *const i64| match pointer.is_null() {
+            true => Ok(None),
+            // SAFETY: the caller's word.
+            false => unsafe { buffer::input(name, pointer, 1) }.map(|x| Some(x[0])),
+        };
+        let mut conditions = Conditions::new();
+        if !given.head.is_null() {
+            // SAFETY: the caller's word.
+            let head = unsafe { buffer::text("head", given.head) }?;
+            conditions = conditions.head(head.to_str().map_err(|_| Failure::argument("head is not UTF-8"))?);
+        }
+        conditions.total_charge = number("total_charge", given.total_charge)?;
+        conditions.total_spin = number("total_spin", given.total_spin)?;
+        Ok(conditions)
+    }
+}
+
+/// A plan for the same model on the same device under other conditions. Weights, tables and threads are shared: cheap enough for each
+/// call.
+///
+/// @param out The plan; to be freed with `acerust_plan_free`. It does not need the other one any more.
+/// @return `ACERUST_ERROR_ARGUMENT` for a head that the model does not have, or a model that knows nothing of the kind. A charge or
+/// spin beyond what the model knows is an error of the evaluation.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_at(
+    plan: *const acerust_plan,
+    conditions: *const acerust_conditions,
+    out: *mut *mut acerust_plan,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let out = buffer::result("out", out)?;
+        let at = PLANS.get(plan)?.at(&acerust_conditions::read(conditions)?)?;
+        PLANS.insert(at, out);
         Ok(())
     })
 }

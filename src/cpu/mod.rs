@@ -2,6 +2,7 @@
 
 mod assemble;
 mod forces;
+mod mace;
 mod pool;
 mod schedule;
 
@@ -19,6 +20,7 @@ use crate::simd::{Isa, Lanes, MAX_LANES, Real, as_reals, with_lanes};
 use crate::stage::block::{Block, NONE};
 use crate::stage::table::RadialMode;
 use forces::{scatter_slots, subtract_incoming};
+use mace::MacePotential;
 use pool::{Pool, prefetch, prefetch_disjoint};
 use schedule::{Entry, Schedule};
 use std::ops::Range;
@@ -28,6 +30,10 @@ use std::ops::Range;
 /// # Errors
 /// No memory.
 pub(crate) fn potential(model: &Model, precision: Precision, mode: RadialMode, isa: Isa) -> Result<Box<dyn Potential>> {
+    if let Some(mace) = model.mace() {
+        let network = mace.network().clone();
+        return Ok(Box::new(MacePotential::new(network, precision.is_single(), isa)?));
+    }
     memory::caught(|| Ok(engine(model, precision.is_single(), mode, isa)))
 }
 

@@ -68,6 +68,9 @@ pub(crate) fn potential(
     precision: Precision,
     mode: RadialMode,
 ) -> Result<Box<dyn Potential>> {
+    if model.mace().is_some() {
+        return Err(Error::Device("MACE models run on the processor only, so far".into()));
+    }
     if let RadialMode::Table { .. } = mode {
         let message = "radial tables are for the processor: on CUDA devices radial functions are always exact";
         return Err(Error::Argument(message.into()));

@@ -2,26 +2,36 @@
 
 use super::{MAX_FILE_BYTES, Model, ModelSpec, spec::FORMAT, validate};
 use crate::file::NewFile;
+use crate::mace::spec::MaceSpec;
 use crate::part::with_kinds;
 use crate::{Error, Result, memory};
+use memmap2::Mmap;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
 impl Model {
-    /// Reads and validates a model file's text.
+    /// Reads and validates a model file's text, or that of a MACE model in its neutral form.
     ///
     /// # Errors
     /// Text that is too long, is not JSON, has unknown, missing or repeated fields, or describes no valid model; [`Error::Memory`] for more
     /// than memory allows.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self> {
-        Self::new(parse::<ModelSpec>(json.as_ref(), FORMAT)?)
+        let json = json.as_ref();
+        if !MaceSpec::is_neutral(json) {
+            return Self::new(parse::<ModelSpec>(json, FORMAT)?);
+        }
+        limit(json)?;
+        Self::from_mace(MaceSpec::from_json(json)?, "MACE")
     }
 
     /// The model file's text; [`Model::from_json`] returns the same model, bit by bit.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self.spec()).expect("plain data with string keys always serialises")
+        match self.mace() {
+            Some(mace) => mace.spec().to_json(),
+            None => serde_json::to_string(self.spec()).expect("plain data with string keys always serialises"),
+        }
     }
 
     /// As [`Model::from_json`] for the text of a model file, as [`Model::from_pace`] for that of a potential of pacemaker.
@@ -35,35 +45,71 @@ impl Model {
         if is_json { Self::from_json(text) } else { Self::from_pace(text) }
     }
 
-    /// Reads and validates a model file, or a potential of pacemaker; which of them, its contents say.
+    /// Reads and validates a model file of any kind, told apart by content: JSON, a potential of pacemaker, and MACE models as
+    /// safetensors or as a checkpoint of the training program, of which nothing is executed.
     ///
     /// # Errors
-    /// A file that cannot be read, and whatever these refuse, with the file's name.
+    /// A file that cannot be read, and whatever is refused in it, with the file's name.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut json = Vec::new();
-        // One byte beyond the limit tells a file that is too long, whatever its metadata say.
-        File::open(path)
-            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut json))
-            .map_err(|source| io(path, source))?;
-        Self::from_text(json).map_err(|error| match error {
+        Self::read(path).map_err(|error| match error {
             Error::Model(message) => Error::Model(format!("{}: {message}", path.display())),
             other => other,
         })
     }
 
-    /// Writes the model file. A file of that name is replaced as a whole or not at all, see [`NewFile`].
+    fn read(path: &Path) -> Result<Self> {
+        let mut file = File::open(path).map_err(|source| io(path, source))?;
+        let mut start = Vec::new();
+        Read::by_ref(&mut file).take(16).read_to_end(&mut start).map_err(|source| io(path, source))?;
+        if reader(&start).is_none() {
+            // One byte beyond the limit tells a file that is too long, whatever its metadata say.
+            let rest = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut start);
+            rest.map_err(|source| io(path, source))?;
+            return Self::from_text(start);
+        }
+        // SAFETY: the file is only read, and copied before this returns; whoever shortens it meanwhile ends the program.
+        let bytes = unsafe { Mmap::map(&file) }.map_err(|source| io(path, source))?;
+        let name = path.file_stem().map_or_else(|| "MACE".into(), |name| name.to_string_lossy());
+        Self::from_bytes(&bytes, &name)
+    }
+
+    /// As [`Model::load`] for the bytes of a file; `name` is for models whose files have none.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
+        match reader(bytes) {
+            Some(read) => Self::from_mace(read(bytes)?, name),
+            None => Self::from_text(bytes),
+        }
+    }
+
+    /// Writes the model file, safetensors for MACE models. A file of that name is replaced as a whole or not at all, see [`NewFile`].
     ///
     /// # Errors
     /// A path that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
+        let bytes = match self.mace() {
+            Some(mace) => mace.spec().to_safetensors()?,
+            None => (self.to_json() + "\n").into_bytes(),
+        };
         let write = |mut file: NewFile| {
-            file.write_all(self.to_json().as_bytes())?;
-            file.write_all(b"\n")?;
+            file.write_all(&bytes)?;
             file.finish()
         };
         NewFile::create(path).and_then(write).map_err(|source| io(path, source))
+    }
+}
+
+/// How a file that is no text is read.
+fn reader(start: &[u8]) -> Option<fn(&[u8]) -> Result<MaceSpec>> {
+    match start {
+        [b'P', b'K', ..] => Some(MaceSpec::from_checkpoint),
+        // The length of the header, then an object.
+        [_, _, _, _, _, 0, 0, 0, b'{', ..] => Some(MaceSpec::from_safetensors),
+        _ => None,
     }
 }
 
@@ -71,12 +117,18 @@ fn io(path: &Path, source: std::io::Error) -> Error {
     Error::Io { path: path.to_owned(), source }
 }
 
-/// Parses a JSON file whose `format` field must be the given one.
-pub(super) fn parse<T: DeserializeOwned>(json: &[u8], format: &str) -> Result<T> {
+/// # Errors
+/// A text that is too long, or could take more memory than there is.
+fn limit(json: &[u8]) -> Result<()> {
     if json.len() as u64 > MAX_FILE_BYTES {
         return Err(Error::Model(format!("the file is longer than {} MiB", MAX_FILE_BYTES >> 20)));
     }
-    grant(json)?;
+    grant(json)
+}
+
+/// Parses a JSON file whose `format` field must be the given one.
+pub(super) fn parse<T: DeserializeOwned>(json: &[u8], format: &str) -> Result<T> {
+    limit(json)?;
     let mut reader = serde_json::Deserializer::from_slice(json);
     let parsed = with_kinds(json, || serde_path_to_error::deserialize(&mut reader).map_err(|error| error.to_string()));
     let parsed = parsed.and_then(|value| reader.end().map(|()| value).map_err(|error| error.to_string()));

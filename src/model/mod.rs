@@ -2,6 +2,7 @@
 //!
 //! Nothing is evaluated here. A model is small and cheap to clone; what is derived from it for speed belongs to the plan.
 mod file;
+mod mace;
 mod pace;
 mod reference;
 pub mod spec;
@@ -10,6 +11,7 @@ mod validate;
 
 pub use crate::graph::MAX_CUTOFF;
 use crate::{Error, Result};
+pub use mace::Mace;
 pub use spec::{ModelSpec, PartSpec};
 
 /// The largest model file that is read, in bytes.
@@ -19,6 +21,8 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     spec: ModelSpec,
+    /// Instead of parts.
+    mace: Option<Mace>,
 }
 
 impl Model {
@@ -29,7 +33,7 @@ impl Model {
     pub fn new(mut spec: ModelSpec) -> Result<Self> {
         spec.parts.iter_mut().for_each(PartSpec::normalise);
         validate::model(&spec).map_err(Error::Model)?;
-        Ok(Self { spec })
+        Ok(Self { spec, mace: None })
     }
 
     /// The plain data of the model.
@@ -54,7 +58,8 @@ impl Model {
 
     /// The largest cutoff of the parts, Å; 0 where no part has neighbours.
     pub fn rcut(&self) -> f64 {
-        self.spec.parts.iter().map(PartSpec::rcut).fold(0.0, f64::max)
+        let own = self.mace.as_ref().map_or(0.0, |m| m.network().cutoff);
+        self.spec.parts.iter().map(PartSpec::rcut).fold(own, f64::max)
     }
 
     /// Basis functions a site, all parts together.
@@ -98,6 +103,11 @@ impl Model {
     /// # Errors
     /// [`Error::Argument`] that names the part which is not.
     pub fn check_linear(&self) -> Result<()> {
+        if self.mace.is_some() {
+            return Err(Error::Argument(
+                "a MACE model is not linear in its parameters, and has no basis or design rows".into(),
+            ));
+        }
         let Some((p, part)) = self.spec.parts.iter().enumerate().find(|(_, part)| !part.is_linear()) else {
             return Ok(());
         };

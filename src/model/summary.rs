@@ -12,7 +12,8 @@ impl Model {
 
     /// The memory of the model's numbers, bytes.
     pub fn memory(&self) -> usize {
-        self.spec.parts.iter().map(PartSpec::memory).sum()
+        let mace = self.mace.as_ref().map_or(0, |m| m.spec().bytes());
+        mace + self.spec.parts.iter().map(PartSpec::memory).sum::<usize>()
     }
 }
 
@@ -22,6 +23,9 @@ impl Display for Model {
         let parameters = self.length_basis();
         let species: Vec<_> = species.iter().map(|&z| element::name(z)).collect();
         writeln!(f, "{name}: {}, cutoff {} Å, {parameters} linear parameters", species.join(" "), self.rcut())?;
+        if let Some(mace) = self.mace() {
+            writeln!(f, "  MACE: {}", mace.network())?;
+        }
         for (p, part) in parts.iter().enumerate() {
             writeln!(f, "  {p} {part}")?;
         }

@@ -6,7 +6,7 @@ mod uncertainty;
 pub use crate::device::Device;
 pub use crate::dtype::Dtype;
 pub use crate::graph::{Neighbours, OnDevice};
-pub use crate::potential::{ActiveSet, Outputs, Reach, Rows, Virial};
+pub use crate::potential::{ActiveSet, Conditions, Outputs, Reach, Rows, Virial};
 pub use crate::precision::Precision;
 pub use crate::simd::Isa;
 pub use crate::stage::table::RadialMode;
@@ -131,6 +131,23 @@ impl Plan {
             committee: Vec::new(),
             active: None,
             species_of_number,
+            species: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The same plan under other conditions, such as another head or charge. Weights and tables are shared: cheap enough for each call.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a head or a property that the model does not know.
+    pub fn at(&self, conditions: &Conditions) -> Result<Plan> {
+        Ok(Plan {
+            model: self.model.clone(),
+            device: self.device,
+            precision: self.precision,
+            potential: self.potential.at(conditions)?,
+            committee: Vec::new(),
+            active: None,
+            species_of_number: self.species_of_number,
             species: Mutex::new(Vec::new()),
         })
     }

@@ -1,15 +1,16 @@
 //! What every potential is to the plan, whatever it is made of and wherever it runs.
 
 mod active;
+mod conditions;
 mod outputs;
 mod rows;
 pub(crate) mod stack;
 mod virials;
 
 pub use active::ActiveSet;
-pub(crate) use outputs::numbers;
+pub use conditions::Conditions;
 pub use outputs::{Buffers, Outputs};
-pub(crate) use outputs::{Sizes, check_view};
+pub(crate) use outputs::{Sizes, check_view, matrices, numbers, total, vectors};
 pub use rows::Rows;
 pub(crate) use virials::site_virials;
 
@@ -56,6 +57,14 @@ pub(crate) trait Potential: Send + Sync {
     /// Numbers that describe a site, for [`Outputs::descriptors`].
     fn n_descriptors(&self) -> usize {
         0
+    }
+
+    /// The same potential under other conditions; what it is made of is shared.
+    ///
+    /// # Errors
+    /// A head or a property that the potential does not know.
+    fn at(&self, _: &Conditions) -> Result<Box<dyn Potential>> {
+        Err(Error::Argument("the potential knows no heads, charges or spins".into()))
     }
 
     /// The potential as a linear one, if it is.

@@ -136,7 +136,7 @@ impl<E: Engine> Stack<E> {
     }
 }
 
-fn wants_gradients(out: &Outputs) -> bool {
+pub(crate) fn wants_gradients(out: &Outputs) -> bool {
     out.forces.is_some() || out.virial.is_some() || out.site_virials.is_some() || out.edge_gradients.is_some()
 }
 

@@ -2,7 +2,7 @@
 
 use super::Threads;
 use crate::model::Model;
-use crate::plan::{ActiveSet, Device, Options, Plan, Precision};
+use crate::plan::{ActiveSet, Conditions, Device, Options, Plan, Precision};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -26,6 +26,16 @@ impl SharedPlan {
     ) -> Result<SharedPlan> {
         let threads = Threads::new(n_threads)?;
         let plan = threads.run(|| Plan::with_options(model, device, precision, options))?;
+        Ok(SharedPlan { plan: RwLock::new(plan), threads: RwLock::new(threads) })
+    }
+
+    /// As [`Plan::at`], on the same threads.
+    ///
+    /// # Errors
+    /// As [`Plan::at`].
+    pub fn at(&self, conditions: &Conditions) -> Result<SharedPlan> {
+        let threads = self.threads.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let plan = self.with(|plan| plan.at(conditions))?;
         Ok(SharedPlan { plan: RwLock::new(plan), threads: RwLock::new(threads) })
     }
 

@@ -1,8 +1,8 @@
 //! The naive reference against the golden files: every structure, every intermediate.
 
-use super::models::{floats, golden, read};
+use super::models::{floats, forces_are_derivatives, golden, read, triples};
 use super::naive::evaluate;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn the_naive_reference_meets_every_intermediate() {
@@ -28,4 +28,36 @@ fn the_naive_reference_meets_every_intermediate() {
         }
     }
     assert!(structures >= 10 && intermediates >= 50, "{structures} structures, {intermediates} intermediates");
+}
+
+/// The training program has no derivatives of Chebyshev polynomials: what it calls forces are those of radial functions that stay as
+/// they are while atoms move. Of all other models they are the derivatives of the energies.
+#[test]
+fn golden_forces_are_derivatives_where_the_training_program_has_them() {
+    for path in golden() {
+        let file: Value = serde_json::from_slice(&read(&path)).unwrap();
+        let s = &file["structures"][1];
+        let (x, forces) = (triples(&s["positions"]), triples(&s["forces"]));
+        let h = 1e-4;
+        for (i, d) in [(0, 0), (1, 2)] {
+            let moved = |step: f64, all: bool| {
+                let mut s = s.clone();
+                let mut x = x.clone();
+                x[i][d] += step;
+                s["positions"] = json!(x);
+                if !all {
+                    s["basis_positions"] = file["structures"][1]["positions"].clone();
+                }
+                evaluate(&file, &s).energies.iter().sum::<f64>()
+            };
+            let slope = |all| {
+                let of = |h| moved(h, all) - moved(-h, all);
+                -(8.0 * of(h) - of(2.0 * h)) / (12.0 * h)
+            };
+            let is_force = |x: f64| (x - forces[i][d]).abs() < 1e-7;
+            let name = path.display();
+            assert!(is_force(slope(forces_are_derivatives(&file))), "{name}: {} {}", slope(true), forces[i][d]);
+            assert!(forces_are_derivatives(&file) || !is_force(slope(true)), "{name}: derivatives after all");
+        }
+    }
 }

@@ -36,3 +36,8 @@ pub fn floats(v: &Value) -> Vec<f64> {
 pub fn triples(v: &Value) -> Vec<[f64; 3]> {
     floats(v).chunks(3).map(|x| [x[0], x[1], x[2]]).collect()
 }
+
+/// Whether the forces of a golden file are the derivatives of its energies; see the test of that.
+pub fn forces_are_derivatives(file: &Value) -> bool {
+    file["config"]["radial"]["basis"] != "ChebychevBasis"
+}

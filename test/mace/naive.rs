@@ -394,7 +394,8 @@ fn chebyshev(n: usize, x: f64) -> f64 {
     }
 }
 
-/// Everything of a structure of a golden file, from its edges and positions.
+/// Everything of a structure of a golden file, from its edges and positions. Radial functions are those at `basis_positions`, if the
+/// structure has such.
 pub fn evaluate(file: &Value, s: &Value) -> Naive {
     let m = Model { config: &file["config"], tensors: &file["tensors"] };
     let c = m.config;
@@ -405,12 +406,11 @@ pub fn evaluate(file: &Value, s: &Value) -> Naive {
     let index = |name: &str| floats(&s[name]).into_iter().map(|x| x as usize).collect::<Vec<_>>();
     let (sender, receiver) = (index("sender"), index("receiver"));
     let (x, cell, shift) = (triples(&s["positions"]), triples(&s["cell"]), triples(&s["shift"]));
-    let vector = |e: usize| -> [f64; 3] {
-        std::array::from_fn(|d| {
-            x[receiver[e]][d] - x[sender[e]][d] + (0..3).map(|k| shift[e][k] * cell[k][d]).sum::<f64>()
-        })
+    let vector = |x: &[[f64; 3]], e: usize| -> Vec<f64> {
+        let shift = |d: usize| (0..3).map(|k| shift[e][k] * cell[k][d]).sum::<f64>();
+        (0..3).map(|d| x[receiver[e]][d] - x[sender[e]][d] + shift(d)).collect()
     };
-    let vectors: Table = (0..sender.len()).map(|e| vector(e).to_vec()).collect();
+    let vectors: Table = (0..sender.len()).map(|e| vector(&x, e)).collect();
     let lmax = int(&c["lmax"]);
     let mut seen = BTreeMap::new();
     let radius = |name: &str, e: usize| {
@@ -442,10 +442,12 @@ pub fn evaluate(file: &Value, s: &Value) -> Naive {
     let length = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
     let cutoff: Vec<f64> =
         vectors.iter().map(|v| envelope(length(v) / r_max, m.number("radial_embedding.cutoff_fn.p"))).collect();
+    let fixed = s.get("basis_positions").map_or(Vec::new(), triples);
     let early = c["radial"]["apply_cutoff"].as_bool().unwrap();
     let features: Table = (0..sender.len())
         .map(|e| {
-            let b = m.basis(length(&vectors[e]), |name| radius(name, e));
+            let r = if fixed.is_empty() { length(&vectors[e]) } else { length(&vector(&fixed, e)) };
+            let b = m.basis(r, |name| radius(name, e));
             b.into_iter().map(|b| if early { b * cutoff[e] } else { b }).collect()
         })
         .collect();

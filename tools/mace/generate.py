@@ -128,7 +128,7 @@ MODELS = {
     # Two heads, product without species, biased readout.
     "two_heads": dict(zs=[6, 8], seed=33, gain=1.0, heads=("a", "b"), use_agnostic_product=True, apply_cutoff=False,
                       readout_cls=modules.readout_classes["NonLinearBiasReadoutBlock"], **NONLINEAR),
-    # Two heads with the plain readout, Chebyshev functions, late cutoff with plain blocks, only the last readout.
+    # Two heads with the plain readout, Chebyshev functions (whose derivatives torch leaves out of the forces), late cutoff with plain blocks, only the last readout.
     "chebyshev": dict(zs=[7, 13], seed=34, gain=1.5, heads=("a", "b"), radial_type="chebyshev", distance_transform="Agnesi", apply_cutoff=False, use_last_readout_only=True),
 }
 

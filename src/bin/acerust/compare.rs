@@ -1,3 +1,4 @@
+use crate::conditions;
 use crate::frames::{self, Frames};
 use crate::options::{self, Options};
 use crate::output::{Output, bare};
@@ -52,6 +53,8 @@ pub struct Compare {
     /// Print one JSON object instead
     #[arg(long, conflicts_with = "each")]
     json: bool,
+    #[command(flatten)]
+    conditions: conditions::Flags,
 }
 
 /// Reference and result, frame by frame and component by component.
@@ -116,7 +119,10 @@ impl Compare {
                 "meV/atom"
             )?;
         }
-        let compute = |frame: &Frame| Results::new(&plan, &plan.graph(&frame.structure)?, &frame.structure);
+        let compute = |frame: &Frame| {
+            let graph = plan.graph(&frame.structure)?;
+            self.conditions.at(&plan, frame, |plan| Results::new(plan, &graph, &frame.structure))
+        };
         let bar = frames::bar(!self.each);
         let (start, mut number) = (Instant::now(), 0);
         let mut missing: Vec<&String> =

@@ -7,10 +7,11 @@ use serde::Deserialize;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Writes a model file from a reference file or a potential of pacemaker, or a model file anew in canonical form
+/// Writes a model file from a reference file, a potential of pacemaker or a MACE checkpoint, or a model file anew in canonical form
 #[derive(clap::Args)]
 pub struct Convert {
-    /// A file of format acerust-reference/1 or acerust-model/1, a .yace file, or pacemaker's .yaml
+    /// A file of format acerust-reference/1 or acerust-model/1; a .yace file, or pacemaker's .yaml; a MACE checkpoint (*.model), which is
+    /// read without Python and of which nothing is executed, or a MACE model as JSON: both are written as safetensors
     file: PathBuf,
     /// The model file to write [default: standard output]
     #[arg(short, long, value_name = "MODEL")]
@@ -26,15 +27,24 @@ struct Header {
 impl Convert {
     pub fn run(self) -> Result<()> {
         let name = || self.file.display().to_string();
-        let text = match is_standard(&self.file) {
+        let bytes = match is_standard(&self.file) {
             true => standard_input()?,
             false => std::fs::read(&self.file).with_context(name)?,
         };
         let is_reference =
-            serde_json::from_slice::<Header>(&text).is_ok_and(|h| h.format.starts_with("acerust-reference/"));
-        let model = if is_reference { Model::from_reference_json(&text) } else { Model::from_text(&text) };
+            serde_json::from_slice::<Header>(&bytes).is_ok_and(|h| h.format.starts_with("acerust-reference/"));
+        let stem = self.file.file_stem().map_or("MACE".into(), |stem| stem.to_string_lossy());
+        let model = match is_reference {
+            true => Model::from_reference_json(&bytes),
+            false => Model::from_bytes(&bytes, &stem),
+        };
+        let model = model.with_context(name)?;
+        if model.mace().is_some() {
+            let output = self.output.as_deref().filter(|path| !is_standard(path));
+            return Ok(model.save(output.context("MACE models are written as safetensors: name the file with -o")?)?);
+        }
         let mut out = Output::new(self.output.as_deref())?;
-        writeln!(out, "{}", model.with_context(name)?.to_json())?;
+        writeln!(out, "{}", model.to_json())?;
         out.finish()
     }
 }

@@ -1,3 +1,4 @@
+use crate::conditions;
 use crate::frames::{self, Frames};
 use crate::options::{self, Options};
 use crate::output::{Output, bare};
@@ -36,6 +37,8 @@ pub struct Eval {
     #[arg(long, requires = "json")]
     parts: bool,
     #[command(flatten)]
+    conditions: conditions::Flags,
+    #[command(flatten)]
     uncertainty: uncertainty::Flags,
 }
 
@@ -51,7 +54,8 @@ impl Eval {
             let graph = plan.graph(&frame.structure)?;
             let of = |plan: &Plan| Results::new(plan, &graph, &frame.structure);
             let parts = parts.iter().map(|(name, plan)| Ok((name, of(plan)?))).collect::<Result<Vec<_>>>()?;
-            Ok((of(&plan)?, parts, Doubts::new(&plan, &graph, &frame.structure)?))
+            let results = self.conditions.at(&plan, frame, of)?;
+            Ok((results, parts, Doubts::new(&plan, &graph, &frame.structure)?))
         };
         let structures = Frames::new(&self.structures)?;
         if self.json {

@@ -4,6 +4,7 @@ mod basis;
 mod bench;
 mod build;
 mod compare;
+mod conditions;
 mod convert;
 mod eval;
 mod fit;

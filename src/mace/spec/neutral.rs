@@ -25,6 +25,18 @@ impl MaceSpec {
         serde_json::to_string(&written).expect("plain data with string keys always serialises")
     }
 
+    /// Whether a JSON text is of this form, by its first level.
+    pub(crate) fn is_neutral(json: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(rename = "config")]
+            _config: serde::de::IgnoredAny,
+            #[serde(rename = "tensors")]
+            _tensors: serde::de::IgnoredAny,
+        }
+        serde_json::from_slice::<Head>(json).is_ok()
+    }
+
     /// Reads the neutral form: an object with `config` and `tensors`.
     ///
     /// # Errors

@@ -1,0 +1,290 @@
+//! The convolution: over the edges of an atom, features of the neighbour times harmonics times radial weights, and its adjoint.
+//!
+//! The lanes are channels. `C·Y`, the harmonics coupled for a path, is a small matrix that all channels of an edge share.
+
+// Indices run over several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
+use super::edges::Edges;
+use super::table::{Quintic, Tables};
+use crate::mace::network::{Layer, Path};
+use crate::ops::coupling::{Convention, w3j};
+use crate::simd::{Lanes, Real};
+
+/// Paths of a layer, and what the sparse couplings make of the harmonics.
+pub struct Convolution<V> {
+    paths: Vec<Step>,
+    pub tables: Tables<V>,
+    pub n_blocks: usize,
+    /// Components of the features of an edge, and of the messages.
+    pub n_x: usize,
+    pub n_m: usize,
+    pub n_harmonics: usize,
+    /// Entries of `C·Y` of all paths.
+    pub n_coupled: usize,
+    pub couplings: Vec<Coupling>,
+    /// For each path the same by harmonic, for the adjoint.
+    by_harmonic: Vec<Vec<Harmonic>>,
+}
+
+/// `coupled[entry] += c · Y[harmonic]`
+pub struct Coupling {
+    pub entry: usize,
+    pub harmonic: usize,
+    pub c: f64,
+}
+
+/// `Ȳ[harmonic] += Σ c · G[entry]`, entries counted within the path.
+struct Harmonic {
+    harmonic: usize,
+    terms: Vec<(usize, f64)>,
+}
+
+struct Step {
+    path: Path,
+    x: usize,
+    m: usize,
+    coupled: usize,
+}
+
+/// The widest matrix of a path.
+const MAX_MATRIX: usize = 13 * 13;
+/// Components of an edge's features, and harmonics with one more place.
+const MAX_X: usize = 64;
+const MAX_Y: usize = 50;
+
+impl<V: Lanes> Convolution<V> {
+    pub fn new(layer: &Layer, lmax: usize, tolerance: f64) -> Convolution<V> {
+        let (edge, messages) = (layer.edge(), layer.messages());
+        let (x, m) = (edge.offsets(), messages.offsets());
+        let (mut paths, mut couplings, mut by_harmonic, mut coupled) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for (k, &path) in layer.paths.iter().enumerate() {
+            let [d1, d2, d3] = [path.l1, path.l2, path.l3].map(|l| 2 * l + 1);
+            // C(l1, l2 → l3), factor included.
+            let c = w3j(path.l1, path.l2, path.l3, Convention::O3E3nn);
+            let scale = (d3 as f64).sqrt();
+            let mut rows: Vec<Harmonic> =
+                (0..d2).map(|b| Harmonic { harmonic: path.l2 * path.l2 + b, terms: Vec::new() }).collect();
+            for a in 0..d1 {
+                for b in 0..d2 {
+                    for o in 0..d3 {
+                        let c = scale * c[(a * d2 + b) * d3 + o];
+                        if c.abs() > 1e-12 {
+                            let entry = o * d1 + a;
+                            couplings.push(Coupling { entry: coupled + entry, harmonic: path.l2 * path.l2 + b, c });
+                            rows[b].terms.push((entry, c));
+                        }
+                    }
+                }
+            }
+            by_harmonic.push(rows);
+            paths.push(Step { path, x: x[path.block], m: m[k], coupled });
+            coupled += d1 * d3;
+        }
+        Convolution {
+            paths,
+            tables: Tables::new(&layer.radial, edge.k, tolerance),
+            n_blocks: edge.k.div_ceil(V::N),
+            n_x: edge.components(),
+            n_m: messages.components(),
+            n_harmonics: (lmax + 1) * (lmax + 1),
+            n_coupled: coupled,
+            couplings,
+            by_harmonic,
+        }
+    }
+
+    /// Whether edges have a density.
+    pub fn has_density(&self) -> bool {
+        self.tables.has_density()
+    }
+
+    /// Overwrites `messages` (atoms, blocks, n_m) with `Σ_j w x_j C·Y`; `x` (nodes, blocks, n_x), rows by [`Edges::source`].
+    pub fn forward(&self, edges: &Edges<V>, x: &[V], messages: &mut [V]) {
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for block in 0..self.n_blocks {
+                    for atom in 0..edges.n_atoms() {
+                        let m = &mut messages[(atom * self.n_blocks + block) * self.n_m..][..self.n_m];
+                        m.fill(V::zero());
+                        for e in edges.of(atom) {
+                            let x = &x[(edges.source[e] as usize * self.n_blocks + block) * self.n_x..][..self.n_x];
+                            self.add_edge(edges, e, block, x, m);
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn add_edge(&self, edges: &Edges<V>, e: usize, block: usize, x: &[V], m: &mut [V]) {
+        let rows = self.tables.at(edges.table[e] as usize).rows(block, edges.place[e].interval);
+        let t = V::splat(V::Real::of(edges.place[e].t));
+        let coupled = &edges.coupled[e * self.n_coupled..][..self.n_coupled];
+        for (step, row) in self.paths.iter().zip(rows) {
+            let w = value(row, t);
+            let Path { l1, l3, .. } = step.path;
+            let (d1, d3) = (2 * l1 + 1, 2 * l3 + 1);
+            let m = &mut m[step.m..step.m + d3];
+            let c = &coupled[step.coupled..step.coupled + d1 * d3];
+            let x = &x[step.x..step.x + d1];
+            match l1 {
+                0 => {
+                    let wx = w * x[0];
+                    m.iter_mut().zip(c).for_each(|(m, &c)| *m = wx.mul_add(V::splat(c), *m));
+                }
+                1 => message::<V, 3>(w, x, c, m),
+                2 => message::<V, 5>(w, x, c, m),
+                3 => message::<V, 7>(w, x, c, m),
+                _ => {
+                    for (m, c) in m.iter_mut().zip(c.chunks_exact(d1)) {
+                        let t = x.iter().zip(c).fold(V::zero(), |t, (x, &c)| x.mul_add(V::splat(c), t));
+                        *m = w.mul_add(t, *m);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The adjoint: with `m_bar` (atoms, blocks, n_m) adds to [`Edges::bars`] the gradients by the harmonics and, last, by the place
+    /// in the table; overwrites `x_bar` (edges, blocks, n_x) with the gradients by the features, if it is asked for.
+    pub fn backward(&self, edges: &mut Edges<V>, x: &[V], m_bar: &[V], mut x_bar: Option<&mut [V]>) {
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for block in 0..self.n_blocks {
+                    for atom in 0..edges.n_atoms() {
+                        let m_bar = &m_bar[(atom * self.n_blocks + block) * self.n_m..][..self.n_m];
+                        for e in edges.of(atom) {
+                            let x = &x[(edges.source[e] as usize * self.n_blocks + block) * self.n_x..][..self.n_x];
+                            let mut bar = [V::zero(); MAX_X];
+                            let bar = &mut bar[..self.n_x];
+                            self.edge_adjoint(edges, e, block, x, m_bar, bar);
+                            if let Some(x_bar) = &mut x_bar {
+                                x_bar[(e * self.n_blocks + block) * self.n_x..][..self.n_x].copy_from_slice(bar);
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn edge_adjoint(&self, edges: &mut Edges<V>, e: usize, block: usize, x: &[V], m_bar: &[V], x_bar: &mut [V]) {
+        let rows = self.tables.at(edges.table[e] as usize).rows(block, edges.place[e].interval);
+        let t = V::splat(V::Real::of(edges.place[e].t));
+        let coupled = &edges.coupled[e * self.n_coupled..][..self.n_coupled];
+        let n = self.n_harmonics;
+        let bars = &mut edges.bars[e * (n + 1)..][..n + 1];
+        let mut y_bar = [V::zero(); MAX_Y];
+        let y_bar = &mut y_bar[..n + 1];
+        y_bar.copy_from_slice(bars);
+        for (k, (step, row)) in self.paths.iter().zip(rows).enumerate() {
+            let (w, slope) = value_and_slope(row, t);
+            let Path { l1, l2, l3, .. } = step.path;
+            let (d1, d3) = (2 * l1 + 1, 2 * l3 + 1);
+            let m = &m_bar[step.m..step.m + d3];
+            let c = &coupled[step.coupled..step.coupled + d1 * d3];
+            let w_bar = match l1 {
+                0 => {
+                    let x = x[step.x];
+                    let wx = w * x;
+                    let mut sum = V::zero();
+                    for ((y, &m), &c) in y_bar[l2 * l2..].iter_mut().zip(m).zip(c) {
+                        *y = wx.mul_add(m, *y);
+                        sum = m.mul_add(V::splat(c), sum);
+                    }
+                    x_bar[step.x] = w.mul_add(sum, x_bar[step.x]);
+                    x * sum
+                }
+                _ => {
+                    let mut g = [V::zero(); MAX_MATRIX];
+                    let x = &x[step.x..step.x + d1];
+                    let bar = &mut x_bar[step.x..step.x + d1];
+                    let w_bar = match l1 {
+                        1 => adjoint::<V, 3>(w, x, c, m, bar, &mut g),
+                        2 => adjoint::<V, 5>(w, x, c, m, bar, &mut g),
+                        3 => adjoint::<V, 7>(w, x, c, m, bar, &mut g),
+                        _ => adjoint_any(w, x, c, m, bar, &mut g),
+                    };
+                    for row in &self.by_harmonic[k] {
+                        let y = &mut y_bar[row.harmonic];
+                        for &(entry, c) in &row.terms {
+                            *y = g[entry].mul_add(V::splat(V::Real::of(c)), *y);
+                        }
+                    }
+                    w_bar
+                }
+            };
+            y_bar[n] = w_bar.mul_add(slope, y_bar[n]);
+        }
+        bars.copy_from_slice(y_bar);
+    }
+}
+
+#[inline(always)]
+fn value<V: Lanes>(c: &Quintic<V>, t: V) -> V {
+    (0..5).rev().fold(c[5], |sum, k| sum.mul_add(t, c[k]))
+}
+
+/// With the derivative by `t`.
+#[inline(always)]
+fn value_and_slope<V: Lanes>(c: &Quintic<V>, t: V) -> (V, V) {
+    (0..5).rev().fold((c[5], V::zero()), |(sum, slope), k| (sum.mul_add(t, c[k]), slope.mul_add(t, sum)))
+}
+
+/// `m[o] += w Σ_a c[o, a] x[a]`
+#[inline(always)]
+fn message<V: Lanes, const D: usize>(w: V, x: &[V], c: &[V::Real], m: &mut [V]) {
+    let x: [V; D] = std::array::from_fn(|a| x[a]);
+    for (m, c) in m.iter_mut().zip(c.as_chunks::<D>().0) {
+        let mut t = x[0] * V::splat(c[0]);
+        for a in 1..D {
+            t = x[a].mul_add(V::splat(c[a]), t);
+        }
+        *m = w.mul_add(t, *m);
+    }
+}
+
+/// Returns the gradient by `w`, adds that by `x`, and writes `g[o, a] = w m̄[o] x[a]`.
+#[inline(always)]
+fn adjoint<V: Lanes, const D: usize>(w: V, x: &[V], c: &[V::Real], m: &[V], x_bar: &mut [V], g: &mut [V]) -> V {
+    let x: [V; D] = std::array::from_fn(|a| x[a]);
+    let mut bar: [V; D] = std::array::from_fn(|a| x_bar[a]);
+    let mut w_bar = V::zero();
+    for ((&m, c), g) in m.iter().zip(c.as_chunks::<D>().0).zip(g.as_chunks_mut::<D>().0) {
+        let wm = w * m;
+        let mut t = V::zero();
+        for a in 0..D {
+            let c = V::splat(c[a]);
+            t = x[a].mul_add(c, t);
+            bar[a] = wm.mul_add(c, bar[a]);
+            g[a] = wm * x[a];
+        }
+        w_bar = m.mul_add(t, w_bar);
+    }
+    x_bar.copy_from_slice(&bar);
+    w_bar
+}
+
+/// As [`adjoint`], for degrees above three.
+#[inline(always)]
+fn adjoint_any<V: Lanes>(w: V, x: &[V], c: &[V::Real], m: &[V], x_bar: &mut [V], g: &mut [V]) -> V {
+    let d = x.len();
+    let mut w_bar = V::zero();
+    for ((&m, c), g) in m.iter().zip(c.chunks_exact(d)).zip(g.chunks_exact_mut(d)) {
+        let wm = w * m;
+        let mut t = V::zero();
+        for a in 0..d {
+            let c = V::splat(c[a]);
+            t = x[a].mul_add(c, t);
+            x_bar[a] = wm.mul_add(c, x_bar[a]);
+            g[a] = wm * x[a];
+        }
+        w_bar = m.mul_add(t, w_bar);
+    }
+    w_bar
+}

@@ -1,0 +1,567 @@
+//! MACE on processors: tiles of atoms of one species over threads; the lanes of vector registers are channels.
+//!
+//! Forwards a layer goes over all atoms and leaves the features that the next one reads. The last layer goes forwards and backwards
+//! in one go, then the others backwards. What flows back to neighbours lies with the edges of a chunk of atoms, whose number is
+//! bounded, and is then summed by neighbour in the order of the edges: the same for any number of threads.
+
+mod convolve;
+mod edges;
+mod gate;
+mod gemm;
+mod layer;
+mod product;
+mod schedule;
+mod table;
+
+use super::network::{Network, Readout};
+use crate::graph::Graph;
+use crate::memory;
+use crate::parallel::{self, Disjoint};
+use crate::simd::{Lanes, Real, as_reals, as_reals_mut};
+use crate::stage::angular::Angular;
+use crate::{Error, Result};
+use edges::Sites;
+use gemm::Rows;
+use layer::{Nodes, Saved, Step, Tile};
+use schedule::Schedule;
+use std::fmt::{self, Debug, Formatter};
+
+/// What is to be evaluated.
+pub struct Input<'a> {
+    pub graph: &'a Graph,
+    /// Species index of every atom.
+    pub species_of: &'a [u32],
+    /// Atoms whose energies count; further centres are ghosts with edges of their own.
+    pub n_owned: usize,
+    pub head: usize,
+    /// Of each property that the model embeds, in its order.
+    pub properties: &'a [i64],
+    /// Where features of atoms without edges come from.
+    pub exchange: Option<&'a mut dyn Exchange>,
+}
+
+impl Debug for Input<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Input { graph, n_owned, head, properties, exchange, .. } = self;
+        let exchange = exchange.is_some();
+        write!(
+            f,
+            "Input({n_owned} of {} atoms, head {head}, properties {properties:?}, exchange {exchange})",
+            graph.n_atoms()
+        )
+    }
+}
+
+/// Features of ghosts, from and to the processes that own them. A row of numbers for each atom of the graph.
+pub trait Exchange {
+    /// Fills in the rows of ghosts from those of the atoms that they are images of.
+    ///
+    /// # Errors
+    /// Whatever the other side says.
+    fn forward(&mut self, layer: usize, width: usize, rows: &mut [f64]) -> Result<()>;
+
+    /// Adds the rows of ghosts to those of the atoms that they are images of.
+    ///
+    /// # Errors
+    /// As above.
+    fn backward(&mut self, layer: usize, width: usize, rows: &mut [f64]) -> Result<()>;
+}
+
+/// What is written; energies always.
+#[derive(Debug)]
+pub struct Output<'a> {
+    /// (n_owned), eV.
+    pub site_energies: &'a mut [f64],
+    /// Without the energies of isolated atoms, (n_owned), eV.
+    pub interaction: Option<&'a mut [f64]>,
+    pub gradients: Option<Gradients<'a>>,
+    /// Features after each layer, one layer after another; as many as `Evaluator::n_features` says.
+    pub features: Option<(&'a mut [f64], bool)>,
+}
+
+#[derive(Debug)]
+pub struct Gradients<'a> {
+    /// `∂E/∂r_ij`, (n_edges, 3), eV/Å.
+    pub edges: &'a mut [[f64; 3]],
+}
+
+/// A network packed for an instruction set.
+pub struct Cpu<V: Lanes> {
+    network: Network,
+    steps: Vec<Step<V>>,
+    angular: Angular<V>,
+}
+
+/// Features of nodes between two layers, and gradients by them.
+struct Between<V> {
+    h: Vec<V>,
+    up: Vec<V>,
+    h_bar: Vec<V>,
+    up_bar: Vec<V>,
+    /// Gradients by an atom's own edge features, through its residual.
+    own_bar: Vec<V>,
+    saved: Saved<V>,
+}
+
+/// Evaluation of a network, whatever the instruction set.
+pub trait Evaluate: Send + Sync {
+    /// # Errors
+    /// A property beyond its table; what the exchange says.
+    fn evaluate(&self, input: Input, out: Output) -> Result<()>;
+    fn bytes(&self) -> usize;
+    /// How many numbers [`Output::features`] has for an atom: scalars alone, or all components.
+    fn n_features(&self, invariant: bool) -> usize;
+}
+
+impl<V: Lanes> Cpu<V> {
+    pub fn new(network: Network) -> Cpu<V> {
+        let tolerance = if size_of::<V::Real>() == 8 { 2e-11 } else { 1e-8 };
+        let steps = network.layers.iter().map(|layer| Step::new(layer, network.lmax, tolerance)).collect();
+        Cpu { steps, angular: Angular::new(network.lmax, true), network }
+    }
+
+    /// `h^0` and what edges carry of it, by species.
+    fn embedding(&self, properties: &[i64]) -> Result<[Vec<V>; 2]> {
+        let (net, step) = (&self.network, &self.steps[0]);
+        let (nz, k) = (net.species.len(), net.embedding.len() / net.species.len());
+        let mut x = net.embedding.clone();
+        if let Some(extra) = &net.extra {
+            let add = extra.features(properties, k).map_err(Error::Argument)?;
+            x.chunks_mut(k).for_each(|row| row.iter_mut().zip(&add).for_each(|(x, a)| *x += a));
+        }
+        let mut h = vec![V::zero(); nz * step.n_blocks];
+        for (row, x) in as_reals_mut(&mut h).chunks_mut(step.n_blocks * V::N).zip(x.chunks(k)) {
+            row.iter_mut().zip(x).for_each(|(to, &x)| *to = V::Real::of(x));
+        }
+        let mut up = vec![V::zero(); nz * step.conv.n_blocks * step.conv.n_x];
+        step.up[0].apply(nz, (&h, Rows::All), (&mut up, Rows::All), false);
+        Ok([h, up])
+    }
+
+    /// The sum of the readouts of a layer at rows of features; the gradient times `scale` is added to `bar`.
+    fn read(&self, t: usize, head: usize, features: &[V], energies: &mut [f64], bar: Option<(&mut [V], f64)>) {
+        let step = &self.steps[t];
+        let width = step.n_blocks * step.n_next;
+        let readouts: Vec<&Readout> = self.network.readouts[head].iter().filter(|r| r.layer == t).collect();
+        if readouts.is_empty() {
+            return;
+        }
+        let k = self.network.layers[t].linear.to.k;
+        let (mut x, mut g) = (vec![0.0; k], vec![0.0; k]);
+        let mut bar = bar;
+        for (atom, e) in energies.iter_mut().enumerate() {
+            let row = as_reals(&features[atom * width..][..width]);
+            for (u, x) in x.iter_mut().enumerate() {
+                *x = row[u / V::N * step.n_next * V::N + u % V::N].to_f64();
+            }
+            for readout in &readouts {
+                *e += readout.evaluate(&x, &mut g);
+                if let Some((bar, scale)) = &mut bar {
+                    let row = as_reals_mut(&mut bar[atom * width..][..width]);
+                    for (u, g) in g.iter().enumerate() {
+                        row[u / V::N * step.n_next * V::N + u % V::N] += V::Real::of(*scale * g);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows of `f64` for an exchange, and back.
+    fn exchange(x: &mut [V], n_atoms: usize, f: impl FnOnce(usize, &mut [f64]) -> Result<()>) -> Result<()> {
+        let reals = as_reals_mut(x);
+        let mut rows: Vec<f64> = reals.iter().map(|x| x.to_f64()).collect();
+        f(rows.len() / n_atoms.max(1), &mut rows)?;
+        reals.iter_mut().zip(&rows).for_each(|(x, &r)| *x = V::Real::of(r));
+        Ok(())
+    }
+}
+
+impl<V: Lanes> Evaluate for Cpu<V> {
+    fn bytes(&self) -> usize {
+        self.steps.iter().map(Step::bytes).sum()
+    }
+
+    fn n_features(&self, invariant: bool) -> usize {
+        let n = |l: &super::network::Layer| l.linear.to.k * if invariant { 1 } else { l.linear.to.components() };
+        self.network.layers.iter().map(n).sum()
+    }
+
+    fn evaluate(&self, input: Input, mut out: Output) -> Result<()> {
+        let Input { graph, species_of, n_owned, head, properties, mut exchange } = input;
+        let (n_centres, n_atoms, n_layers) = (graph.n_centres(), graph.n_atoms(), self.steps.len());
+        let net = &self.network;
+        let scale = net.scale[head];
+        let with_gradients = out.gradients.is_some();
+        if exchange.is_none() {
+            complete(graph, n_owned, n_layers)?;
+        }
+        memory::check(self.call_bytes(graph, with_gradients), || format!("MACE of {n_atoms} atoms"))?;
+        self.prepare(graph, species_of)?;
+        let schedule = Schedule::new(graph, species_of, self.tile_atoms());
+        let [h0, up0] = self.embedding(properties)?;
+        let sites = |t: usize| Sites { graph, species_of, rows: (t == 0).then_some(species_of), cutoff: net.cutoff };
+
+        let mut between: Vec<Between<V>> = Vec::new();
+        let width = |t: usize| self.steps[t].n_blocks * self.steps[t].n_h;
+        let up_width = |t: usize| self.steps[t].conv.n_blocks * self.steps[t].conv.n_x;
+        for t in 1..n_layers {
+            let zero = |n: usize, wanted: bool| if wanted { vec![V::zero(); n] } else { Vec::new() };
+            between.push(Between {
+                h: zero(n_atoms * width(t), true),
+                up: zero(n_atoms * up_width(t), true),
+                h_bar: zero(n_centres * width(t), with_gradients),
+                up_bar: zero(n_atoms * up_width(t), with_gradients),
+                own_bar: zero(n_centres * up_width(t), with_gradients && self.steps[t].has_gate()),
+                saved: self.steps[t - 1].room(n_centres, with_gradients),
+            });
+        }
+        let nodes = |t: usize, between: &'_ [Between<V>]| -> [*const [V]; 2] {
+            match t {
+                0 => [&h0[..], &up0[..]],
+                t => [&between[t - 1].h[..], &between[t - 1].up[..]],
+            }
+        };
+        let mut energies = vec![0.0; n_centres];
+
+        for t in 0..n_layers - 1 {
+            let [h, up] = nodes(t, &between);
+            // SAFETY: features of layer t are not written while layer t reads them: the next ones are.
+            let (h, up) = unsafe { (&*h, &*up) };
+            let step = &self.steps[t];
+            let Between { h: next_h, up: next_up, saved, .. } = &mut between[t];
+            let (next_h, next_up) = (Disjoint::new(next_h), Disjoint::new(next_up));
+            let (saved, energies) = (step.disjoint(saved), Disjoint::new(&mut energies));
+            parallel::for_each_init(schedule.tiles.len(), Tile::<V>::default, |tile, k| {
+                let (species, atoms) = schedule.tile(k);
+                let rows = own_rows(t, species_of, atoms);
+                step.forward(tile, sites(t), (species, atoms), Nodes { h, up, rows: &rows }, &self.angular);
+                let mut e = vec![0.0; atoms.len()];
+                self.read(t, head, &tile.next, &mut e, None);
+                let (width, up_width) = (width(t + 1), up_width(t + 1));
+                let mut up = vec![V::zero(); atoms.len() * up_width];
+                self.steps[t + 1].up[0].apply(atoms.len(), (&tile.next, Rows::All), (&mut up, Rows::All), false);
+                for (a, &i) in atoms.iter().enumerate() {
+                    let i = i as usize;
+                    // SAFETY: an atom belongs to one tile.
+                    unsafe {
+                        *energies.entry(i) += e[a];
+                        next_h.slice(i * width, width).copy_from_slice(&tile.next[a * width..][..width]);
+                        next_up.slice(i * up_width, up_width).copy_from_slice(&up[a * up_width..][..up_width]);
+                        if with_gradients {
+                            saved.keep(&tile.saved, a, i);
+                        }
+                    }
+                }
+            });
+            if let Some(exchange) = &mut exchange {
+                Self::exchange(&mut between[t].up, n_atoms, |n, rows| exchange.forward(t + 1, n, rows))?;
+            }
+        }
+
+        let mut edge_gradients: &mut [[f64; 3]] = &mut [];
+        if let Some(g) = &mut out.gradients {
+            edge_gradients = g.edges;
+            edge_gradients.fill([0.0; 3]);
+        }
+        let last_features = n_layers - 1;
+        let mut last = match out.features {
+            Some(_) => {
+                vec![V::zero(); n_centres * self.steps[last_features].n_blocks * self.steps[last_features].n_next]
+            }
+            None => Vec::new(),
+        };
+        let with_last = !last.is_empty();
+        for t in (0..n_layers).rev() {
+            let is_last = t + 1 == n_layers;
+            if !is_last && !with_gradients {
+                break;
+            }
+            let step = &self.steps[t];
+            let n_next = step.n_blocks * step.n_next;
+            // What comes before this layer, and what comes after it.
+            let (before, after) = between.split_at_mut(t);
+            let after = after.first_mut();
+            let mut before = before.last_mut();
+            let (h, up): (&[V], &[V]) = match &mut before {
+                None => (&h0, &up0),
+                // SAFETY: features are read, gradients beside them are written.
+                Some(b) => unsafe { (&*std::ptr::from_ref(&b.h[..]), &*std::ptr::from_ref(&b.up[..])) },
+            };
+            let n_up = if t > 0 && with_gradients { up_width(t) } else { 0 };
+            let mut edge_bars = Vec::new();
+            for chunk in &schedule.chunks {
+                let base = graph.first()[chunk.atoms.start] as usize;
+                let n_chunk = graph.first()[chunk.atoms.end] as usize - base;
+                // Every edge of the chunk is written: memory keeps what the last chunk left.
+                edge_bars.resize(edge_bars.len().max(n_chunk * n_up), V::zero());
+                let bars = Disjoint::new(&mut edge_bars);
+                let gradients = Disjoint::new(edge_gradients);
+                let energies = Disjoint::new(&mut energies);
+                let features = Disjoint::new(&mut last);
+                let mut none = [Vec::new(), Vec::new()];
+                let [none_a, none_b] = &mut none;
+                let (h_bar, own_bar) = match &mut before {
+                    Some(b) => (&mut b.h_bar, &mut b.own_bar),
+                    None => (none_a, none_b),
+                };
+                let (h_bar, own_bar) = (Disjoint::new(h_bar), Disjoint::new(own_bar));
+                let after = after.as_deref();
+                parallel::for_each_init(chunk.tiles.len(), Tile::<V>::default, |tile, k| {
+                    let (species, atoms) = schedule.tile(chunk.tiles.start + k);
+                    // Energies of ghosts do not count.
+                    let n_counted = atoms.iter().filter(|&&i| (i as usize) < n_owned).count();
+                    if is_last && n_counted == 0 && !with_last {
+                        for e in atoms.iter().flat_map(|&i| graph.edges(i as usize)) {
+                            // SAFETY: an edge belongs to one atom, an atom to one tile.
+                            unsafe { bars.slice((e - base) * n_up, n_up) }.fill(V::zero());
+                        }
+                        return;
+                    }
+                    let n = atoms.len();
+                    let rows = own_rows(t, species_of, atoms);
+                    let nodes = Nodes { h, up, rows: &rows };
+                    let mut e = vec![0.0; n];
+                    tile.next_bar.clear();
+                    tile.next_bar.resize(n * n_next, V::zero());
+                    match after {
+                        None => step.forward(tile, sites(t), (species, atoms), nodes, &self.angular),
+                        Some(after) => {
+                            // Through what the next layer made of these features.
+                            step.recall(tile, &after.saved, atoms);
+                            tile.edges.fill(sites(t), atoms, &step.conv, &self.angular);
+                            tile.next.resize(n * n_next, V::zero());
+                            let n_up = up_width(t + 1);
+                            let mut bar = vec![V::zero(); n * n_up];
+                            for (a, &i) in atoms.iter().enumerate() {
+                                let i = i as usize;
+                                tile.next[a * n_next..][..n_next].copy_from_slice(&after.h[i * n_next..][..n_next]);
+                                tile.next_bar[a * n_next..][..n_next]
+                                    .copy_from_slice(&after.h_bar[i * n_next..][..n_next]);
+                                bar[a * n_up..][..n_up].copy_from_slice(&after.up_bar[i * n_up..][..n_up]);
+                                if let Some(own) = after.own_bar.get(i * n_up..(i + 1) * n_up) {
+                                    bar[a * n_up..][..n_up].iter_mut().zip(own).for_each(|(b, o)| *b = *b + *o);
+                                }
+                            }
+                            let Tile { next_bar, .. } = &mut *tile;
+                            self.steps[t + 1].up[1].apply(n, (&bar, Rows::All), (next_bar, Rows::All), true);
+                        }
+                    }
+                    let mut counted = vec![V::zero(); if with_gradients { n * n_next } else { 0 }];
+                    let bar = with_gradients.then_some((&mut counted[..], scale));
+                    self.read(t, head, &tile.next, &mut e, bar);
+                    if is_last {
+                        for (a, &i) in atoms.iter().enumerate() {
+                            // SAFETY: an atom belongs to one tile.
+                            unsafe {
+                                *energies.entry(i as usize) += e[a];
+                                if with_last {
+                                    features
+                                        .slice(i as usize * n_next, n_next)
+                                        .copy_from_slice(&tile.next[a * n_next..][..n_next]);
+                                }
+                            }
+                        }
+                    }
+                    if !with_gradients {
+                        return;
+                    }
+                    // Owned atoms come first in a tile.
+                    let seeds = tile.next_bar.iter_mut().zip(&counted).take(n_counted * n_next);
+                    seeds.for_each(|(b, c)| *b = *b + *c);
+                    let (mut own_h, mut own_up) = (Vec::new(), Vec::new());
+                    let own = (t > 0).then(|| {
+                        own_h.resize(n * width(t), V::zero());
+                        own_up.resize(n * n_up, V::zero());
+                        (&mut own_h[..], &mut own_up[..])
+                    });
+                    // SAFETY: an edge belongs to one atom, an atom to one tile.
+                    step.backward(tile, (species, n), nodes, &self.angular, own, |e, g| unsafe {
+                        let to = gradients.entry(e as usize);
+                        (0..3).for_each(|d| to[d] += g[d]);
+                    });
+                    if t > 0 {
+                        let mut within = tile.edges.id.iter().zip(tile.x_bar.chunks_exact(n_up)).peekable();
+                        for e in atoms.iter().flat_map(|&i| graph.edges(i as usize)) {
+                            // SAFETY: as above.
+                            let to = unsafe { bars.slice((e - base) * n_up, n_up) };
+                            // Those beyond the cutoff carry nothing.
+                            match within.next_if(|(id, _)| **id as usize == e) {
+                                Some((_, bar)) => to.copy_from_slice(bar),
+                                None => to.fill(V::zero()),
+                            }
+                        }
+                        for (a, &i) in atoms.iter().enumerate() {
+                            let (i, width) = (i as usize, width(t));
+                            // SAFETY: as above.
+                            unsafe {
+                                h_bar.slice(i * width, width).copy_from_slice(&own_h[a * width..][..width]);
+                                if step.has_gate() {
+                                    own_bar.slice(i * n_up, n_up).copy_from_slice(&own_up[a * n_up..][..n_up]);
+                                }
+                            }
+                        }
+                    }
+                });
+                if let Some(b) = &mut before
+                    && with_gradients
+                {
+                    collect(graph, base..base + n_chunk, &edge_bars, n_up, &mut b.up_bar);
+                }
+            }
+            if let (Some(exchange), Some(b), true) = (&mut exchange, &mut before, with_gradients) {
+                Self::exchange(&mut b.up_bar, n_atoms, |n, rows| exchange.backward(t, n, rows))?;
+            }
+        }
+        self.repulsion(graph, species_of, n_owned, &mut energies, with_gradients.then_some((edge_gradients, scale)));
+        for i in 0..n_owned {
+            let interaction = scale * energies[i] + net.shift[head];
+            out.site_energies[i] = net.e0[head][species_of[i] as usize] + interaction;
+            if let Some(x) = &mut out.interaction {
+                x[i] = interaction;
+            }
+        }
+        if let Some((to, invariant)) = out.features {
+            let mut all: Vec<&[V]> = between.iter().map(|b| &b.h[..]).collect();
+            all.push(&last);
+            self.write_features(n_owned, &all, invariant, to);
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// [`Error::Graph`] for an atom without edges among those whose features reach an owned atom.
+fn complete(graph: &Graph, n_owned: usize, n_layers: usize) -> Result<()> {
+    let (n_centres, n_atoms) = (graph.n_centres(), graph.n_atoms());
+    if n_centres == n_atoms {
+        return Ok(());
+    }
+    let mut reached = vec![false; n_atoms];
+    let mut front: Vec<usize> = (0..n_owned).collect();
+    for _ in 1..n_layers {
+        let mut next = Vec::new();
+        for e in front.iter().flat_map(|&i| graph.edges(i)) {
+            let j = graph.neighbours()[e] as usize;
+            if j >= n_centres {
+                return Err(Error::Graph(format!(
+                    "atom {j} has no edges, but a model of {n_layers} layers needs those of all atoms within {} edges of an owned one",
+                    n_layers - 1
+                )));
+            }
+            if j >= n_owned && !std::mem::replace(&mut reached[j], true) {
+                next.push(j);
+            }
+        }
+        front = next;
+    }
+    Ok(())
+}
+
+/// Rows of the features of a tile's own atoms.
+fn own_rows(t: usize, species_of: &[u32], atoms: &[u32]) -> Vec<u32> {
+    match t {
+        0 => atoms.iter().map(|&i| species_of[i as usize]).collect(),
+        _ => atoms.to_vec(),
+    }
+}
+
+/// Adds the gradients of the edges of a chunk to the atoms that they end in, in the order of the edges.
+fn collect<V: Lanes>(graph: &Graph, chunk: std::ops::Range<usize>, bars: &[V], n: usize, to: &mut [V]) {
+    if n == 0 {
+        return;
+    }
+    parallel::for_chunks_mut(to, n * 64, |c, rows| {
+        for (k, row) in rows.chunks_mut(n).enumerate() {
+            let j = c * 64 + k;
+            let ends = graph.incoming_first();
+            let incoming = &graph.incoming()[ends[j] as usize..ends[j + 1] as usize];
+            let start = incoming.partition_point(|&e| (e as usize) < chunk.start);
+            for &e in incoming[start..].iter().take_while(|&&e| (e as usize) < chunk.end) {
+                let bar = &bars[(e as usize - chunk.start) * n..][..n];
+                row.iter_mut().zip(bar).for_each(|(r, b)| *r = *r + *b);
+            }
+        }
+    });
+}
+
+impl<V: Lanes> Cpu<V> {
+    /// Makes the tables of all pairs of species that are neighbours.
+    fn prepare(&self, graph: &Graph, species_of: &[u32]) -> Result<()> {
+        let nz = self.network.species.len();
+        let mut seen = vec![nz == 1; nz * nz];
+        for i in (0..graph.n_centres()).filter(|_| nz > 1) {
+            let row = &mut seen[species_of[i] as usize * nz..][..nz];
+            graph.edges(i).for_each(|e| row[species_of[graph.neighbours()[e] as usize] as usize] = true);
+        }
+        for pair in (0..nz * nz).filter(|&pair| seen[pair]) {
+            self.steps.iter().try_for_each(|step| step.conv.tables.prepare(pair % nz, pair / nz))?;
+        }
+        Ok(())
+    }
+
+    /// About what a call takes, bytes.
+    fn call_bytes(&self, graph: &Graph, with_gradients: bool) -> f64 {
+        let real = size_of::<V>() as f64;
+        let layers = self.steps.iter().skip(1).zip(&self.steps);
+        let between = layers.map(|(next, step)| {
+            let features = next.n_blocks * next.n_h + next.conv.n_blocks * next.conv.n_x;
+            let kept = if with_gradients { features + step.kept() } else { 0 };
+            (features + kept) as f64 * real
+        });
+        between.sum::<f64>() * graph.n_atoms() as f64 + if with_gradients { 24.0 * graph.n_edges() as f64 } else { 0.0 }
+    }
+
+    /// Atoms of a tile: as many as keep its messages in the second cache.
+    fn tile_atoms(&self) -> usize {
+        let widest = self.steps.iter().map(|s| s.conv.n_blocks * s.conv.n_m * size_of::<V>()).max().unwrap_or(1);
+        (TILE_BYTES / widest).clamp(4, 32)
+    }
+
+    /// The pair term: adds it to the energies, before the scale, and its gradient times the scale to those of the edges.
+    fn repulsion(
+        &self,
+        graph: &Graph,
+        species_of: &[u32],
+        n_owned: usize,
+        energies: &mut [f64],
+        gradients: Option<(&mut [[f64; 3]], f64)>,
+    ) {
+        let Some(zbl) = &self.network.zbl else { return };
+        let (gradients, scale) = gradients.map_or((None, 0.0), |(g, s)| (Some(Disjoint::new(g)), s));
+        parallel::for_each_mut(&mut energies[..n_owned], |i, energy| {
+            for e in graph.edges(i) {
+                let r = graph.vectors()[e];
+                let length = (r[0] * r[0] + r[1] * r[1] + r[2] * r[2]).sqrt();
+                let [p, slope] =
+                    zbl.pair(species_of[i] as usize, species_of[graph.neighbours()[e] as usize] as usize, length);
+                *energy += p;
+                if let Some(g) = &gradients {
+                    // SAFETY: an edge belongs to one atom.
+                    let g = unsafe { g.entry(e) };
+                    (0..3).for_each(|d| g[d] += scale * slope * r[d] / length);
+                }
+            }
+        });
+    }
+
+    /// Features (atoms, all layers), within a layer block by block, channels slowest.
+    fn write_features(&self, n: usize, layers: &[&[V]], invariant: bool, to: &mut [f64]) {
+        let total = self.n_features(invariant);
+        for (i, row) in to.chunks_mut(total).take(n).enumerate() {
+            let mut row = row.iter_mut();
+            for (step, (layer, x)) in self.steps.iter().zip(self.network.layers.iter().zip(layers)) {
+                let shape = &layer.linear.to;
+                let x = as_reals(&x[i * step.n_blocks * step.n_next..][..step.n_blocks * step.n_next]);
+                for (&l, offset) in shape.ls.iter().zip(shape.offsets()).take(if invariant { 1 } else { usize::MAX }) {
+                    for (u, m) in (0..shape.k).flat_map(|u| (0..2 * l + 1).map(move |m| (u, m))) {
+                        let at = (u / V::N * step.n_next + offset + m) * V::N + u % V::N;
+                        *row.next().expect("as many as counted") = x[at].to_f64();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A part of the second cache.
+const TILE_BYTES: usize = 512 << 10;

@@ -1,0 +1,49 @@
+//! A network on the processor, in a precision.
+
+use super::cpu::{Cpu, Evaluate, Input, Output};
+use super::network::Network;
+use crate::simd::{Isa, with_lanes};
+use crate::{Error, Result};
+use std::fmt::{self, Debug, Formatter};
+
+/// A network packed for the instruction set of a processor. Shared freely between threads.
+pub struct Evaluator(Box<dyn Evaluate>);
+
+impl Debug for Evaluator {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "Evaluator({} bytes)", self.bytes())
+    }
+}
+
+impl Evaluator {
+    /// In single precision positions are subtracted, and atoms summed, in double precision all the same.
+    ///
+    /// # Errors
+    /// An instruction set that the processor lacks.
+    pub fn new(network: &Network, single: bool, isa: Isa) -> Result<Evaluator> {
+        if !isa.is_available() {
+            return Err(Error::Device(format!("this processor has no {isa:?}")));
+        }
+        let network = network.clone();
+        Ok(Evaluator(match single {
+            false => with_lanes!(isa, f64, V => Box::new(Cpu::<V>::new(network))),
+            true => with_lanes!(isa, f32, V => Box::new(Cpu::<V>::new(network))),
+        }))
+    }
+
+    /// # Errors
+    /// [`Error::Argument`] for a wrong length, or a property that the model does not know; what an exchange says.
+    pub fn evaluate(&self, input: Input, output: Output) -> Result<()> {
+        self.0.evaluate(input, output)
+    }
+
+    /// Bytes of weights and of the tables made so far.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
+    /// Features of an atom after all layers: scalars alone, or all components.
+    pub fn n_features(&self, invariant: bool) -> usize {
+        self.0.n_features(invariant)
+    }
+}
