@@ -83,6 +83,21 @@
 #define ACERUST_ERROR_NOT_FINITE 10
 
 /**
+ * `Σ (l / wl)^p + (n / wn)^p` over the factors of a basis function.
+ */
+#define ACERUST_PRIOR_ALGEBRAIC 0
+
+/**
+ * `exp Σ (l / wl + n / wn)`
+ */
+#define ACERUST_PRIOR_EXPONENTIAL 1
+
+/**
+ * `exp Σ ((l / wl)² + (n / wn)²)`
+ */
+#define ACERUST_PRIOR_GAUSSIAN 2
+
+/**
  * The processor.
  */
 #define ACERUST_CPU 0
@@ -534,6 +549,15 @@ const char *acerust_version(void);
 int32_t acerust_set_memory_limit(uint64_t bytes);
 
 /**
+ * Asks whether a call may take so much memory: for callers that make large arrays of what the library gives them.
+ *
+ * @param bytes What would be taken.
+ * @param what What it is for, ending in NUL; the message begins with it.
+ * @return `ACERUST_ERROR_MEMORY` where it is more than the limit of `acerust_set_memory_limit`.
+ */
+int32_t acerust_check_memory(double bytes, const char *what);
+
+/**
  * Copies the message of this thread's last failure, UTF-8, into `buffer`, of `length` bytes; it is cut where it does not fit and
  * always ends in a NUL byte. Returns the bytes that the whole message needs with its NUL; 1 where nothing has failed yet.
  * `buffer` may be null for that number alone.
@@ -671,6 +695,46 @@ int32_t acerust_model_part_n_basis(const acerust_model *model, size_t part, size
  * @param parameters (n_params); `length` must be n_params.
  */
 int32_t acerust_model_linear_parameters(const acerust_model *model, double *parameters, size_t length);
+
+/**
+ * The factors of every basis function that has linear parameters, in the order of the columns of the site basis. A result whose pointer is
+ * null is not wanted.
+ *
+ * @param first (n_basis + 1) offsets: the factors of function b are first[b] … first[b + 1] − 1.
+ * @param factors (first[n_basis], 2), row-major: n from 1 and l of the radial functions. A pair function has one factor, n and 0.
+ * @return `ACERUST_ERROR_ARGUMENT` for a wrong length; each must be the number of entries as given here.
+ */
+int32_t acerust_model_basis_labels(const acerust_model *model,
+                                   size_t *first,
+                                   size_t n_first,
+                                   uint32_t *factors,
+                                   size_t n_factors);
+
+/**
+ * The logarithm of the diagonal `Γ` of a smoothness prior: `Γ θ` is what a regularised fit keeps small.
+ *
+ * @param kind `ACERUST_PRIOR_…`.
+ * @param p The power of the algebraic prior; others pass over it.
+ * @param wl,wn Above 0.
+ * @param diagonal (n_params); `length` must be n_params.
+ * @return `ACERUST_ERROR_ARGUMENT` for another kind, for weights or a power that are not above 0, and for a wrong length.
+ */
+int32_t acerust_model_log_prior(const acerust_model *model,
+                                int32_t kind,
+                                double p,
+                                double wl,
+                                double wn,
+                                double *diagonal,
+                                size_t length);
+
+/**
+ * The model with natural cubic splines in place of radial polynomials; splines stay as they are.
+ *
+ * @param nodes Of each spline, 2 to 10 000.
+ * @param out The new model; to be freed with `acerust_model_free`.
+ * @return `ACERUST_ERROR_ARGUMENT` for another number of nodes, for too many of them, and for functions that are no polynomials.
+ */
+int32_t acerust_model_splinify(const acerust_model *model, size_t nodes, acerust_model **out);
 
 /**
  * Makes a model ready for a device: checks it once, builds tables and folded coefficients.

@@ -37,7 +37,7 @@ fn free() -> u64 {
 ///
 /// # Errors
 /// [`Error::Memory`].
-pub(crate) fn check(bytes: f64, what: impl FnOnce() -> String) -> Result<()> {
+pub fn check(bytes: f64, what: impl FnOnce() -> String) -> Result<()> {
     if bytes <= SMALL as f64 && LIMIT.load(Relaxed) == 0 {
         return Ok(());
     }

@@ -2,6 +2,8 @@
 
 mod common;
 
+#[path = "capi/basis.rs"]
+mod basis;
 #[path = "capi/call.rs"]
 mod call;
 #[path = "capi/conditions.rs"]

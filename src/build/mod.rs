@@ -51,6 +51,39 @@ pub fn model(recipe: &Recipe) -> Result<Model> {
     Builder::new(recipe)?.model()
 }
 
+/// A model with its radial polynomials replaced by natural cubic splines through so many nodes; splines stay as they are.
+///
+/// # Errors
+/// [`Error::Argument`] for fewer than 2 nodes, more than 10 000, or more than the functions leave room for, and for functions of another kind.
+pub fn splinify(model: &Model, nodes: usize) -> Result<Model> {
+    let mut spec = model.spec().clone();
+    for (k, part) in spec.parts.iter_mut().enumerate() {
+        let radial = match part {
+            PartSpec::OneBody(_) => continue,
+            PartSpec::Pair(pair) => &mut pair.radial,
+            PartSpec::Ace(ace) => &mut ace.radial,
+        };
+        match &mut radial.functions {
+            FunctionsSpec::Spline { .. } => {}
+            FunctionsSpec::Pace { .. } => {
+                return Err(Error::Argument(format!(
+                    "parts[{k}]: only polynomials become splines; these functions are pacemaker's"
+                )));
+            }
+            FunctionsSpec::Polynomial { a, b, c, w } => {
+                let n_t = w.iter().map(Vec::len).sum();
+                if !(2..=MAX_NODES).contains(&nodes) || nodes.saturating_mul(n_t) > MAX_RADIAL {
+                    let message = format!("{nodes} nodes are not in 2 … {MAX_NODES}, or too many for {n_t} functions");
+                    return Err(Error::Argument(message));
+                }
+                let polynomials = Polynomials { a: std::mem::take(a), b: std::mem::take(b), c: std::mem::take(c) };
+                radial.functions = radial::functions(polynomials, std::mem::take(w), Some(nodes));
+            }
+        }
+    }
+    Model::new(spec)
+}
+
 /// A recipe with its defaults filled in.
 struct Builder<'a> {
     recipe: &'a Recipe,

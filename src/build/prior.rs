@@ -64,10 +64,7 @@ impl Prior {
     pub fn log_diagonal(&self, model: &Model) -> Vec<f64> {
         let mut diagonal = Vec::with_capacity(model.length_basis());
         for part in &model.spec().parts {
-            let of_part: Vec<f64> = match part {
-                PartSpec::Ace(ace) => classes(ace).iter().map(|class| self.log_of(class)).collect(),
-                _ => (1..=part.n_basis() as u32).map(|n| self.log_of(&[[n, 0]])).collect(),
-            };
+            let of_part: Vec<f64> = labels(part).iter().map(|class| self.log_of(class)).collect();
             part.weights().iter().for_each(|_| diagonal.extend(&of_part));
         }
         diagonal
@@ -81,6 +78,15 @@ impl Prior {
             Prior::Exponential { wl, wn } => sum(&|n, l| l / wl + n / wn),
             Prior::Gaussian { wl, wn } => sum(&|n, l| (l / wl).powi(2) + (n / wn).powi(2)),
         }
+    }
+}
+
+/// The pairs `[n, l]` of the factors of a part's basis functions, those that have linear parameters. A pair function is `[n, 0]`.
+pub fn labels(part: &PartSpec) -> Vec<Vec<[u32; 2]>> {
+    match part {
+        _ if part.weights().is_empty() => vec![],
+        PartSpec::Ace(ace) => classes(ace),
+        _ => (1..=part.n_basis() as u32).map(|n| vec![[n, 0]]).collect(),
     }
 }
 

@@ -13,6 +13,7 @@
 // Structs of C have pointers that nobody may read to print them; handles have nothing to print.
 #![allow(missing_debug_implementations)]
 
+pub mod basis;
 pub mod buffer;
 pub mod element;
 pub mod evaluate;

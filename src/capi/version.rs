@@ -29,3 +29,17 @@ pub extern "C" fn acerust_set_memory_limit(bytes: u64) -> i32 {
         Ok(())
     })
 }
+
+/// Asks whether a call may take so much memory: for callers that make large arrays of what the library gives them.
+///
+/// @param bytes What would be taken.
+/// @param what What it is for, ending in NUL; the message begins with it.
+/// @return `ACERUST_ERROR_MEMORY` where it is more than the limit of `acerust_set_memory_limit`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_check_memory(bytes: f64, what: *const c_char) -> i32 {
+    // SAFETY: the promise of the module.
+    super::status::guard(|| unsafe {
+        let what = super::buffer::text("what", what)?.to_string_lossy();
+        Ok(crate::memory::check(bytes, || what.into_owned())?)
+    })
+}

@@ -31,6 +31,19 @@ impl Library {
     fn open() -> Outcome<Library> {
         outcome::attempt(|| Ok(Library))
     }
+
+    fn set_memory_limit(&self, bytes: isize) -> Outcome<()> {
+        outcome::attempt(|| {
+            acerust::memory::set_limit(u64::try_from(bytes).ok().filter(|&b| b > 0));
+            Ok(())
+        })
+    }
+
+    fn check_memory(&self, bytes: f64, what: JuliaString) -> Outcome<()> {
+        outcome::attempt(|| {
+            Ok(acerust::memory::check(bytes, || String::from_utf8_lossy(what.as_bytes()).into_owned())?)
+        })
+    }
 }
 
 #[julia_version(since = "1.10", until = "1.10")]
@@ -59,6 +72,11 @@ julia_module! {
 
     struct Library;
     in Library fn open() -> Outcome<Library> as open_library;
+
+    #[untracked_self]
+    in Library fn set_memory_limit(&self, bytes: isize) -> Outcome<()>;
+    #[untracked_self]
+    in Library fn check_memory(&self, bytes: f64, what: JuliaString) -> Outcome<()>;
 
     struct Model;
     #[gc_safe] #[untracked_self]
@@ -93,6 +111,21 @@ julia_module! {
     in Model fn part_kind(&self, part: isize) -> Outcome<String> as model_part_kind;
     #[untracked_self]
     in Model fn linear_parameters(&self, out: Array1<f64>) -> Outcome<()> as model_linear_parameters!;
+    #[untracked_self]
+    in Model fn n_factors(&self) -> Outcome<isize> as model_n_factors;
+    #[untracked_self]
+    in Model fn basis_labels(&self, first: Array1<isize>, factors: Array2<u32>) -> Outcome<()> as model_basis_labels!;
+    #[untracked_self]
+    in Model fn log_prior(
+        &self,
+        kind: isize,
+        p: f64,
+        wl: f64,
+        wn: f64,
+        diagonal: Array1<f64>
+    ) -> Outcome<()> as model_log_prior!;
+    #[gc_safe] #[untracked_self]
+    in Model fn splinify(&self, nodes: isize) -> Outcome<Model> as model_splinify;
     #[untracked_self]
     in Model fn is_open(&self) -> bool as is_open;
     #[gc_safe] #[untracked_self]

@@ -1,12 +1,14 @@
 //! Models.
 
 use crate::Library;
-use crate::arrays::{Array1, count, output};
+use crate::arrays::{Array1, Array2, count, output};
 use crate::held::Held;
 use crate::outcome::{Outcome, attempt};
+use acerust::capi::basis::{flat_labels, log_prior};
 use acerust::capi::status::{Failure, Result};
 use acerust::model;
 use acerust::shared::Taken;
+use jlrs::data::managed::array::TypedRankedArray;
 use jlrs::data::types::construct_type::ConstructType;
 use jlrs::prelude::*;
 use std::sync::Arc;
@@ -99,6 +101,32 @@ impl Model {
         attempt(|| fill("parameters", out, &self.get()?.linear_parameters()))
     }
 
+    /// The number of factors of all basis functions.
+    pub fn n_factors(&self) -> Outcome<isize> {
+        self.look(|m| (flat_labels(m).1.len() / 2) as isize)
+    }
+
+    /// (n_basis + 1) offsets and (2, n_factors).
+    pub fn basis_labels(&self, first: Array1<isize>, factors: Array2<u32>) -> Outcome<()> {
+        attempt(|| {
+            let (offsets, pairs) = flat_labels(&*self.get()?);
+            let offsets: Vec<isize> = offsets.iter().map(|&i| i as isize).collect();
+            fill("first", first, &offsets)?;
+            fill("factors", factors, &pairs)
+        })
+    }
+
+    pub fn log_prior(&self, kind: isize, p: f64, wl: f64, wn: f64, diagonal: Array1<f64>) -> Outcome<()> {
+        attempt(|| {
+            let kind = i32::try_from(kind).unwrap_or(-1);
+            fill("diagonal", diagonal, &log_prior(&*self.get()?, kind, [p, wl, wn])?)
+        })
+    }
+
+    pub fn splinify(&self, nodes: isize) -> Outcome<Model> {
+        attempt(|| Ok(Model::new(acerust::build::splinify(&*self.get()?, count("nodes", nodes)?)?)))
+    }
+
     pub fn is_open(&self) -> bool {
         self.0.is_open()
     }
@@ -108,7 +136,11 @@ impl Model {
     }
 }
 
-fn fill<T: ConstructType + Copy>(name: &'static str, out: Array1<T>, values: &[T]) -> Result<()> {
+fn fill<T: ConstructType + Copy, const N: isize>(
+    name: &'static str,
+    out: TypedRankedArray<'_, 'static, T, N>,
+    values: &[T],
+) -> Result<()> {
     // SAFETY: the caller leaves its arguments alone while the call lasts.
     let out = unsafe { output(&mut Taken::default(), name, out) }?.unwrap_or_default();
     if out.len() != values.len() {
