@@ -194,6 +194,7 @@ function converted(calc::ETM.WrappedSiteCalculator; order = nothing, settings...
     return mine
 end
 converted(calc; settings...) = calc
+ACERust.cutoff_radius(calc::Union{ETM.WrappedSiteCalculator,ETM.StackedCalculator}) = ETM.cutoff_radius(calc)
 
 function species_order(calcs)
     for calc in calcs
@@ -230,13 +231,29 @@ ACERust.weight_vector(d::ACEpotentials.AtomsData) = ACEfit.weight_vector(d)
 ACEfit.feature_matrix(d::ACEpotentials.AtomsData, calc::Calculator; options...) = ACERust.feature_matrix(d, calc; options...)
 ACEfit.assemble(data::AbstractVector{<:ACEpotentials.AtomsData}, calc::Calculator; options...) = ACERust.assemble(data, calc; options...)
 
-"With the keywords of ACEpotentials where they have a meaning here; what there is of smoothness priors needs its models: see `prior`."
+"""
+With the keywords of ACEpotentials, and its way to write them. A `prior` is in the order of its parameters, many-body parts first. What it
+does that is not done here is refused.
+"""
 function ACEpotentials.acefit!(
     systems::AbstractArray{<:ACERust.AbstractSystem}, calc::Calculator;
-    energy_key = "energy", force_key = "force", virial_key = "virial", weights = ACEpotentials.default_weights(), options...,
+    energy_key = "energy", force_key = "force", virial_key = "virial", weights = ACEpotentials.default_weights(), prior = nothing,
+    repulsion_restraint = false, restraint_weight = 0.01, export_json = nothing, export_lammps = nothing, options...,
 )
-    keys = Symbol.((energy_key, force_key, virial_key))
-    return ACERust.acefit!(systems, calc; energy = keys[1], forces = keys[2], virial = keys[3], weights, options...)
+    repulsion_restraint && throw(ArgumentError("there is no repulsion_restraint here: add dimers to the data"))
+    export_lammps === nothing || throw(ArgumentError("there is no export_lammps here: the pair style acerust reads what save_model writes"))
+    errors = ACERust.acefit!(
+        systems, calc;
+        energy = Symbol(energy_key), forces = Symbol(force_key), virial = Symbol(virial_key), weights,
+        prior = ACERust.from_upstream(calc, prior), options...,
+    )
+    export_json === nothing || ACERust.save_model(export_json, calc)
+    return errors
 end
+
+# Priors by the order of the parameters here.
+Models.algebraic_smoothness_prior(calc::Calculator; options...) = ACERust.smoothness_prior(calc, :algebraic; options...)
+Models.exp_smoothness_prior(calc::Calculator; options...) = ACERust.smoothness_prior(calc, :exponential; options...)
+Models.gaussian_smoothness_prior(calc::Calculator; options...) = ACERust.smoothness_prior(calc, :gaussian; options...)
 
 end

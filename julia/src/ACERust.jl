@@ -4,9 +4,11 @@ lengths in Å; numbers without a unit are in these too. All indices count from 1
 """
 module ACERust
 
-using AtomsBase: AbstractSystem, ChemicalSpecies, FastSystem, periodic_system
-using AtomsBase: atomic_number, atomkeys, cell_vectors, hasatomkey, periodicity, position
+using AtomsBase: AbstractSystem, Atom, ChemicalSpecies, FastSystem, FlexibleSystem, periodic_system
+using AtomsBase: atomic_number, atomkeys, cell_vectors, hasatomkey, mass, periodicity, position
+using AtomsBase: species as species_of
 using Distributed: CachingPool, clear!, nprocs, nworkers, remotecall_fetch, workers
+using LinearAlgebra: Diagonal, UniformScaling, det, pinv
 using PrecompileTools: @compile_workload, @setup_workload
 using Preferences: @set_preferences!, load_preference
 using Printf: @sprintf
@@ -18,11 +20,12 @@ import Libdl
 import Serialization
 
 export ACERustModel, ETACE, ETPairModel, ETOneBody
-export load_model, save_model, convert_reference, onebody_model, cutoff_radius
-export InteractionGraph, interaction_graph, site_energies, site_grads, site_basis, site_basis_jacobian
+export load_model, save_model, convert_reference, onebody_model, one_body, splinify, cutoff_radius
+export InteractionGraph, interaction_graph, site_energies, site_grads, site_basis, site_basis_jacobian, site_descriptors
 export WrappedSiteCalculator, ETACEPotential, ETPairPotential, ETOneBodyPotential, StackedCalculator
 export length_basis, get_linear_parameters, set_linear_parameters!, potential_energy_basis, energy_forces_virial_basis
-export set_committee!, committee_energies, committee_forces, committee_energy_forces_virial, committee_mean_std
+export basis_labels, smoothness_prior
+export set_committee!, committee_energies, committee_forces, committee_energy_forces_virial, committee_mean_std, @committee
 export convert2et, convertpair, convert2et_full
 
 include("binding/interface.jl")
@@ -37,7 +40,10 @@ include("calculators.jl")
 include("site.jl")
 include("stacked.jl")
 include("assembly.jl")
+include("descriptors.jl")
+include("basis.jl")
 include("data.jl")
+include("differentiable.jl")
 include("committee.jl")
 include("errors.jl")
 include("serialization.jl")

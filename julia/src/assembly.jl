@@ -61,7 +61,7 @@ end
 Writes the rows that are wanted, which is each that is not `nothing`: (1, n_params), (3 n_atoms, n_params) with row 3 (atom − 1) + axis,
 and (9 or 6, n_params), row by row or in the order xx, yy, zz, yz, xz, xy. Matrices of `Float64`, contiguous in a column.
 """
-function design_rows!(energy, forces, virial, sys::AbstractSystem, calc::WrappedSiteCalculator; options...)
+function design_rows!(energy, forces, virial, @nospecialize(sys::AbstractSystem), calc::WrappedSiteCalculator; options...)
     places = place.((energy, forces, virial))
     layout = [number for (_, numbers...) in places for number in numbers]
     assemble!(plan(calc; options...), atoms(Structure(sys))..., first.(places)..., layout)
@@ -77,7 +77,7 @@ function place(x::SubArray{Float64,2,Matrix{Float64}})
     return (whole, size(x, 1), LinearIndices(whole)[map(first, parentindices(x))...] - 1, stride(x, 2))
 end
 
-function design_rows!(energy, forces, virial, sys::AbstractSystem, stack::StackedCalculator; options...)
+function design_rows!(energy, forces, virial, @nospecialize(sys::AbstractSystem), stack::StackedCalculator; options...)
     columns = blocks(stack)
     some(x, range) = x === nothing ? nothing : view(x, :, range)
     for fused in stack.fused

@@ -48,6 +48,7 @@ mutable struct WrappedSiteCalculator{M<:ACERustModel} <: Calculator
     const settings::Settings
     const lock::ReentrantLock
     const plans::Dict{Precision,Prepared}                           # by precision
+    const spare::Dict{Precision,Vector{PlanHandle}}                  # the same, for parameters that come with a call
     const lists::Vector{GraphHandle}                                # neighbour lists that nobody uses just now
     const device_lists::Dict{Precision,Vector{ListHandle}}           # the same on a device, by precision
     linear::Vector{Float64}
@@ -67,14 +68,37 @@ function WrappedSiteCalculator{M}(model::M, ps = nothing, st = nothing, cutoff =
     in_ångström(cutoff) >= rcut(model) ||
         throw(ArgumentError("the cutoff of $cutoff is less than the $(rcut(model)) Å of the model"))
     calc = WrappedSiteCalculator{M}(
-        model, in_ångström(cutoff), Settings(; settings...), ReentrantLock(), Dict(), [], Dict(), get_linear_parameters(model), nothing, 0
+        model, in_ångström(cutoff), Settings(; settings...), ReentrantLock(), Dict(), Dict(), [], Dict(), get_linear_parameters(model), nothing, 0
     )
     θ = linear(ps)
     θ === nothing || set_linear_parameters!(calc, θ)
     return calc
 end
 
+"""
+    cutoff_radius(calc)
+
+How far a calculator looks, with its unit; of a stack, the farthest of its members. Calculators of other packages may have a method.
+"""
 cutoff_radius(calc::Calculator) = calc.rcut * u"Å"
+
+# As calculators of ETModels have them.
+function Base.getproperty(calc::WrappedSiteCalculator, name::Symbol)
+    name === :ps && return parameters_of(calc)
+    name === :st && return (;)
+    name === :co_ps && return committee_of(calc)
+    return getfield(calc, name)
+end
+Base.propertynames(calc::WrappedSiteCalculator) = (fieldnames(typeof(calc))..., :ps, :st, :co_ps)
+
+parameters_of(calc) = (linear = get_linear_parameters(calc),)
+function committee_of(calc)
+    members = committee_parameters(calc)
+    return members === nothing ? nothing : [(linear = collect(θ),) for θ in eachcol(members)]
+end
+committee_parameters(calc::WrappedSiteCalculator) = getfield(calc, :members)
+
+splinify(calc::WrappedSiteCalculator; options...) = revived(calc, splinify(calc.model; options...))
 n_basis(calc::WrappedSiteCalculator) = n_basis(calc.model)
 
 "A calculator's model with its present linear parameters."
@@ -94,10 +118,8 @@ function Base.close(calc::WrappedSiteCalculator)
     @lock calc.lock begin
         foreach(prepared -> close(prepared.handle), values(calc.plans))
         foreach(close, calc.lists)
-        foreach(lists -> foreach(close, lists), values(calc.device_lists))
-        empty!(calc.device_lists)
-        empty!(calc.plans)
-        empty!(calc.lists)
+        foreach(handles -> foreach(close, handles), (values(calc.spare)..., values(calc.device_lists)...))
+        foreach(empty!, (calc.plans, calc.spare, calc.lists, calc.device_lists))
     end
     close(calc.model)
     return nothing
@@ -134,6 +156,25 @@ function bring_up_to_date!(prepared::Prepared, calc::WrappedSiteCalculator)
     return nothing
 end
 
+"Calls `f` with a plan: of the present parameters, or of parameters that come with the call, which are checked, and which the calculator forgets."
+with_plan(f, calc::WrappedSiteCalculator, ::Nothing; options...) = f(plan(calc; options...))
+function with_plan(
+    f, calc::WrappedSiteCalculator, θ::Vector{Float64}; nthreads = calc.settings.nthreads, precision = calc.settings.precision
+)
+    idle = @lock calc.lock get!(() -> PlanHandle[], calc.spare, precision)
+    spare = @lock calc.lock isempty(idle) ? nothing : pop!(idle)
+    if spare === nothing
+        isopen(calc.model) || throw(closed(:model))
+        spare = new_plan(calc; nthreads, precision)
+    else
+        plan_set_threads(spare, Int(nthreads))
+    end
+    plan_set_linear_parameters(spare, θ)
+    result = f(spare)
+    @lock calc.lock push!(idle, spare)
+    return result
+end
+
 "Calls `f` with a neighbour list of the structure, which nobody else uses meanwhile and which is kept for the next call."
 function with_list(f, calc::WrappedSiteCalculator, s::Structure)
     list = @lock calc.lock isempty(calc.lists) ? nothing : pop!(calc.lists)
@@ -160,24 +201,27 @@ end
 
 on_device(calc::WrappedSiteCalculator) = calc.settings.device !== :cpu
 
+const Given = Union{Nothing,Vector{Float64}}
+
 """
-    evaluate!(energy, forces, virial, sys, calc; nthreads, precision)
+    evaluate!(energy, forces, virial, sys, calc, θ = nothing; nthreads, precision)
 
 Adds a calculator's results to those that are wanted, which is each that is not `nothing`: a `Ref` of the energy, a vector of forces, a
-`Ref` of the virial, without units.
+`Ref` of the virial, without units. `θ` are linear parameters in place of the calculator's, checked before.
 """
 function evaluate!(
-    energy, forces, virial, sys::AbstractSystem, calc::WrappedSiteCalculator;
+    energy, forces, virial, @nospecialize(sys::AbstractSystem), calc::WrappedSiteCalculator, θ::Given = nothing;
     nthreads = calc.settings.nthreads, precision = calc.settings.precision, ignored...   # AtomsCalculators wants others ignored
 )
-    s = Structure(sys)
-    handle = plan(calc; nthreads, precision)
+    s = Structure(sys)::Structure
     F = forces === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, length(s))
     V = virial === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, 3)
-    E::Float64 = if on_device(calc)
-        with_device_list(list -> list_energy_forces_virial!(list, handle, atoms(s)..., F, V), calc, handle, precision)
-    else
-        with_list(list -> energy_forces_virial!(handle, list, F, V), calc, s)
+    E::Float64 = with_plan(calc, θ; nthreads, precision) do handle
+        if on_device(calc)
+            with_device_list(list -> list_energy_forces_virial!(list, handle, atoms(s)..., F, V), calc, handle, precision)
+        else
+            with_list(list -> energy_forces_virial!(handle, list, F, V), calc, s)
+        end
     end
     energy === nothing || (energy[] += E)
     forces === nothing || (forces .+= columns(F))
@@ -217,22 +261,45 @@ no_forces(sys) = zeros(SVector{3,Float64}, length(sys))
 no_virial() = Ref(zero(SMatrix{3,3,Float64,9}))
 with_unit(F::Vector{SVector{3,Float64}}) = F .* u"eV/Å"
 
-AtomsCalculators.@generate_interface function AtomsCalculators.potential_energy(sys::AbstractSystem, calc::Calculator; options...)
+"The linear parameters that come with a call, checked; `nothing` for those of the calculator."
+given(calc::Calculator, ps) = (θ = linear(ps); θ === nothing ? nothing : checked_parameters(calc, θ))
+
+# Parameters of a call are `(linear = θ,)`, as `get_parameters` gives them; the state plays no part and comes back as it was.
+function AtomsCalculators.calculate(
+    ::AtomsCalculators.Energy, sys::AbstractSystem, calc::Calculator, ps = nothing, st = nothing; options...
+)
     E = Ref(0.0)
-    evaluate!(E, nothing, nothing, sys, calc; options...)
-    return E[] * u"eV"
+    evaluate!(E, nothing, nothing, sys, calc, given(calc, ps); options...)
+    return (energy = E[] * u"eV", state = st)
 end
 
-AtomsCalculators.@generate_interface function AtomsCalculators.forces(sys::AbstractSystem, calc::Calculator; options...)
+function AtomsCalculators.calculate(
+    ::AtomsCalculators.Forces, sys::AbstractSystem, calc::Calculator, ps = nothing, st = nothing; options...
+)
     F = no_forces(sys)
-    evaluate!(nothing, F, nothing, sys, calc; options...)
-    return with_unit(F)
+    evaluate!(nothing, F, nothing, sys, calc, given(calc, ps); options...)
+    return (forces = with_unit(F), state = st)
 end
 
-AtomsCalculators.@generate_interface function AtomsCalculators.virial(sys::AbstractSystem, calc::Calculator; options...)
+function AtomsCalculators.calculate(
+    ::AtomsCalculators.Virial, sys::AbstractSystem, calc::Calculator, ps = nothing, st = nothing; options...
+)
     V = no_virial()
-    evaluate!(nothing, nothing, V, sys, calc; options...)
-    return V[] * u"eV"
+    evaluate!(nothing, nothing, V, sys, calc, given(calc, ps); options...)
+    return (virial = V[] * u"eV", state = st)
+end
+
+AtomsCalculators.potential_energy(sys::AbstractSystem, calc::Calculator; options...) =
+    AtomsCalculators.calculate(AtomsCalculators.Energy(), sys, calc; options...).energy
+AtomsCalculators.forces(sys::AbstractSystem, calc::Calculator; options...) =
+    AtomsCalculators.calculate(AtomsCalculators.Forces(), sys, calc; options...).forces
+AtomsCalculators.virial(sys::AbstractSystem, calc::Calculator; options...) =
+    AtomsCalculators.calculate(AtomsCalculators.Virial(), sys, calc; options...).virial
+
+AtomsCalculators.get_parameters(calc::Calculator) = parameters_of(calc)
+function AtomsCalculators.set_parameters!(calc::Calculator, ps)
+    θ = linear(ps)
+    return θ === nothing ? calc : set_linear_parameters!(calc, θ)
 end
 
 function AtomsCalculators.energy_forces(sys::AbstractSystem, calc::Calculator; options...)
@@ -247,7 +314,10 @@ function AtomsCalculators.energy_forces_virial(sys::AbstractSystem, calc::Calcul
     return (energy = E[] * u"eV", forces = with_unit(F), virial = V[] * u"eV")
 end
 
-# As `forces!`, these add to what is there.
+# These add to what is there.
+AtomsCalculators.forces!(f::AbstractVector, sys::AbstractSystem, calc::Calculator; options...) =
+    f .+= AtomsCalculators.forces(sys, calc; options...)
+
 function AtomsCalculators.energy_forces!(f::AbstractVector, sys::AbstractSystem, calc::Calculator; options...)
     result = AtomsCalculators.energy_forces(sys, calc; options...)
     f .+= result.forces

@@ -116,3 +116,24 @@ abs2_each(x::Number) = abs2(x)
 abs2_each(x) = map(abs2_each, x)
 sqrt_each(x::Number) = sqrt(x)
 sqrt_each(x) = map(sqrt_each, x)
+
+"""
+    @committee f(sys, calc; …) -> (value, values)
+
+What the calculator says, and what each member of its committee says: `f` is `potential_energy`, `forces` or `virial` of AtomsCalculators.
+"""
+macro committee(call)
+    Meta.isexpr(call, :call) || throw(ArgumentError("@committee takes a call f(sys, calc), not $call"))
+    f, arguments = call.args[1], call.args[2:end]
+    options = filter(x -> Meta.isexpr(x, :parameters), arguments)
+    return esc(Expr(:call, GlobalRef(@__MODULE__, :committee), options..., f, setdiff(arguments, options)...))
+end
+
+committee(f::typeof(AtomsCalculators.potential_energy), sys, calc::Calculator; options...) =
+    f(sys, calc; options...), committee_energies(sys, calc; options...)
+committee(f::typeof(AtomsCalculators.forces), sys, calc::Calculator; options...) =
+    f(sys, calc; options...), collect.(eachcol(committee_forces(sys, calc; options...)))
+committee(f::typeof(AtomsCalculators.virial), sys, calc::Calculator; options...) =
+    f(sys, calc; options...), committee_energy_forces_virial(sys, calc; options...).virials
+committee(f, sys, calc::Calculator; options...) =
+    throw(ArgumentError("$f has no committee: potential_energy, forces and virial have"))

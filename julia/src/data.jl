@@ -1,41 +1,62 @@
 # Observations to fit to, without any other package. With ACEfit, its own functions work on them too.
 
 """
-    AtomsData(sys; energy, forces, virial, weights = (E = 1, F = 1, V = 1), reference = nothing, group = :config_type)
+    AtomsData(sys; energy, forces, virial, stress, weights = (E = 1, F = 1, V = 1), reference = nothing, group = :config_type)
 
-A system and what was observed of it; what is left out is not fitted. `energy`, `forces` (one vector an atom) and `virial` (3 × 3) are
-values, in eV and Å where they have no unit, or keys of the system (`Symbol`s). Rows are weighted by `E/√n`, `F` and `V/√n` for n
+A system and what was observed of it; what is left out is not fitted. `energy`, `forces` (one vector an atom) and `virial` or `stress` (3 × 3,
+nine numbers, or six in the order xx, yy, zz, yz, xz, xy) are values, in eV and Å where they have no unit, or keys of the system (`Symbol`s). A
+stress counts as the virial `−volume · stress`, and is of no account beside a virial. Rows are weighted by `E/√n`, `F` and `V/√n` for n
 atoms. Weights may depend on the group: `Dict("default" => (E = 30, F = 1, V = 1), "surface" => (E = 10, F = 1, V = 1))`. The results of
 the calculator `reference`, such as one-body energies, are subtracted from what is to be fitted. `group` is the key of the group's name.
 """
-struct AtomsData{S<:AbstractSystem}
-    system::S
+struct AtomsData
+    system::AbstractSystem                                # of any type: fits are compiled once for all of them
     energy::Union{Nothing,Float64}
     forces::Union{Nothing,Vector{SVector{3,Float64}}}
     virial::Union{Nothing,SMatrix{3,3,Float64,9}}
+    is_stress::Bool                                       # was the virial given as a stress?
     weights::@NamedTuple{E::Float64, F::Float64, V::Float64}
     reference::Any
     group::String
 end
 
 function AtomsData(
-    sys::AbstractSystem; energy = nothing, forces = nothing, virial = nothing, weights = (E = 1, F = 1, V = 1), reference = nothing,
-    group = :config_type
+    @nospecialize(sys::AbstractSystem); energy = nothing, forces = nothing, virial = nothing, stress = nothing, weights = (E = 1, F = 1, V = 1),
+    reference = nothing, group = :config_type
 )
-    E, F, V = look_up(sys, energy), look_up(sys, forces), look_up(sys, virial)
+    E, F, V, σ = look_up(sys, energy), look_up(sys, forces), look_up(sys, virial), look_up(sys, stress)
     F === nothing || length(F) == length(sys) ||
         throw(DimensionMismatch("$(length(F)) forces for $(length(sys)) atoms"))
     strip(unit, x) = x isa Unitful.Quantity ? ustrip(unit, x) : x
+    finite(name, x) = all(isfinite, x) ? x : throw(ArgumentError("$name is not finite"))
     name = haskey(sys, group) ? string(sys[group]) : "default"
+    is_stress = V === nothing && σ !== nothing
     return AtomsData(
         sys,
-        E === nothing ? nothing : Float64(strip(u"eV", E)),
-        F === nothing ? nothing : [SVector{3,Float64}(strip.(u"eV/Å", f)) for f in F],
-        V === nothing ? nothing : SMatrix{3,3,Float64}(strip.(u"eV", V isa AbstractMatrix ? V : reduce(hcat, V))),
+        E === nothing ? nothing : finite("the energy", Float64(strip(u"eV", E))),
+        F === nothing ? nothing : [finite("the force on atom $i", SVector{3,Float64}(strip.(u"eV/Å", f))) for (i, f) in enumerate(F)],
+        is_stress ? finite("the stress", -volume(sys) * tensor("stress", strip.(u"eV/Å^3", flat(σ)))) :
+        V === nothing ? nothing : finite("the virial", tensor("virial", strip.(u"eV", flat(V)))),
+        is_stress,
         weights_of(weights, name),
         reference,
         name,
     )
+end
+
+"The numbers of a matrix, of a vector, or of a vector of vectors."
+flat(x) = collect(Iterators.flatten(x))
+
+function tensor(name, x)
+    length(x) == 6 && return SMatrix{3,3,Float64}(x[[1, 6, 5, 6, 2, 4, 5, 4, 3]])
+    length(x) == 9 && return SMatrix{3,3,Float64}(x)
+    throw(DimensionMismatch("a $name of $(length(x)) numbers, not of nine or six"))
+end
+
+"The volume of the cell, Å³."
+function volume(sys)
+    all(periodicity(sys)) || throw(ArgumentError("only systems that are periodic in all directions have a stress"))
+    return abs(det(first(box(sys))))
 end
 
 look_up(sys, value) = value
@@ -55,26 +76,34 @@ function weights_of(w::AbstractDict, group)
 end
 
 """
-    atoms_data(systems, calc; energy = :energy, forces = :forces, virial = :virial, options…) -> Vector{AtomsData}
+    atoms_data(
+        systems, calc; energy = :energy, forces = :forces, virial = :virial, stress = :stress, options…
+    ) -> Vector{AtomsData}
 
 [`AtomsData`](@ref) of every system, with those of the keys that it has; `nothing` in place of a key leaves its quantity out. What no linear
 parameter of `calc` changes is the `reference`. Throws where a system has none of the keys, and where no system has one of them other than
-the usual `:energy`, `:force`, `:forces` and `:virial`.
+the usual `:energy`, `:force`, `:forces`, `:virial` and `:stress`. A stress is passed over where there is a virial, and where the system is not
+periodic in all directions.
 """
 function atoms_data(
-    systems, calc; energy = :energy, forces = :forces, virial = :virial, reference = fixed_part(calc), options...
+    systems, calc; energy = :energy, forces = :forces, virial = :virial, stress = :stress, reference = fixed_part(calc), options...
 )
+    isempty(systems) && throw(ArgumentError("there are no systems to take observations from"))
     has(sys, key) = haskey(sys, key) || hasatomkey(sys, key)
-    for key in (energy, forces, virial)
+    for key in (energy, forces, virial, stress)
         key isa Union{Nothing,Symbol} || throw(ArgumentError("the key of an observation is a Symbol or nothing, not $(repr(key))"))
-        key in (nothing, :energy, :force, :forces, :virial) || isempty(systems) || any(sys -> has(sys, key), systems) ||
+        key in (nothing, :energy, :force, :forces, :virial, :stress) || any(sys -> has(sys, key), systems) ||
             throw(ArgumentError("no system has $(repr(key)); the first has $(known_keys(first(systems)))"))
     end
     return map(enumerate(systems)) do (k, sys)
         there(key) = key !== nothing && has(sys, key) ? key : nothing
-        found = (energy = there(energy), forces = there(forces), virial = there(virial))
-        all(isnothing, found) && throw(ArgumentError("system $k has none of $energy, $forces, $virial"))
-        AtomsData(sys; found..., reference, options...)
+        found = (energy = there(energy), forces = there(forces), virial = there(virial), stress = all(periodicity(sys)) ? there(stress) : nothing)
+        all(isnothing, found) && throw(ArgumentError("system $k has none of $energy, $forces, $virial, $stress"))
+        try
+            AtomsData(sys; found..., reference, options...)
+        catch error
+            error isa Union{ArgumentError,DimensionMismatch} ? throw(typeof(error)("system $k: " * error.msg)) : rethrow()
+        end
     end
 end
 
@@ -102,7 +131,7 @@ count_observations(d) = sum(length, observation_rows(d))
 """
 feature_matrix(d, calc::Calculator; options...) = feature_matrix(d.system, observed(d), calc; options...)
 
-function feature_matrix(sys::AbstractSystem, observed, calc; options...)
+function feature_matrix(@nospecialize(sys::AbstractSystem), observed, calc; options...)
     expect_options(options)
     rows = observation_rows(length(sys), observed)
     A = Matrix{Float64}(undef, sum(length, rows), length_basis(calc))
@@ -110,7 +139,7 @@ function feature_matrix(sys::AbstractSystem, observed, calc; options...)
     return A
 end
 
-function fill_features!(A, sys, calc, (e, f, v); options...)
+function fill_features!(A, @nospecialize(sys), calc, (e, f, v); options...)
     p = size(A, 2)
     # Interleaved in one matrix, they would overlap in memory: forces, by far the most, are written in place, the others copied.
     E = isempty(e) ? nothing : Matrix{Float64}(undef, 1, p)

@@ -3,6 +3,22 @@
 "Errors of one quantity each: energy in eV an atom, force components in eV/Å, virial components in eV an atom. `NaN` without observations."
 const Deviation = @NamedTuple{E::Float64, F::Float64, V::Float64}
 
+const ErrorRow = @NamedTuple{frames::Int, atoms::Int, rmse::Deviation, mae::Deviation}
+const CountRow = @NamedTuple{frames::Int, atoms::Int, energies::Int, forces::Int, virials::Int, stresses::Int}
+
+"What is known of data by group, and of all; shown as a table."
+struct ByGroup{Row}
+    groups::Vector{String}
+    rows::Vector{Row}
+end
+
+Base.keys(table::ByGroup) = table.groups
+function Base.getindex(table::ByGroup, group::AbstractString)
+    k = findfirst(==(group), table.groups)
+    k === nothing && throw(KeyError(group))
+    return table.rows[k]
+end
+
 """
     Errors
 
@@ -10,21 +26,40 @@ Errors of predictions, by group, as [`compute_errors`](@ref) finds them; shown a
 `frames`, `atoms`, `rmse` and `mae`, the last two as `(; E, F, V)`: energy in eV an atom, force components in eV/Å, virial components
 in eV an atom; `NaN` where there was nothing to compare with.
 """
-struct Errors
-    groups::Vector{String}
-    rows::Vector{@NamedTuple{frames::Int, atoms::Int, rmse::Deviation, mae::Deviation}}
-end
+const Errors = ByGroup{ErrorRow}
 
-Base.keys(errors::Errors) = errors.groups
-function Base.getindex(errors::Errors, group::AbstractString)
-    k = findfirst(==(group), errors.groups)
-    k === nothing && throw(KeyError(group))
-    return errors.rows[k]
+"""
+    Observations
+
+How much there is to fit to, by group, as [`observations`](@ref) counts it; shown as a table. `counts["all"]` and `counts[group]` have `frames`,
+`atoms`, and how many `energies`, `forces` (an atom each), `virials` and `stresses`.
+"""
+const Observations = ByGroup{CountRow}
+
+"""
+    observations(data) -> Observations
+
+Counts the observations of [`AtomsData`](@ref), by group, in the order of the data, and over all.
+"""
+function observations(data::AbstractVector{<:AtomsData})
+    function tally_of(some)
+        of(f) = count(f, some)
+        return CountRow((
+            length(some), sum(d -> length(d.system), some; init = 0), of(d -> d.energy !== nothing),
+            sum(d -> d.forces === nothing ? 0 : length(d.forces), some; init = 0),
+            of(d -> d.virial !== nothing && !d.is_stress), of(d -> d.is_stress),
+        ))
+    end
+    names = unique(d.group for d in data)
+    rows = [tally_of(filter(d -> d.group == name, data)) for name in names]
+    return Observations([names; "all"], [rows; tally_of(data)])
 end
 
 """
     compute_errors(data, calc; nthreads, precision) -> Errors
-    compute_errors(systems, calc; energy = :energy, forces = :forces, virial = :virial, group = :config_type, …)
+    compute_errors(
+        systems, calc; energy = :energy, forces = :forces, virial = :virial, stress = :stress, group = :config_type, …
+    )
 
 Compares what a calculator predicts with what was observed: by group, in the order of the data, and over all. The whole prediction is
 compared, with whatever reference energies the calculator contains.
@@ -43,8 +78,10 @@ function compute_errors(data::AbstractVector{<:AtomsData}, calc; options...)
     return Errors([names; "all"], [rows; summarise(data, together)])
 end
 
-function compute_errors(systems, calc; energy = :energy, forces = :forces, virial = :virial, group = :config_type, options...)
-    return compute_errors(atoms_data(systems, calc; energy, forces, virial, group, reference = nothing), calc; options...)
+function compute_errors(
+    systems, calc; energy = :energy, forces = :forces, virial = :virial, stress = :stress, group = :config_type, options...
+)
+    return compute_errors(atoms_data(systems, calc; energy, forces, virial, stress, group, reference = nothing), calc; options...)
 end
 
 function residuals(d::AtomsData, calc; options...)
@@ -70,6 +107,17 @@ function summarise(data, differences)
     )
 end
 
+function Base.show(io::IO, ::MIME"text/plain", counts::Observations)
+    width = maximum(textwidth, counts.groups) + 2
+    line(name, cells) = print(io, rpad(name, width), join(lpad.(cells, 10)))
+    line("group", fieldnames(CountRow))
+    for (name, row) in zip(counts.groups, counts.rows)
+        println(io)
+        line(name, values(row))
+    end
+end
+Base.show(io::IO, counts::Observations) = print(io, "Observations(", join(counts.groups, ", "), ")")
+
 function Base.show(io::IO, ::MIME"text/plain", errors::Errors)
     width = maximum(textwidth, errors.groups) + 2
     virials = any(row -> !isnan(row.rmse.V), errors.rows)
@@ -87,12 +135,19 @@ end
 Base.show(io::IO, errors::Errors) = print(io, "Errors(", join(errors.groups, ", "), ")")
 
 """
-    acefit!(data, calc; solver, prior = I, progress, nthreads, precision) -> Errors
-    acefit!(systems, calc; energy = :energy, forces = :forces, virial = :virial, weights, group = :config_type, …)
+    acefit!(
+        data, calc; solver, smoothness = 4, prior = smoothness_prior(calc; p = smoothness), validation_set, verbose = true, progress,
+        nthreads, precision
+    ) -> Errors
+    acefit!(
+        systems, calc; energy = :energy, forces = :forces, virial = :virial, stress = :stress, weights, group = :config_type, …
+    )
 
 Fits the linear parameters of a calculator to [`AtomsData`](@ref), or to systems by the keys of their observations, and gives the errors
-of the fit, by group. `solver` is one of ACEfit's, by default `ACEfit.BLR()`; a committee that it finds is set, one that was set before
-is dropped. `prior` is the matrix `P` of a regularisation: solved for is `P θ`. Weights by default are `(E = 30, F = 1, V = 1)`.
-Needs ACEfit.
+of the fit, by group. First it prints how much it fits to ([`observations`](@ref)), where `verbose`; nothing at all is an error. `solver` is one of
+ACEfit's, by default `ACEfit.BLR()`; a committee that it finds is set, one that was set before is dropped. `prior` is the matrix `P` of
+a regularisation, in the order of the linear parameters: solved for is `P θ`; `I` for none. It is a [`smoothness_prior`](@ref) by default, as
+in ACEpotentials. `validation_set`, like the first argument, is for the solvers that take one. Weights by default are `(E = 30, F = 1, V = 1)`. Needs
+ACEfit.
 """
 function acefit! end

@@ -34,7 +34,8 @@ Base.show(io::IO, G::InteractionGraph) = print(io, "InteractionGraph(", n_centre
 """
     interaction_graph(sys, rcut) -> InteractionGraph
 
-All directed edges with `0 < r ≤ rcut` of a system, those to periodic images included; `rcut` in Å or with a unit.
+All directed edges with `0 < r ≤ rcut` of a system, those to periodic images included; `rcut` in Å or with a unit. Throws where they would take
+more memory than [`ACERust.set_memory_limit!`](@ref) allows.
 
 ```jldoctest
 julia> water = isolated_system([:O => [0.0, 0.0, 0.0]u"Å", :H => [0.96, 0.0, 0.0]u"Å", :H => [-0.24, 0.93, 0.0]u"Å"]);
@@ -48,6 +49,7 @@ function interaction_graph(sys::AbstractSystem, rcut)
     cutoff = in_ångström(rcut)
     handle = build_graph(s, cutoff, 0.0, 0)
     n = graph_n_edges(handle)
+    expect_memory(92n, "an interaction_graph of $n edges")   # bytes of the arrays below, copies included
     first = Vector{UInt32}(undef, length(s) + 1)
     neighbour = Vector{UInt32}(undef, n)
     shift = Matrix{Int32}(undef, 3, n)

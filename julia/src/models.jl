@@ -90,6 +90,21 @@ function onebody_model(E0; name = "onebody")
     return single_part(name, first.(entries), (type = "onebody", E0 = [electronvolt(e) for (_, e) in entries]))
 end
 
+"""
+    one_body(D, catfun = x -> x.z) -> ETOneBody
+
+One-body energies by category, as ETModels makes them: an atom with state `x` has the energy `D[catfun(x)]`. Here the category is the element:
+`catfun` gives the keys of `D` for atoms of these elements. See [`onebody_model`](@ref).
+"""
+function one_body(D::AbstractDict, catfun = x -> x.z)
+    for z in keys(D)
+        found = catfun((z = ChemicalSpecies(element(z)),))
+        found == z || found == ChemicalSpecies(element(z)) ||
+            throw(ArgumentError("the category of $(repr(z)) is $(repr(found)): categories other than elements are not known here"))
+    end
+    return onebody_model(D)
+end
+
 element(z::Integer) = Int(z)
 element(z) = Int(atomic_number(z))
 element(z::Symbol) = Int(atomic_number(ChemicalSpecies(z)))
@@ -151,6 +166,19 @@ end
 The parts of a model, each as a model of its own.
 """
 model_parts(model::ACERustModel) = [ACERustModel(model_extract(model.handle, part)) for part in 0:(n_parts(model) - 1)]
+
+"""
+    splinify(model, ps = nothing, st = nothing; Nspl) -> model
+    splinify(calc; Nspl)
+
+With natural cubic splines through `Nspl` nodes in place of polynomials in the radial functions, as `splinify` of ETModels; by default through
+30 nodes for a pair model and 50 for others. A copy of the model with its present parameters, or with those of `ps`; splines stay as they
+are. `radial` of [`WrappedSiteCalculator`](@ref) has tables of a known tolerance.
+"""
+function splinify(model::ACERustModel{Kind}, ps = nothing, st = nothing; Nspl::Integer = Kind === :pair ? 30 : 50) where {Kind}
+    θ = linear(ps)
+    return ACERustModel(model_splinify((θ === nothing ? model : with_parameters(model, θ)).handle, Int(Nspl)))
+end
 
 function Base.show(io::IO, model::ACERustModel{Kind}) where {Kind}
     print(io, "ACERustModel{:", Kind, "}(")

@@ -7,9 +7,13 @@ ingredients(model::ACERustModel) = (model_to_json(model),)
 
 revive(::Type{<:ACERustModel}, json) = model_from_json(json)
 revive(::Type{<:StackedCalculator}, calcs) = StackedCalculator(calcs)
-function revive(::Type{<:WrappedSiteCalculator}, json, cutoff, settings, θ, members)
+revive(::Type{<:WrappedSiteCalculator}, json, ingredients...) = calculator(model_from_json(json), ingredients...)
+"A calculator of another model, with the settings, parameters and committee of this one."
+revived(calc::WrappedSiteCalculator, model) = calculator(model, ingredients(calc)[2:end]...)
+
+function calculator(model, cutoff, settings, θ, members)
     (; nthreads, precision, radial, skin, device) = settings
-    calc = WrappedSiteCalculator(model_from_json(json), nothing, nothing, cutoff; nthreads, precision, radial, skin, device)
+    calc = WrappedSiteCalculator(model, nothing, nothing, cutoff; nthreads, precision, radial, skin, device)
     θ == calc.linear || set_linear_parameters!(calc, θ)
     members === nothing || set_committee!(calc, members)
     return calc
@@ -22,8 +26,12 @@ function Serialization.serialize(s::Serialization.AbstractSerializer, x::Revived
     Serialization.serialize(s, ingredients(x))
     return nothing
 end
-Serialization.deserialize(s::Serialization.AbstractSerializer, T::Type{<:Revived}) = revive(T, Serialization.deserialize(s)...)
+Serialization.deserialize(s::Serialization.AbstractSerializer, T::Type{<:Revived}) =
+    Base.inferencebarrier(revive)(T, Serialization.deserialize(s)...)
 
+# Behind barriers: what is revived has types that inference cannot know, and it would look for them through the whole package, for half a minute.
 function Base.deepcopy_internal(x::Revived, seen::IdDict)
-    return get!(() -> revive(typeof(x), Base.deepcopy_internal(ingredients(x), seen)...), seen, x)
+    haskey(seen, x) && return seen[x]::typeof(x)
+    parts = Base.deepcopy_internal(Base.inferencebarrier(ingredients(x)), seen)
+    return seen[x] = Base.inferencebarrier(revive)(typeof(x), parts...)::typeof(x)
 end

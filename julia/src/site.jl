@@ -8,7 +8,8 @@ const SiteModel = Union{ACERustModel,WrappedSiteCalculator}
 
 The energies of the centres of a graph, eV. `ps` is `nothing` or empty for the model's own linear parameters, else `(linear = θ,)`. The
 state `st` plays no part; `model(G, ps, st)` returns it with the energies. A [`WrappedSiteCalculator`](@ref) in place of the model is
-evaluated with its parameters, on its device and in its precision; so it is in all functions of the site level.
+evaluated with its parameters, on its device and in its precision; so it is in all functions of the site level. Of a
+[`StackedCalculator`](@ref) they give sums of energies and gradients, and the bases of the members side by side; all members have to be ours.
 """
 function site_energies(model::SiteModel, G::InteractionGraph, ps = nothing, st = nothing)
     energies = Vector{Float64}(undef, n_centres(G))
@@ -46,6 +47,7 @@ end
 The basis, (n_centres, n_basis), and `∂B_b/∂r_ij`, (n_edges, n_basis), 1/Å.
 """
 function site_basis_jacobian(model::SiteModel, G::InteractionGraph, ps = nothing, st = nothing)
+    expect_memory(48 * n_basis(model) * n_edges(G), "the Jacobian of $(n_basis(model)) basis functions on $(n_edges(G)) edges")   # with its copy
     basis = Matrix{Float64}(undef, n_basis(model), n_centres(G))
     jacobian = Array{Float64}(undef, 3, n_basis(model), n_edges(G))
     site_basis_jacobian!(site_plan(model, nothing), G.handle, basis, jacobian)
@@ -74,3 +76,4 @@ new_plan(model::ACERustModel) = make_plan(model; radial = :exact)
 linear(::Nothing) = nothing
 linear(ps::NamedTuple) = haskey(ps, :linear) ? convert(Vector{Float64}, ps.linear) : isempty(ps) ? nothing :
     throw(ArgumentError("ps has $(keys(ps)), expected (linear = θ,) with the model's linear parameters"))
+linear(ps) = throw(ArgumentError("ps is a $(typeof(ps)), expected (linear = θ,) with the model's linear parameters"))

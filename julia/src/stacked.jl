@@ -50,9 +50,7 @@ function present(fused::Fused, stack::StackedCalculator)
         versions = [member.version for member in members]
         if versions != fused.versions
             replace_parameters!(fused.calc, reduce(vcat, [member.linear for member in members]))
-            sets = [member.members for member in members]
-            complete = !any(isnothing, sets) && allequal(size.(sets, 2))
-            replace_committee!(fused.calc, complete ? reduce(vcat, sets) : nothing)
+            replace_committee!(fused.calc, common_committee(members))
             fused.versions .= versions
         end
     end
@@ -62,9 +60,31 @@ end
 "The members of a stack that the library does not evaluate."
 foreign(stack::StackedCalculator) = filter(calc -> !(calc isa WrappedSiteCalculator), stack.calcs)
 
-Base.getproperty(stack::StackedCalculator, name::Symbol) =
-    name === :rcut ? maximum(calc -> in_ångström(cutoff_radius(calc)), ours(stack); init = 0.0) : getfield(stack, name)
+function Base.getproperty(stack::StackedCalculator, name::Symbol)
+    name === :rcut && return maximum(in_ångström ∘ cutoff_of, getfield(stack, :calcs))
+    name === :ps && return parameters_of(stack)
+    name === :st && return (;)
+    name === :co_ps && return committee_of(stack)
+    return getfield(stack, name)
+end
+Base.propertynames(stack::StackedCalculator) = (:calcs, :fused, :rcut, :ps, :st, :co_ps)
 ours(stack::StackedCalculator) = filter(calc -> calc isa Calculator, getfield(stack, :calcs))
+
+function cutoff_of(calc)
+    applicable(cutoff_radius, calc) && return cutoff_radius(calc)
+    name = nameof(typeof(calc))
+    throw(ArgumentError("the cutoff of $name is not known: define ACERust.cutoff_radius(::$name)"))
+end
+
+committee_parameters(stack::StackedCalculator) = common_committee(ours(stack))
+"The committees of calculators as one, where all have one, and of the same size."
+function common_committee(calcs)
+    sets = [committee_parameters(calc) for calc in calcs]
+    return isempty(sets) || any(isnothing, sets) || !allequal(size.(sets, 2)) ? nothing : reduce(vcat, sets)
+end
+
+splinify(stack::StackedCalculator; options...) =
+    StackedCalculator(map(calc -> calc isa Calculator ? splinify(calc; options...) : calc, stack.calcs))
 
 function Base.show(io::IO, stack::StackedCalculator)
     print(io, "StackedCalculator(")
@@ -80,7 +100,7 @@ function present_model(stack::StackedCalculator)
     return present_model(present(stack.fused[1], stack))
 end
 
-function evaluate!(energy, forces, virial, sys::AbstractSystem, stack::StackedCalculator; options...)
+function evaluate!(energy, forces, virial, sys::AbstractSystem, stack::StackedCalculator, ::Nothing = nothing; options...)
     for fused in stack.fused
         evaluate!(energy, forces, virial, sys, present(fused, stack); options...)
     end
@@ -88,10 +108,23 @@ function evaluate!(energy, forces, virial, sys::AbstractSystem, stack::StackedCa
     return nothing
 end
 
-"A calculator of whatever package, by its AtomsCalculators interface."
-function evaluate!(energy, forces, virial, sys::AbstractSystem, calc; options...)
-    energy === nothing || (energy[] += ustrip(u"eV", AtomsCalculators.potential_energy(sys, calc; options...)))
-    forces === nothing || (forces .+= (f -> SVector{3,Float64}(ustrip.(u"eV/Å", f))).(AtomsCalculators.forces(sys, calc; options...)))
-    virial === nothing || (virial[] += SMatrix{3,3,Float64,9}(ustrip.(u"eV", AtomsCalculators.virial(sys, calc; options...))))
+function evaluate!(energy, forces, virial, sys::AbstractSystem, stack::StackedCalculator, θ::Vector{Float64}; options...)
+    columns = blocks(stack)
+    for fused in stack.fused
+        evaluate!(energy, forces, virial, sys, present(fused, stack), θ[reduce(vcat, columns[fused.members])]; options...)
+    end
+    for (calc, range) in zip(stack.calcs, columns)
+        calc isa WrappedSiteCalculator || evaluate!(energy, forces, virial, sys, calc, calc isa Calculator ? θ[range] : nothing; options...)
+    end
+    return nothing
+end
+
+"A calculator of whatever package, by its AtomsCalculators interface. What it takes of keywords is not known: ours are not passed on."
+function evaluate!(
+    energy, forces, virial, sys::AbstractSystem, calc, ::Given = nothing; nthreads = nothing, precision = nothing, others...
+)
+    energy === nothing || (energy[] += ustrip(u"eV", AtomsCalculators.potential_energy(sys, calc; others...)))
+    forces === nothing || (forces .+= (f -> SVector{3,Float64}(ustrip.(u"eV/Å", f))).(AtomsCalculators.forces(sys, calc; others...)))
+    virial === nothing || (virial[] += SMatrix{3,3,Float64,9}(ustrip.(u"eV", AtomsCalculators.virial(sys, calc; others...))))
     return nothing
 end

@@ -37,3 +37,18 @@ function box(sys::AbstractSystem{D}) where {D}
     cell = Matrix(hcat((pbc[k] ? ångström(vectors[k]) : zero(SVector{3,Float64}) for k in 1:3)...))
     return cell, Vector{Int32}(pbc)
 end
+
+"""
+    set_memory_limit!(bytes)
+
+The most memory that one call may take, as estimated before it takes it; for this process. `nothing`, as at the start, is half of what is
+free at the time of the call.
+"""
+function set_memory_limit!(bytes::Union{Nothing,Integer})
+    bytes === nothing || bytes > 0 || throw(ArgumentError("a limit of memory is above 0, not $bytes"))
+    foreach(b -> set_memory_limit(b, bytes === nothing ? 0 : Int(bytes)), values(BINDINGS))   # each may have a library of its own
+    return bytes
+end
+
+"Throws where arrays of so many bytes are more than the limit."
+expect_memory(bytes, what) = check_memory(binding(), Float64(bytes), what)

@@ -11,6 +11,12 @@ AtomsCalculators.@generate_interface AtomsCalculators.potential_energy(sys, calc
 AtomsCalculators.@generate_interface AtomsCalculators.forces(sys, calc::Springs; ignored...) = -places(sys) .* u"eV/Å"
 AtomsCalculators.@generate_interface AtomsCalculators.virial(sys, calc::Springs; ignored...) = zeros(SMatrix{3,3}) * u"eV"
 
+"The same, without any keywords."
+struct Plain end
+AtomsCalculators.potential_energy(sys, ::Plain) = AtomsCalculators.potential_energy(sys, Springs())
+AtomsCalculators.forces(sys, ::Plain) = AtomsCalculators.forces(sys, Springs())
+AtomsCalculators.virial(sys, ::Plain) = AtomsCalculators.virial(sys, Springs())
+
 results(sys, calc; options...) = AtomsCalculators.energy_forces_virial(sys, calc; options...)
 same(a, b; tol = 1e-12) =
     isapprox(a.energy, b.energy; rtol = tol) && difference(bare.(a.forces), bare.(b.forces)) < tol && difference(bare(a.virial), bare(b.virial)) < tol
@@ -76,6 +82,8 @@ end
         found = results(sys, mixed)
         @test found.energy ≈ expected.energy + springs.energy
         @test difference(bare.(found.forces), bare.(expected.forces .+ springs.forces)) < 1e-12
+        plain = StackedCalculator((Plain(), calc))
+        @test same(results(sys, plain; nthreads = 1, precision = Float64), results(sys, StackedCalculator((Springs(), calc))))
         # A change made to a member is the stack's.
         set_linear_parameters!(stack.calcs[3], zeros(length_basis(stack.calcs[3])))
         apart = sum(AtomsCalculators.potential_energy(sys, c) for c in stack.calcs)
@@ -83,6 +91,29 @@ end
         @test AtomsCalculators.potential_energy(sys, mixed) ≈ apart + springs.energy
         @test ACERust.present_model(stack) isa ACERustModel{:stack}
         @test_throws "one model" ACERust.present_model(mixed)
+    end
+
+    @testset "parameters that come with a call" begin
+        stack = StackedCalculator(model)
+        θ = get_linear_parameters(stack)
+        nested = StackedCalculator((stack.calcs[3], Springs(), StackedCalculator((stack.calcs[2],)), stack.calcs[1]))
+        AC = AtomsCalculators
+        for c in (calc, stack, nested)
+            own = AC.get_parameters(c).linear
+            other = own .* range(0.5, 1.5; length = length(own))
+            changed = results(sys, AC.set_parameters!(deepcopy(c), (linear = other,)))
+            for ps in (nothing, (;), (linear = own,), (linear = other,))
+                wanted = ps == (linear = other,) ? changed : results(sys, c)
+                found = AC.calculate((AC.Energy(), AC.Forces(), AC.Virial()), sys, c, ps, (step = 1,))
+                @test same(found, wanted) && found.state == (step = 1,)
+            end
+            @test AC.get_parameters(c).linear == own && same(results(sys, c), results(sys, deepcopy(c)))   # and is forgotten
+            @test_throws "linear parameter 2 is not finite" AC.calculate(AC.Energy(), sys, c, (linear = [k == 2 ? NaN : 1.0 for k in eachindex(own)],))
+            @test_throws "expected $(length(own)) linear parameters, got 3" AC.calculate(AC.Forces(), sys, c, (linear = zeros(3),))
+            @test_throws "expected (linear = θ,)" AC.calculate(AC.Energy(), sys, c, (weights = own,))
+            @test_throws "expected (linear = θ,)" AC.calculate(AC.Energy(), sys, c, own)
+        end
+        @test AC.set_parameters!(calc, nothing) === calc && same(results(sys, calc), expected)
     end
 
     @testset "a moving structure" begin
@@ -156,5 +187,59 @@ end
         end
         @test difference(F, bare.(expected.forces)) < 1e-11
         @test occursin("sio_o2", sprint(show, MIME("text/plain"), model))
+    end
+
+    @testset "site level of stacks" begin
+        G, θ = interaction_graph(sys, 5.5), get_linear_parameters(model)
+        stack = StackedCalculator(model)
+        swapped = StackedCalculator((stack.calcs[3], StackedCalculator((stack.calcs[2],)), stack.calcs[1]))
+        n = ACERust.n_basis.(stack.calcs)
+        B, J = site_basis_jacobian(model, G)
+        for (calc, order, ps) in ((stack, 1:sum(n), (linear = 2θ,)), (swapped, [(n[2] + 1):sum(n); 1:n[2]], (linear = 2 * get_linear_parameters(swapped),)))
+            @test site_energies(calc, G) ≈ site_energies(model, G) && site_grads(calc, G) ≈ site_grads(model, G)
+            @test site_energies(calc, G, ps) ≈ site_energies(model, G, (linear = 2θ,)) && site_grads(calc, G, ps) ≈ 2 * site_grads(model, G)
+            @test site_basis(calc, G) ≈ B[:, order]
+            found = site_basis_jacobian(calc, G)
+            @test found[1] ≈ B[:, order] && found[2] ≈ J[:, order]
+        end
+        E0 = site_energies(stack.calcs[1], G)
+        for calc in (stack, swapped, calc)
+            descriptors = site_descriptors(sys, calc)
+            @test length.(descriptors) == fill(length_basis(calc), 4)
+            @test [dot(d, get_linear_parameters(calc)) for d in descriptors] .+ E0 ≈ site_energies(calc, G)
+            @test site_descriptors(sys, calc; domain = 2:3) == descriptors[2:3]
+        end
+        @test_throws "a calculator Springs has no site energies" site_energies(StackedCalculator((Springs(), stack)), G)
+    end
+
+    @testset "accessors of ETModels" begin
+        θ = get_linear_parameters(model)
+        for c in (WrappedSiteCalculator(model), StackedCalculator(model))
+            @test c.ps == (linear = θ,) && c.st == (;) && c.co_ps === nothing
+            set_committee!(c, [θ, 2θ])
+            @test c.co_ps == [(linear = θ,), (linear = 2θ,)]
+            @test issubset((:ps, :st, :co_ps), propertynames(c))
+        end
+        @test StackedCalculator(model).rcut == 5.5
+        @test_throws "the cutoff of Springs is not known: define ACERust.cutoff_radius" StackedCalculator((Springs(), calc)).rcut
+        ACERust.cutoff_radius(::Plain) = 0.7u"nm"
+        @test cutoff_radius(StackedCalculator((Plain(), calc))) == 7.0u"Å"
+        # One-body energies by category, the category being the element.
+        D = Dict(ChemicalSpecies(:Si) => -1.5, ChemicalSpecies(:O) => -3.0)
+        @test AtomsCalculators.potential_energy(sys, WrappedSiteCalculator(one_body(D, x -> x.z))) ≈ -9.0u"eV"
+        @test_throws "the category of :Si is 1" one_body(Dict(:Si => -1.5), x -> 1)
+    end
+
+    @testset "splinify" begin
+        fine = splinify(model; Nspl = 1000)
+        @test same(results(sys, WrappedSiteCalculator(fine)), expected; tol = 1e-6)
+        @test !same(results(sys, WrappedSiteCalculator(fine)), expected; tol = 1e-13)
+        θ = 1.5 * get_linear_parameters(model)
+        for c in (calc, StackedCalculator(model))
+            scaled = set_linear_parameters!(deepcopy(c), θ)
+            @test same(results(sys, splinify(scaled; Nspl = 1000)), results(sys, scaled); tol = 1e-6)
+        end
+        @test get_linear_parameters(splinify(model, (linear = θ,))) == θ
+        @test_throws "1 nodes are not in 2 … 10000" splinify(model; Nspl = 1)
     end
 end

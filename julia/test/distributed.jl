@@ -28,7 +28,7 @@ using Distributed
                 AtomsCalculators.potential_energy(data[1].system, calc)
             set_linear_parameters!(calc, 2 * get_linear_parameters(calc))
             @test remotecall_fetch(get_linear_parameters, processes[2], calc) == get_linear_parameters(calc)
-            @test_throws "atom 0 is H" ACERust.assemble([ACERust.AtomsData(isolated_system([:H => zeros(3)u"Å"]); energy = 0.0)], calc)
+            @test_throws "atom 1 is H" ACERust.assemble([ACERust.AtomsData(isolated_system([:H => zeros(3)u"Å"]); energy = 0.0)], calc)
         end
     finally
         ACERust.PRESENT[] = present

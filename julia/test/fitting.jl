@@ -40,6 +40,36 @@ include("common.jl")
     @test_throws DimensionMismatch ACERust.AtomsData(sys; forces = [[0, 0, 0]])
 end
 
+@testset "labels and priors" begin
+    model = sio_o2()
+    stack, single = StackedCalculator(model), WrappedSiteCalculator(model)
+    labels = basis_labels(stack)
+    @test labels == basis_labels(single) == basis_labels(model) && length(labels) == length_basis(stack)
+    n = [length_basis(c) for c in stack.calcs]
+    @test all(label -> label.part === :pair && label.l == [0] && length(label.n) == 1, labels[1:n[2]])
+    @test [only(label.n) for label in labels[1:n[2]]] == repeat(1:(n[2] ÷ 2), 2)
+    @test all(label -> label.part === :ace && 1 <= length(label.n) == length(label.l) <= 2, labels[(n[2] + 1):end])
+    @test [label.species for label in labels] == [fill(:Si, n[2] ÷ 2); fill(:O, n[2] ÷ 2); fill(:Si, n[3] ÷ 2); fill(:O, n[3] ÷ 2)]
+    # The formulas of ACEpotentials, written out.
+    algebraic(label; p = 4, wl = 2 / 3, wn = 1) = sum((label.l ./ wl) .^ p .+ (label.n ./ wn) .^ p)
+    exponential(label; wl = 2 / 3, wn = 1) = exp(sum(label.l ./ wl .+ label.n ./ wn))
+    gaussian(label; wl = 1 / sqrt(2), wn = 1 / sqrt(2)) = exp(sum((label.l ./ wl) .^ 2 .+ (label.n ./ wn) .^ 2))
+    swapped = StackedCalculator((stack.calcs[3], StackedCalculator((stack.calcs[2],))))
+    for calc in (stack, single, model, swapped)
+        Γ(args...; options...) = smoothness_prior(calc, args...; options...).diag
+        of(f; options...) = [f(label; options...) for label in basis_labels(calc)]
+        @test Γ() ≈ of(algebraic) && Γ(; p = 2, wl = 0.5, wn = 3) ≈ of(algebraic; p = 2, wl = 0.5, wn = 3)
+        @test Γ(:exponential) ≈ of(exponential) && Γ(:exponential; wl = 2) ≈ of(exponential; wl = 2)
+        @test Γ(:gaussian; wl = 4, wn = 5) ≈ of(gaussian; wl = 4, wn = 5)
+    end
+    @test ACERust.upstream_order(stack) == [(n[2] + 1):length(labels); 1:n[2]]
+    @test ACERust.upstream_order(swapped) == 1:length(labels)
+    @test_throws "not :gauss" smoothness_prior(stack, :gauss)
+    @test_throws "no keyword p; the gaussian prior takes wl, wn" smoothness_prior(stack, :gaussian; p = 2)
+    @test_throws "wl is 0, not above 0" smoothness_prior(stack; wl = 0)
+    @test_throws "too small for this basis" smoothness_prior(stack, :gaussian; wn = 0.01)
+end
+
 @testset "committee" begin
     sys, stack = silica(), StackedCalculator(sio_o2())
     θ = get_linear_parameters(stack)
@@ -62,6 +92,12 @@ end
         @test mean.energy ≈ sum(e) / 4 && std.energy ≈ sqrt(sum(abs2, e .- mean.energy) / 3)
         @test std.forces[2][3] ≈ sqrt(sum(x -> abs2(x.forces[2][3] - mean.forces[2][3]), expected) / 3)
         @test AtomsCalculators.potential_energy(sys, calc) ≈ expected[1].energy
+        for (f, name) in ((AtomsCalculators.potential_energy, :energy), (AtomsCalculators.forces, :forces), (AtomsCalculators.virial, :virial))
+            value, members = @committee f(sys, calc; nthreads = 1)
+            @test value == f(sys, calc) && length(members) == 4
+            @test all(difference(bare.(members[m]), bare.(expected[m][name])) < 1e-11 for m in 1:4)
+        end
+        @test_throws "energy_forces has no committee" @committee AtomsCalculators.energy_forces(sys, calc)
         @test committee_energies(sys, deepcopy(calc)) ≈ energies
         set_committee!(calc, nothing)
         @test_throws "no committee" committee_energies(sys, calc)
@@ -128,6 +164,33 @@ end
     @test_throws "no system has :misspelt" ACERust.compute_errors(systems, truth; virial = :misspelt)
     @test_throws "a Symbol or nothing, not \"energy\"" ACERust.atoms_data(systems, truth; energy = "energy")
     @test ACERust.count_observations.(ACERust.atoms_data(systems, truth; energy = nothing)) == repeat([12, 18], 5)
+end
+
+@testset "stresses, and counts by group" begin
+    truth, sys = StackedCalculator(sio_o2()), silica()
+    V = bare(AtomsCalculators.virial(sys, truth))
+    σ = -V / ACERust.volume(sys)
+    voigt = [σ[1, 1], σ[2, 2], σ[3, 3], σ[2, 3], σ[1, 3], σ[1, 2]]
+    with(; extra...) = FlexibleSystem([Atom(a) for a in sys]; cell_vectors = cell_vectors(sys), periodicity = periodicity(sys), extra...)
+    for stress in (Matrix(σ), voigt, vec(Matrix(σ)), [σ[:, k] for k in 1:3], uconvert.(u"GPa", σ * u"eV/Å^3"))
+        d = only(ACERust.atoms_data([with(; stress)], truth))
+        @test d.virial ≈ V && d.is_stress && ACERust.count_observations(d) == 6
+    end
+    @test ACERust.compute_errors([with(; stress = voigt)], truth)["all"].rmse.V < 1e-12
+    both = ACERust.AtomsData(with(; stress = voigt, virial = 2V); virial = :virial, stress = :stress)
+    @test both.virial ≈ 2V && !both.is_stress
+    @test_throws "system 1 has none of" ACERust.atoms_data([with(; stress = voigt)], truth; stress = nothing)
+    @test_throws "periodic in all directions" ACERust.AtomsData(molecule(); stress = voigt)
+    @test_throws "system 2: a stress of 4 numbers" ACERust.atoms_data([with(; stress = voigt), with(; stress = zeros(4))], truth)
+    @test_throws "the stress is not finite" ACERust.AtomsData(sys; stress = fill(NaN, 6))
+    @test_throws "the force on atom 3 is not finite" ACERust.AtomsData(sys; forces = [k == 3 ? fill(NaN, 3) : zeros(3) for k in 1:4])
+
+    data = [ACERust.atoms_data(labelled(truth), truth); ACERust.AtomsData(with(; stress = voigt, config_type = "bulk"); stress = :stress)]
+    counts = ACERust.observations(data)
+    @test keys(counts) == ["bulk", "strained", "all"]
+    @test counts["bulk"] == (frames = 6, atoms = 24, energies = 5, forces = 20, virials = 0, stresses = 1)
+    @test counts["all"] == (frames = 11, atoms = 44, energies = 10, forces = 40, virials = 5, stresses = 1)
+    @test occursin(r"group +frames +atoms +energies +forces +virials +stresses", sprint(show, MIME("text/plain"), counts))
 end
 
 @testset "errors by group" begin

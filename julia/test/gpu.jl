@@ -174,7 +174,7 @@ end
         good = efv(silica(), gpu)
         twice = isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :O => [0.0, 0.0, 0.0]u"Å"])
         @test_throws "is at the same place" efv(twice, gpu)
-        @test_throws "atom 1" efv(isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :Fe => [2.0, 0.0, 0.0]u"Å"]), gpu)
+        @test_throws "atom 2" efv(isolated_system([:Si => [0.0, 0.0, 0.0]u"Å", :Fe => [2.0, 0.0, 0.0]u"Å"]), gpu)
         @test efv(silica(), gpu) == good
     end
 

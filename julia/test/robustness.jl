@@ -4,9 +4,11 @@ include("common.jl")
     model = sio_o2()
     calc = WrappedSiteCalculator(model)
     energy(sys) = AtomsCalculators.potential_energy(sys, calc)
-    @test_throws r"atom 1 is H; the model knows Si, O" energy(isolated_system([:Si => zeros(3)u"Å", :H => [1.5, 0, 0]u"Å"]))
-    @test_throws r"position.*1|atom 1" energy(isolated_system([:Si => zeros(3)u"Å", :O => [NaN, 0, 0]u"Å"]))
-    @test_throws ACERust.ACERustError energy(isolated_system([:Si => zeros(3)u"Å", :O => zeros(3)u"Å"]))
+    @test_throws r"atom 2 is H; the model knows Si, O" energy(isolated_system([:Si => zeros(3)u"Å", :H => [1.5, 0, 0]u"Å"]))
+    @test_throws "atom 2: position" energy(isolated_system([:Si => zeros(3)u"Å", :O => [NaN, 0, 0]u"Å"]))
+    @test_throws "atoms 1 and 2 are at the same place" energy(isolated_system([:Si => zeros(3)u"Å", :O => zeros(3)u"Å"]))
+    message = ACERust.ACERustError(4, "edge 5: neighbour 7 of 7 atoms; parts[2].ace.A[17]").message
+    @test message == "edge 6: neighbour 8 of 7 atoms; parts[2].ace.A[17]"
     flat = (SVector(5.0, 0.0, 0.0)u"Å", SVector(0.0, 5.0, 0.0)u"Å", SVector(0.0, 0.0, 0.0)u"Å")
     @test_throws r"cell" energy(periodic_system([:Si => zeros(3)u"Å"], flat))
     @test_throws r"cell.*finite|finite" energy(periodic_system([:Si => zeros(3)u"Å"], (flat[1], flat[2], SVector(0.0, 0.0, NaN)u"Å")))
@@ -29,6 +31,30 @@ include("common.jl")
     @test_throws "closed" energy(silica())
     @test_throws "closed" length_basis(model)
     @test sprint(show, model) == "ACERustModel{:stack}(closed)"
+end
+
+@testset "memory is bounded" begin
+    model, sys = sio_o2(), silica()
+    n = ACERust.n_edges(interaction_graph(sys, 15.0))
+    status(f) = try
+        f()
+        0
+    catch error
+        error isa ACERust.ACERustError ? error.status : rethrow()
+    end
+    try
+        for (bytes, found) in ((91n, 9), (10_000n, 0))
+            ACERust.set_memory_limit!(bytes)
+            @test status(() -> interaction_graph(sys, 15.0)) == found
+        end
+        G = interaction_graph(sys, 5.5)
+        ACERust.set_memory_limit!(47 * ACERust.n_basis(model) * ACERust.n_edges(G))
+        @test_throws "the Jacobian of $(ACERust.n_basis(model)) basis functions on $(ACERust.n_edges(G)) edges would take" site_basis_jacobian(model, G)
+        @test_throws "a limit of memory is above 0" ACERust.set_memory_limit!(0)
+    finally
+        ACERust.set_memory_limit!(nothing)
+    end
+    @test_throws "memory" interaction_graph(sys, 500.0)   # 23 GB
 end
 
 @testset "a library that is not there" begin

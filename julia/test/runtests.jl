@@ -28,6 +28,12 @@ include("common.jl")
         skipped("fits through ACEfit", "they need ACEfit")
     end
 
+    if loadable("ChainRulesCore")
+        include("differentiable.jl")
+    else
+        skipped("rules of differentiation", "they need ChainRulesCore")
+    end
+
     if all(loadable, ("ACEpotentials", "ACEfit", "AtomsBuilder", "LuxCore"))
         include("acepotentials.jl")
     else

@@ -115,6 +115,26 @@ model_species!(model::Model, numbers::Vector{Int32}) =
 model_linear_parameters!(model::Model, θ::Vector{Float64}) =
     @acerust acerust_model_linear_parameters(model::Ptr{Cvoid}, θ::Ptr{Float64}, length(θ)::Csize_t)
 
+function model_n_factors(model::Model)
+    first = Vector{Csize_t}(undef, model_n_basis(model) + 1)
+    @acerust acerust_model_basis_labels(
+        model::Ptr{Cvoid}, first::Ptr{Csize_t}, length(first)::Csize_t, C_NULL::Ptr{UInt32}, 0::Csize_t
+    )
+    return Int(last(first))
+end
+model_basis_labels!(model::Model, first::Vector{Int}, factors::Matrix{UInt32}) = @acerust acerust_model_basis_labels(
+    model::Ptr{Cvoid}, first::Ptr{Int}, length(first)::Csize_t, wanted(factors)::Ptr{UInt32}, length(factors)::Csize_t
+)
+model_log_prior!(model::Model, kind::Int, p::Float64, wl::Float64, wn::Float64, diagonal::Vector{Float64}) =
+    @acerust acerust_model_log_prior(
+        model::Ptr{Cvoid}, kind::Int32, p::Float64, wl::Float64, wn::Float64, diagonal::Ptr{Float64}, length(diagonal)::Csize_t
+    )
+model_splinify(model::Model, nodes::Int) =
+    Model(out -> @acerust acerust_model_splinify(model::Ptr{Cvoid}, nodes::Csize_t, out::Ptr{Ptr{Cvoid}}))
+
+set_memory_limit(::CCall, bytes::Int) = @acerust acerust_set_memory_limit(bytes::UInt64)
+check_memory(::CCall, bytes::Float64, what::String) = @acerust acerust_check_memory(bytes::Float64, what::Cstring)
+
 # ---- plans
 
 struct Options   # acerust_options

@@ -10,6 +10,10 @@
 #     model_from_reference_json(binding, json)           model_length_basis(model)   model_to_json(model)
 #     model_extract(model, part)                         model_n_basis(model)        model_name(model), model_summary(model)
 #     model_save(model, path)                            model_n_parts(model)        model_part_kind(model, part)
+#     model_n_factors(model)                             model_basis_labels!(model, first, factors)   offsets (n_basis + 1), (2, n_factors)
+#     model_splinify(model, nodes)                       model_log_prior!(model, kind, p, wl, wn, diagonal)   kind: 0, 1, 2 as in acerust.h
+#
+#     set_memory_limit(binding, bytes)                   check_memory(binding, bytes, what)
 #
 #     plan_new(model, device, precision, tolerance, nthreads)       device: -1 is the processor, else the index of a CUDA device
 #     plan_set_linear_parameters(plan, θ)                           precision: 0, 1, 2 for double, single, single for distances too
@@ -51,12 +55,17 @@ Base.isopen(handle::Handle) = is_open(handle)
 Base.close(handle::Handle) = release(handle)
 
 """
-An error of the library: `status` is one of `ACERUST_ERROR_…` of `acerust.h`, `message` names the culprit. Atoms count from 0 in it.
+An error of the library: `status` is one of `ACERUST_ERROR_…` of `acerust.h`, `message` names the culprit. Atoms and edges count from 1 in it,
+as everywhere in Julia; in the library's own words, which it is made of, from 0.
 """
 struct ACERustError <: Exception
     status::Int32
     message::String
+    ACERustError(status, message) = new(status, replace(message, COUNTED => one_more))
 end
+
+const COUNTED = r"\b(atoms?|centre|edge|neighbour|committee member) \d+( and \d+)?"
+one_more(words) = replace(words, r"\d+" => digits -> string(parse(Int, digits) + 1))
 
 const KINDS = ("file", "model", "structure", "graph", "argument", "device", "handle", "internal", "memory", "result")
 
