@@ -26,7 +26,7 @@ training, testing = frames[setdiff(eachindex(frames), held_out)], frames[held_ou
 fitted = set_linear_parameters!(deepcopy(calc), zeros(length_basis(calc)))
 weights = Dict("default" => (E = 10, F = 1, V = 1), "Elastic" => (E = 30, F = 1, V = 1))
 solver = ACEfit.QR(lambda = 1e-2)
-seconds = @elapsed errors = ACERust.acefit!(training, fitted; weights, solver)
+seconds = @elapsed errors = ACERust.acefit!(training, fitted; weights, solver, prior = I)
 @printf("%d parameters, %.1f s, much of it compiling\nstructures of the fit:\n", length_basis(fitted), seconds)
 table(errors)
 println("others:")

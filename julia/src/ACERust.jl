@@ -4,6 +4,7 @@ lengths in Å; numbers without a unit are in these too. All indices count from 1
 """
 module ACERust
 
+using Artifacts: artifact_exists, artifact_hash, artifact_path
 using AtomsBase: AbstractSystem, Atom, ChemicalSpecies, FastSystem, FlexibleSystem, periodic_system
 using AtomsBase: atomic_number, atomkeys, cell_vectors, hasatomkey, mass, periodicity, position
 using AtomsBase: species as species_of

@@ -194,6 +194,7 @@ function assemble(data::AbstractVector, calc::Calculator; progress = stderr isa 
         # The calculator travels to each worker once, with `compute`; the workers are the threads, unless the user says otherwise.
         own = (; nthreads = 1, options...)
         compute(sys, observed) = feature_matrix(sys, observed, calc; own...)
+        expect_package.(workers())
         pool = CachingPool(workers())
         asyncmap(eachindex(data); ntasks = nworkers()) do k
             A[rows(k), :] = remotecall_fetch(compute, pool, data[k].system, observed(data[k]))
@@ -203,4 +204,11 @@ function assemble(data::AbstractVector, calc::Calculator; progress = stderr isa 
     end
     targets(f) = reduce(vcat, f.(data); init = Float64[])
     return A, targets(target_vector), targets(weight_vector)
+end
+
+"Throws where a worker process cannot take part, before it says so in words of its own."
+function expect_package(worker)
+    package = Base.PkgId(@__MODULE__)
+    known = remotecall_fetch(Core.eval, worker, Main, :(haskey(Base.loaded_modules, $package)))
+    known || throw(ArgumentError("worker $worker has not loaded ACERust: @everywhere using ACERust, and the packages of the systems"))
 end

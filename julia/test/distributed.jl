@@ -10,6 +10,7 @@ using Distributed
     processes = addprocs(2; exeflags = ["--project=$(Base.active_project())", "--startup-file=no", "-O1"])
     present, names = ACERust.PRESENT[], sort!(collect(keys(ACERust.BINDINGS)))
     try
+        @test_throws "has not loaded ACERust: @everywhere using ACERust" ACERust.assemble(data, truth)
         @everywhere processes begin
             using ACERust, AtomsBase, Unitful
             if $(:jlrs in names)

@@ -1,4 +1,5 @@
 include("common.jl")
+import Artifacts
 
 @testset "errors name the culprit" begin
     model = sio_o2()
@@ -64,6 +65,22 @@ end
     end
     @test occursin("ACERUST_LIBRARY says \"nowhere.so\", but there is no such file", run_with("nowhere.so"))
     @test occursin("cannot be loaded", run_with(@__FILE__))
+end
+
+@testset "the library of an artifact" begin
+    hash = "0123456789abcdef0123456789abcdef01234567"
+    mktempdir() do dir
+        toml = joinpath(dir, "Artifacts.toml")
+        @test ACERust.artifact_library(toml) === nothing
+        write(toml, "[acerust]\ngit-tree-sha1 = \"$hash\"\n")
+        Artifacts.with_artifacts_directory(joinpath(dir, "artifacts")) do
+            @test ACERust.artifact_library(toml) === nothing   # not put in place
+            mkpath(joinpath(dir, "artifacts", hash))
+            @test ACERust.artifact_library(toml) == joinpath(dir, "artifacts", hash, Sys.iswindows() ? "bin" : "lib", ACERust.FILE)
+        end
+        write(toml, "[other]\ngit-tree-sha1 = \"$hash\"\n")
+        @test ACERust.artifact_library(toml) === nothing
+    end
 end
 
 @testset "made and dropped ten thousand times" begin

@@ -1,6 +1,8 @@
 # julia --project=… test/runtests.jl: with the packages of the environment at hand. What cannot be loaded is skipped, and said aloud.
 include("common.jl")
 
+isdir(GOLDEN) || exit((skipped("the tests of ACERust", "their golden data are in the repository, not in the installed package"); 0))
+
 @testset verbose = true "ACERust" begin
     haskey(ACERust.BINDINGS, :jlrs) || skipped("the binding by jlrs", "it needs JlrsCore 0.7 and libacerust_jl beside libacerust")
     present = ACERust.PRESENT[]

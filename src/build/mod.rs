@@ -59,9 +59,9 @@ pub fn splinify(model: &Model, nodes: usize) -> Result<Model> {
     let mut spec = model.spec().clone();
     for (k, part) in spec.parts.iter_mut().enumerate() {
         let radial = match part {
-            PartSpec::OneBody(_) => continue,
             PartSpec::Pair(pair) => &mut pair.radial,
             PartSpec::Ace(ace) => &mut ace.radial,
+            _ => continue,
         };
         match &mut radial.functions {
             FunctionsSpec::Spline { .. } => {}

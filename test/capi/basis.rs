@@ -93,9 +93,9 @@ fn splines() {
     assert_eq!(splined.linear_parameters(), expected.linear_parameters());
     for part in &splined.spec().parts {
         let radial = match part {
-            PartSpec::OneBody(_) => continue,
             PartSpec::Pair(pair) => &pair.radial,
             PartSpec::Ace(ace) => &ace.radial,
+            _ => continue,
         };
         assert!(matches!(&radial.functions, FunctionsSpec::Spline { tables } if tables[0].values.len() == 200));
     }

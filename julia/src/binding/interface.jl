@@ -67,12 +67,7 @@ end
 const COUNTED = r"\b(atoms?|centre|edge|neighbour|committee member) \d+( and \d+)?"
 one_more(words) = replace(words, r"\d+" => digits -> string(parse(Int, digits) + 1))
 
-const KINDS = ("file", "model", "structure", "graph", "argument", "device", "handle", "internal", "memory", "result")
-
-function Base.showerror(io::IO, error::ACERustError)
-    kind = get(KINDS, error.status, "unknown")
-    return print(io, "ACERust ($kind error): ", error.message)
-end
+Base.showerror(io::IO, error::ACERustError) = print(io, "ACERust: ", error.message)
 
 "The error of a `kind` of handle that has been closed."
 closed(kind) = ACERustError(7, "handle: this $kind has been closed")

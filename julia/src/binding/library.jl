@@ -9,7 +9,8 @@ const OPENING = ReentrantLock()
     library_path() -> String
 
 The shared library that is or would be loaded: the preference `library_path`, else the environment variable `ACERUST_LIBRARY`, else
-what `Pkg.build("ACERust")` made, else `target/release` of the Rust sources that the package lies in. Throws where there is none.
+what `Pkg.build("ACERust")` made, else the artifact that came with the package, else `target/release` of the Rust sources that the package
+lies in. Throws where there is none.
 """
 function library_path()
     found = find_library()
@@ -34,9 +35,19 @@ function find_library()
     return k === nothing ? nothing : "the package" => built_libraries()[k]
 end
 
+const PACKAGE = normpath(@__DIR__, "..", "..")
+
 function built_libraries()
-    package = normpath(@__DIR__, "..", "..")
-    return [joinpath(package, "deps", FILE), normpath(package, "..", "target", "release", FILE)]
+    shipped = artifact_library(joinpath(PACKAGE, "Artifacts.toml"))
+    places = (joinpath(PACKAGE, "deps", FILE), shipped, normpath(PACKAGE, "..", "target", "release", FILE))
+    return String[place for place in places if place !== nothing]
+end
+
+"The library of the artifact `acerust` for this machine, made by `deps/build_tarballs.jl`, which Pkg puts in place; `nothing` where there is none."
+function artifact_library(toml)
+    hash = isfile(toml) ? artifact_hash("acerust", toml) : nothing
+    (hash === nothing || !artifact_exists(hash)) && return nothing
+    return joinpath(artifact_path(hash), Sys.iswindows() ? "bin" : "lib", FILE)
 end
 
 """
