@@ -137,6 +137,8 @@ function first_session(io)
     end
 end
 
+include("julia_first.jl")
+
 function main(sizes)
     io = IOBuffer()
     println(io, "# ACERust from Julia\n")
@@ -144,6 +146,7 @@ function main(sizes)
             ", one thread; the machine had other work. Shortest of several calls.")
     overhead(io)
     first_session(io)
+    first_calls(io)
     side_by_side(io, sizes)
     report = String(take!(io))
     print(report)
