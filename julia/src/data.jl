@@ -54,7 +54,7 @@ function tensor(name, x)
 end
 
 "The volume of the cell, Å³."
-function volume(sys)
+function volume(sys::AbstractSystem)
     all(periodicity(sys)) || throw(ArgumentError("only systems that are periodic in all directions have a stress"))
     return abs(det(first(box(sys))))
 end

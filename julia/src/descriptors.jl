@@ -78,7 +78,7 @@ function descriptors(calc::WrappedSiteCalculator, G)
     for part in model_parts(calc.model)
         n = n_basis(part)
         for i in axes(D, 2)
-            s = findfirst(==(G.numbers[i]), known)   # the basis has been evaluated: it is there
+            s = something(findfirst(==(G.numbers[i]), known))   # the basis has been evaluated: it is there
             D[row + (s - 1) * n .+ (1:n), i] = basis[i, column .+ (1:n)]
         end
         column, row = column + n, row + n * length(known)
