@@ -3,6 +3,7 @@
 module ACERustChainRulesCoreExt
 
 using ACERust: Calculator, cell_gradient, energy, energy_row, forces, rows, virial
+using ACERust.Ops: Operation, backward, double_backward, forward
 using AtomsBase: AbstractSystem, periodicity
 using ChainRulesCore: ChainRulesCore, @not_implemented, @thunk, NoTangent, unthunk
 
@@ -54,6 +55,27 @@ function ChainRulesCore.rrule(::typeof(virial), calc::Calculator, sys::AbstractS
         return NoTangent(), NoTangent(), NoTangent(), @not_implemented(TWICE), @not_implemented(TWICE), θ̄...
     end
     return virial(calc, sys, X, cell, θ...), pullback
+end
+
+# ---- operations
+
+function ChainRulesCore.rrule(::typeof(forward), op::Operation, xs...; indices...)
+    pullback(ȳ) = (NoTangent(), NoTangent(), backward(op, unthunk(ȳ), xs...; indices...)...)
+    return forward(op, xs...; indices...), pullback
+end
+function ChainRulesCore.rrule(op::Operation, xs...; indices...)
+    pullback(ȳ) = (NoTangent(), backward(op, unthunk(ȳ), xs...; indices...)...)
+    return op(xs...; indices...), pullback
+end
+
+function ChainRulesCore.rrule(::typeof(backward), op::Operation, cotangent, xs...; indices...)
+    function pullback(ḡ)
+        directions = map(unthunk, ntuple(k -> unthunk(ḡ)[k], length(xs)))
+        given = map(d -> d isa AbstractArray ? d : nothing, directions)   # else it is zero
+        of_cotangent, seconds = double_backward(op, cotangent, given, xs...; indices...)
+        return NoTangent(), NoTangent(), of_cotangent, seconds...
+    end
+    return backward(op, cotangent, xs...; indices...), pullback
 end
 
 end

@@ -1,6 +1,7 @@
 # Writing JSON: model files are read and checked by the library alone.
 
 write_json(io::IO, x::AbstractString) = (print(io, '"'); escape_json(io, x); print(io, '"'))
+write_json(io::IO, x::Symbol) = write_json(io, String(x))
 write_json(io::IO, x::Integer) = print(io, x)
 function write_json(io::IO, x::Real)
     isfinite(x) || throw(ArgumentError("a model's numbers have to be finite, found $x"))

@@ -16,6 +16,7 @@ isdir(GOLDEN) || exit((skipped("the tests of ACERust", "their golden data are in
     end
     ACERust.PRESENT[] = present
     include("choice.jl")
+    include("ops.jl")
     include("distributed.jl")
 
     if get(ENV, "ACERUST_GPU", "") == "1"

@@ -1,0 +1,203 @@
+"""
+Equivariant operations, the building blocks of networks such as MACE: spherical harmonics, linear maps, products, contractions, radial
+functions, perceptrons, gates; forwards, backwards and twice backwards. With ChainRulesCore they have rules of differentiation that work twice.
+See [`Operation`](@ref ACERust.Ops.Operation).
+"""
+module Ops
+
+using ..ACERust: Address, @acerust, check, json, library, text
+import JSON, Libdl
+
+export Operation, forward, forward!, backward, double_backward, inputs, indices
+
+"An array of an operation: numbers in a row, and how many rows: a fixed number, or as many as there are rows or nodes."
+struct Port
+    name::String
+    width::Int
+    rows::Union{Int,Symbol}
+end
+
+"""
+    Operation(kind; storage = Float64, layout = "ir_mul", layout_out, convention = "O3_e3nn", parameters…)
+
+An equivariant operation, made once and used from any number of tasks. `kind` is one of
+
+- `:harmonics` (`lmax`, `normalization`: `"component"` or `"orthonormal"`)
+- `:linear` (`irreps_in`, `irreps_out`, `bias`, `species`)
+- `:channelwise` (`irreps_in1`, `irreps_in2`, `targets`, `shared_weights`, `convolution`)
+- `:fully_connected` (`irreps_in1`, `irreps_in2`, `irreps_out`, `shared_weights`, `convolution`)
+- `:contraction` (`irreps_in`, `irreps_out`, `correlation`, `species`, `basis`, `projection`)
+- `:radial` (`r_max`, `basis`, `cutoff`, `transform`), `:mlp` (`widths`, `activation`, `constant`, `layer_norm`),
+  `:gate` (`scalars`, `gated`, `activation`, `constant`, `gate_activation`, `gate_constant`)
+
+with irreps as in `"128x0e+128x1o"`; `storage` is `Float64`, `Float32` or `Float16`, `layout` is `"ir_mul"` or `"mul_ir"`. Arrays have a row of the
+library's, which is a node or an edge, a column: (width, rows). [`inputs`](@ref ACERust.Ops.inputs) and
+[`indices`](@ref ACERust.Ops.indices) tell which there are.
+
+```jldoctest
+julia> using ACERust.Ops
+
+julia> op = Operation(:linear; irreps_in = "2x0e", irreps_out = "1x0e")
+Operation linear: x (2, rows), w (2, 1) → (1, rows)
+
+julia> op([1.0 3.0; 2.0 4.0], [5.0, 6.0])
+1×2 Matrix{Float64}:
+ 12.0208  27.5772
+```
+"""
+struct Operation{T}
+    handle::Address{:op}
+    kind::Symbol
+    inputs::Vector{Port}
+    indices::Vector{@NamedTuple{name::Symbol, bound::Union{Int,Symbol}}}
+    output::Port
+end
+
+const STORAGE = Dict{Type,String}(Float64 => "f64", Float32 => "f32", Float16 => "f16")
+
+function Operation(kind::Symbol; storage::Type = Float64, layout = nothing, layout_out = nothing, convention = nothing, parameters...)
+    haskey(STORAGE, storage) || throw(ArgumentError("storage is Float64, Float32 or Float16, not $storage"))
+    given = (name => x for (name, x) in pairs((; layout, layout_out, convention)) if x !== nothing)
+    described = json((; operation = NamedTuple{(kind,)}((values(parameters),)), storage = STORAGE[storage], given...))
+    handle = Address{:op}(out -> @acerust acerust_op_new(described::Cstring, out::Ptr{Ptr{Cvoid}}))
+    # Two numbers that nothing else is: what has as many rows follows them.
+    rows, nodes = 1_000_003, 1_000_033
+    found = JSON.parse(sizes(handle, rows, nodes))
+    follow(n) = n == rows ? :rows : n == nodes ? :nodes : Int(n)
+    port(p) = Port(p["name"], p["width"], follow(p["rows"]))
+    return Operation{storage}(
+        handle, kind, port.(found["inputs"]), [(name = Symbol(i["name"]), bound = follow(i["bound"])) for i in found["indices"]], port(found["output"])
+    )
+end
+
+sizes(handle, rows, nodes) = text((b, n, needed) -> @acerust acerust_op_sizes(
+    handle::Ptr{Cvoid}, rows::Csize_t, nodes::Csize_t, b::Ptr{UInt8}, n::Csize_t, needed::Ptr{Csize_t}
+))
+
+"The names of an operation's inputs, in the order that calls take them."
+inputs(op::Operation) = [port.name for port in op.inputs]
+
+"The names of an operation's indices, which calls take as keywords: vectors of integers from 1, an entry a row."
+indices(op::Operation) = [index.name for index in op.indices]
+
+function Base.show(io::IO, op::Operation)
+    shape(port) = "($(port.width), $(port.rows))"
+    print(io, "Operation ", op.kind, ": ", join(("$(port.name) $(shape(port))" for port in op.inputs), ", "))
+    isempty(op.indices) || print(io, "; ", join(indices(op), ", "))
+    return print(io, " → ", shape(op.output))
+end
+Base.isopen(op::Operation) = isopen(op.handle)
+Base.close(op::Operation) = close(op.handle)
+
+struct Named   # acerust_array
+    name::Ptr{UInt8}
+    data::Ptr{Cvoid}
+    length::Csize_t
+end
+
+"The arguments of a call as the library takes them: how many rows and nodes, inputs and indices by name."
+function arguments(op::Operation{T}, xs, given) where {T}
+    length(xs) == length(op.inputs) || throw(ArgumentError("$(length(xs)) inputs for $op"))
+    counts = Dict(:rows => 0, :nodes => 0)
+    arrays = Pair{String,Array}[]
+    for (port, x) in zip(op.inputs, xs)
+        data = dense(T, x)
+        n, rest = divrem(length(data), max(port.width, 1))
+        rest == 0 || throw(DimensionMismatch("$(port.name): $(length(data)) numbers are no columns of $(port.width)"))
+        port.rows isa Symbol && port.width > 0 && (counts[port.rows] = max(counts[port.rows], n))
+        push!(arrays, port.name => data)
+    end
+    for name in keys(given)
+        name in indices(op) || throw(ArgumentError("$name is no index of $op"))
+    end
+    for (name, _) in op.indices
+        haskey(given, name) || throw(ArgumentError("the index $name is missing for $op"))
+        counts[:rows] = max(counts[:rows], length(given[name]))
+    end
+    for (name, bound) in op.indices
+        largest = bound isa Int ? bound : counts[bound]
+        k = findfirst(i -> !(1 <= i <= largest), given[name])
+        k === nothing || throw(ArgumentError("$name: $(given[name][k]) at $k, expected 1 to $largest"))
+        push!(arrays, String(name) => UInt32.(given[name] .- 1))
+    end
+    return counts[:rows], counts[:nodes], arrays
+end
+
+dense(::Type{T}, x::Array{T}) where {T} = x
+dense(::Type{T}, x::AbstractArray) where {T} = Array{T}(x)
+
+"Calls the library's function of a pass."
+function run!(pass::Val, op::Operation, rows, nodes, arrays)
+    names, data = first.(arrays), last.(arrays)
+    GC.@preserve names data begin
+        named = [Named(pointer(name), isempty(x) ? C_NULL : pointer(x), length(x)) for (name, x) in zip(names, data)]
+        call(pass, op.handle, rows, nodes, named)
+    end
+    return nothing
+end
+
+for pass in (:forward, :backward, :double_backward)
+    @eval call(::Val{$(QuoteNode(pass))}, handle, rows, nodes, named) = @acerust $(Symbol(:acerust_op_, pass))(
+        handle::Ptr{Cvoid}, rows::Csize_t, nodes::Csize_t, named::Ptr{Named}, length(named)::Csize_t
+    )
+end
+
+output(op::Operation{T}, counts) where {T} = Matrix{T}(undef, op.output.width, op.output.rows isa Int ? op.output.rows : counts[op.output.rows])
+
+"""
+    forward(op, inputs…; indices…) -> Matrix
+    op(inputs…; indices…)
+
+The result, (width, rows).
+"""
+function forward(op::Operation, xs...; given...)
+    rows, nodes, arrays = arguments(op, xs, values(given))
+    out = output(op, (; rows, nodes))
+    run!(Val(:forward), op, rows, nodes, push!(arrays, "out" => out))
+    return out
+end
+(op::Operation)(xs...; given...) = forward(op, xs...; given...)
+
+"""
+    forward!(out, op, inputs…; indices…) -> out
+
+The same, into an array of as many numbers, which overlaps no input.
+"""
+function forward!(out::Array{T}, op::Operation{T}, xs...; given...) where {T}
+    rows, nodes, arrays = arguments(op, xs, values(given))
+    run!(Val(:forward), op, rows, nodes, push!(arrays, "out" => out))
+    return out
+end
+
+"""
+    backward(op, cotangent, inputs…; indices…) -> Tuple
+
+The gradients of `Σ cotangent · out` with respect to each input, in its shape.
+"""
+function backward(op::Operation{T}, cotangent, xs...; given...) where {T}
+    rows, nodes, arrays = arguments(op, xs, values(given))
+    gradients = map(x -> zeros(T, size(x)), xs)
+    wanted = ["grad." * name => g for (name, g) in zip(inputs(op), gradients)]
+    run!(Val(:backward), op, rows, nodes, [arrays; "cotangent" => dense(T, cotangent); wanted])
+    return gradients
+end
+
+"""
+    double_backward(op, cotangent, directions, inputs…; indices…) -> (cotangent, inputs)
+
+The gradients of `Σ grad · direction` with respect to the cotangent and to each input, where `grad` are the gradients of
+[`backward`](@ref ACERust.Ops.backward) and `directions` is a tuple of an array for each input, or `nothing`.
+"""
+function double_backward(op::Operation{T}, cotangent, directions, xs...; given...) where {T}
+    rows, nodes, arrays = arguments(op, xs, values(given))
+    seconds, of_cotangent = map(x -> zeros(T, size(x)), xs), zeros(T, size(cotangent))
+    named = Pair{String,Array}["cotangent" => dense(T, cotangent), "second.cotangent" => of_cotangent]
+    for (name, direction, second) in zip(inputs(op), directions, seconds)
+        direction === nothing || push!(named, "dir." * name => dense(T, direction))
+        push!(named, "second." * name => second)
+    end
+    run!(Val(:double_backward), op, rows, nodes, [arrays; named])
+    return of_cotangent, seconds
+end
+
+end
