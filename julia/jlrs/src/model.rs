@@ -103,7 +103,7 @@ impl Model {
 
     /// The number of factors of all basis functions.
     pub fn n_factors(&self) -> Outcome<isize> {
-        self.look(|m| (flat_labels(m).1.len() / 2) as isize)
+        self.with(|m| (flat_labels(m).1.len() / 2) as isize)
     }
 
     /// (n_basis + 1) offsets and (2, n_factors).
