@@ -53,6 +53,7 @@ fn priors() {
         ok!(acerust_model_log_prior(handle.0, kind, p, wl, wn, found.as_mut_ptr(), found.len()));
         assert_eq!(found, prior.log_diagonal(&expected));
     }
+    // SAFETY: the length is that of the vector.
     let mut call = |kind, p, wl, wn| unsafe {
         acerust_model_log_prior(handle.0, kind, p, wl, wn, found.as_mut_ptr(), found.len())
     };
@@ -86,6 +87,7 @@ fn splines() {
     let mut out = null_mut();
     ok!(acerust_model_splinify(handle.0, 200, &mut out));
     let splined = OwnedModel(out);
+    // SAFETY: `text` passes pointers and lengths that fit.
     let json = text(|buffer, n, needed| unsafe { acerust_model_to_json(splined.0, buffer.cast(), n, needed) });
     let splined = acerust::model::Model::from_json(json).unwrap();
     assert_eq!(splined, build::splinify(&expected, 200).unwrap());
@@ -100,6 +102,7 @@ fn splines() {
         assert!(matches!(&radial.functions, FunctionsSpec::Spline { tables } if tables[0].values.len() == 200));
     }
     for nodes in [1, 10_001] {
+        // SAFETY: a place for a handle.
         let status = unsafe { acerust_model_splinify(handle.0, nodes, &mut out) };
         assert_eq!(status, ACERUST_ERROR_ARGUMENT);
         assert!(last_error().starts_with(&format!("argument: {nodes} nodes are not in 2 … 10000")), "{}", last_error());
