@@ -68,3 +68,31 @@ const OPERATIONS = (
     @test !isopen(op)
     @test_throws "this op has been closed" op(x, w)
 end
+
+if all(loadable, ("ChainRulesCore", "Zygote"))
+    import Zygote
+    @testset "a layer trained by Zygote on its forces" begin
+        # Energies of edges: harmonics, a product with features, a linear map; forces are gradients, and the loss differentiates them.
+        harmonics = Operation(:harmonics; lmax = 1)
+        product = Operation(:linear; irreps_in = "1x0e+1x1o", irreps_out = "1x0e+1x1o")
+        r, w = wave(3, 6), wave(product.inputs[2].width, 1; by = 1.9)
+        mask = wave(4, 6; by = 0.6)
+        energy(r, w) = sum(mask .* abs2.(product(harmonics(r), w)))
+        force(r, w) = -only(Zygote.gradient(r -> energy(r, w), r))
+        d = wave(3, 6; by = 2.2)
+        @test -dot(force(r, w), d) ≈ slope(r -> energy(r, w), r, d) rtol = 1e-8
+        wanted = force(r, 1.3w)
+        loss(w) = sum(abs2, force(r, w) - wanted)
+        e = wave(size(w)...; by = 0.4)
+        @test dot(only(Zygote.gradient(loss, w)), e) ≈ slope(loss, w, e) rtol = 1e-7
+        losses = [loss(w)]
+        for _ in 1:5
+            g = only(Zygote.gradient(loss, w))
+            w = w - 0.1 * losses[end] / sum(abs2, g) * g
+            push!(losses, loss(w))
+        end
+        @test issorted(losses; rev = true) && losses[end] < losses[1]
+    end
+else
+    skipped("operations trained by Zygote", "they need ChainRulesCore and Zygote")
+end
