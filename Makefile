@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: bench-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
+.PHONY: bench-fit search-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
 demo: release
@@ -127,10 +127,11 @@ instructions:
 # From data to a validated potential: wall-clock time and memory of whole commands.
 bench-fit: release
 	@mkdir -p $(TARGET)/fit
-	@for name in si_294 si_2000; do \
+	@for name in si_294 mo_294 si_2000; do \
+	  case $$name in mo*) data=Mo; test=Mo_test.extxyz.gz;; *) data=Si; test=Si_test.extxyz;; esac; \
 	  echo "fit $$name"; \
-	  /usr/bin/time -f "%e s, %M KiB" $(ACERUST) fit benchmark/fit/$$name.toml benchmark/data/Si_train.extxyz.gz \
-	    --test benchmark/data/Si_test.extxyz --factors $(TARGET)/fit/$$name.npz -o $(TARGET)/fit/$$name.json; \
+	  /usr/bin/time -f "%e s, %M KiB" $(ACERUST) fit benchmark/fit/$$name.toml benchmark/data/$${data}_train.extxyz.gz \
+	    --test benchmark/data/$$test --factors $(TARGET)/fit/$$name.npz -o $(TARGET)/fit/$$name.json; \
 	  echo "refit $$name"; \
 	  /usr/bin/time -f "%e s, %M KiB" $(ACERUST) refit $(TARGET)/fit/$$name.npz --prior exponential --solver ridge \
 	    -o $(TARGET)/fit/$$name.json | tail -1; \

@@ -8,6 +8,8 @@ mod active;
 mod data;
 #[path = "fit/factors.rs"]
 mod factors;
+#[path = "fit/search.rs"]
+mod search;
 #[path = "fit/solvers.rs"]
 mod solvers;
 

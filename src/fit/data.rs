@@ -21,18 +21,28 @@ pub struct Observation {
     pub virial: Option<[[f64; 3]; 3]>,
 }
 
+/// What a frame has under a name, in any case.
+fn find<'a>(frame: &'a Frame, key: &str) -> Option<&'a Value> {
+    frame.info.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, v)| v)
+}
+
 impl Settings {
+    /// The group of a frame.
+    pub fn group_of(&self, frame: &Frame) -> String {
+        match find(frame, &self.group_key) {
+            Some(Value::Text(name)) => name.clone(),
+            Some(Value::Int(i)) => i.to_string(),
+            _ => "default".into(),
+        }
+    }
+
     /// The data of a frame: what it has itself, or under the names of the settings, in any case.
     ///
     /// # Errors
     /// Why the frame cannot be used, for the report.
     pub fn observe(&self, frame: Frame, species: &[u8]) -> Result<Observation, String> {
-        let find = |key: &str| frame.info.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, v)| v);
-        let group = match find(&self.group_key) {
-            Some(Value::Text(name)) => name.clone(),
-            Some(Value::Int(i)) => i.to_string(),
-            _ => "default".into(),
-        };
+        let find = |key: &str| find(&frame, key);
+        let group = self.group_of(&frame);
         let weight = match find(&self.weight_key) {
             Some(value) => {
                 value.as_f64().filter(|w| *w >= 0.0).ok_or_else(|| format!("{} is no weight", self.weight_key))?

@@ -13,6 +13,7 @@
 //! | `factors` | one factor for every group and kind of row; the file |
 //! | `assemble` | frames into factors, on all threads |
 //! | `active` | the active set of extrapolation grades |
+//! | `search` | recipes compared by what they say of frames that they have not seen |
 //! | `system`, `solver` | ridge, truncated SVD, Bayesian regression, relevance |
 //!
 //! ```
@@ -34,6 +35,7 @@ mod assemble;
 mod data;
 mod factor;
 mod factors;
+mod search;
 mod settings;
 mod solver;
 mod system;
@@ -43,6 +45,7 @@ pub use assemble::Assembler;
 pub use data::{Observation, Remarks};
 pub use factor::Factor;
 pub use factors::{Factors, Group};
+pub use search::{Candidate, Limits, Trial, search};
 pub use settings::{OneBody, Settings, Weights};
 pub use solver::{Solution, Solver, log_evidence};
 pub use system::System;
@@ -94,11 +97,10 @@ pub fn solve(factors: &Factors, settings: &Settings) -> Result<Fitted> {
     let log_gamma = settings.prior.log_diagonal(&factors.model);
     let system = factors.system(settings, &e0, &log_gamma, |_| true);
     let solution = settings.solver.solve(&system)?;
-    let theta = |phi: &[f64]| phi.iter().zip(&log_gamma).map(|(p, g)| p * (-g).exp()).collect::<Vec<f64>>();
-    let parameters = theta(&solution.phi);
+    let theta = parameters(&solution.phi, &log_gamma);
     let mut random = Random::new(settings.seed);
-    let committee = (0..settings.committee).map(|_| theta(&solution.sample(&mut random))).collect();
-    let errors = factors.groups.iter().map(|(name, g)| (name.clone(), g.errors(&parameters, &e0))).collect();
+    let committee = (0..settings.committee).map(|_| parameters(&solution.sample(&mut random), &log_gamma)).collect();
+    let errors = factors.groups.iter().map(|(name, g)| (name.clone(), g.errors(&theta, &e0))).collect();
     let mut spec = factors.model.clone().into_spec();
     let mut e0 = e0.into_iter().map(Some).collect::<Vec<_>>();
     for part in &mut spec.parts {
@@ -108,14 +110,12 @@ pub fn solve(factors: &Factors, settings: &Settings) -> Result<Fitted> {
         }
     }
     let mut model = Model::new(spec)?;
-    model.set_linear_parameters(&parameters).map_err(|e| Error::Fit(format!("the solution: {e}")))?;
+    model.set_linear_parameters(&theta).map_err(|e| Error::Fit(format!("the solution: {e}")))?;
     let Solution { log_evidence, effective, noise, .. } = solution;
     Ok(Fitted { model, committee, solver: settings.solver, log_evidence, effective, noise, rows: system.rows, errors })
 }
 
 /// The errors of each group under the parameters fitted to all others.
-///
-/// Halves of the groups are added in turn on the way down to each: about `G log₂ G` merges for `G` groups.
 ///
 /// # Errors
 /// As [`solve`]; a single group.
@@ -126,27 +126,43 @@ pub fn leave_one_out(factors: &Factors, settings: &Settings) -> Result<IndexMap<
     }
     let e0 = factors.one_body(settings.one_body)?;
     let log_gamma = settings.prior.log_diagonal(&factors.model);
+    let group = |k: usize| factors.groups.get_index(k).expect("one of the groups");
+    let add = |k: usize, system: &mut System| group(k).1.add_to(system, settings, group(k).0, &e0, &log_gamma);
     let mut errors = IndexMap::new();
-    let mut open = vec![(0..n, System::new(factors.n_params()))];
-    while let Some((groups, others)) = open.pop() {
-        if groups.len() == 1 {
-            let (name, group) = factors.groups.get_index(groups.start).expect("one of the groups");
-            let solution = settings.solver.solve(&others)?;
-            let theta: Vec<f64> = solution.phi.iter().zip(&log_gamma).map(|(p, g)| p * (-g).exp()).collect();
-            errors.insert(name.clone(), group.errors(&theta, &e0));
+    all_but_one(n, System::new(factors.n_params()), add, |k, others| {
+        let theta = parameters(&settings.solver.solve(others)?.phi, &log_gamma);
+        errors.insert(group(k).0.clone(), group(k).1.errors(&theta, &e0));
+        Ok(())
+    })?;
+    Ok(errors)
+}
+
+/// Hands over, for each of `n` parts, the sum of all others: halves are added in turn on the way down, about `n log₂ n` additions.
+fn all_but_one(
+    n: usize,
+    none: System,
+    add: impl Fn(usize, &mut System),
+    mut each: impl FnMut(usize, &System) -> Result<()>,
+) -> Result<()> {
+    let mut open = vec![(0..n, none)];
+    while let Some((parts, others)) = open.pop() {
+        if parts.len() == 1 {
+            each(parts.start, &others)?;
             continue;
         }
-        let middle = (groups.start + groups.end) / 2;
-        for (left, other) in [(middle..groups.end, groups.start..middle), (groups.start..middle, middle..groups.end)] {
+        let middle = (parts.start + parts.end) / 2;
+        for (left, other) in [(middle..parts.end, parts.start..middle), (parts.start..middle, middle..parts.end)] {
             let mut system = others.clone();
-            for k in other {
-                let (name, group) = factors.groups.get_index(k).expect("one of the groups");
-                group.add_to(&mut system, settings, name, &e0, &log_gamma);
-            }
+            other.for_each(|k| add(k, &mut system));
             open.push((left, system));
         }
     }
-    Ok(errors)
+    Ok(())
+}
+
+/// `θ = Γ⁻¹ φ`
+fn parameters(phi: &[f64], log_gamma: &[f64]) -> Vec<f64> {
+    phi.iter().zip(log_gamma).map(|(p, g)| p * (-g).exp()).collect()
 }
 
 impl Group {

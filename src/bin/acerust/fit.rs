@@ -1,12 +1,14 @@
 use crate::frames::{Frames, bar};
 use crate::solving::Solving;
 use crate::{provenance, report};
-use acerust::build;
+use acerust::build::{self, Recipe};
 use acerust::fit::{self, Assembler, Factors, Selector, Settings};
 use acerust::model::Model;
 use acerust::plan::{ActiveSet, Device, Plan, Precision};
 use anyhow::{Context, Result, bail, ensure};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Fits a potential to energies, forces and virials
 ///
@@ -19,6 +21,9 @@ use std::path::{Path, PathBuf};
 ///
 ///   acerust fit si.toml data/*.xyz --shard 3/16 --factors 3.npz
 ///   acerust fit si.toml --merge *.npz -o si.json
+///
+/// With --search the recipe is where a search for a better one begins, which looks at the training frames alone; the best one is
+/// written beside the model, as si.recipe.toml.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Fit {
@@ -50,6 +55,15 @@ pub struct Fit {
     /// Write the active set of the training frames, for `select`
     #[arg(long, value_name = "FILE", conflicts_with = "merge")]
     active_set: Option<PathBuf>,
+    /// Search for the recipe that predicts frames best that were left out
+    #[arg(long, requires = "output", conflicts_with_all = ["merge", "shard", "checkpoint"])]
+    search: bool,
+    /// Minutes after which the search tries nothing new
+    #[arg(long, value_name = "N", default_value_t = 30.0, requires = "search")]
+    search_minutes: f64,
+    /// Most parameters of a recipe that is tried
+    #[arg(long, value_name = "N", default_value_t = 2000, requires = "search")]
+    max_parameters: usize,
     #[command(flatten)]
     solving: Solving,
 }
@@ -61,7 +75,7 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
 
 impl Fit {
     pub fn run(self) -> Result<()> {
-        let (settings, model) = load(&self.recipe)?;
+        let (settings, model) = if self.search { self.search()? } else { load(&self.recipe)? };
         let settings = self.solving.apply(settings)?;
         let factors = match self.merge.as_slice() {
             [] => self.assemble(&model, &settings)?,
@@ -107,6 +121,32 @@ impl Fit {
             println!("report: {}", path.display());
         }
         Ok(())
+    }
+
+    /// Settings and model of the best recipe, which is written.
+    fn search(&self) -> Result<(Settings, Model)> {
+        let (settings, recipe) = load_recipe(&self.recipe)?;
+        let start = fit::Candidate { recipe, settings: self.solving.apply(settings)? };
+        let time = Duration::try_from_secs_f64(60.0 * self.search_minutes).context("--search-minutes")?;
+        let limits = fit::Limits { parameters: self.max_parameters, time, ..Default::default() };
+        println!("{:>7} {:>10} {:>12} {:>10}", "", "", "energy", "forces");
+        println!("{:>7} {:>10} {:>12} {:>10}", "s", "parameters", "meV/atom", "eV/Å");
+        let frames = || anyhow::Ok(Frames::new(&self.frames)?.map(|found| anyhow::Ok(found?.frame)));
+        let best = fit::search(start, limits, frames, |trial| {
+            let of =
+                |error: Option<f64>, unit: f64, digits| error.map_or("-".into(), |e| format!("{:.digits$}", e * unit));
+            let (energy, force) = (of(trial.errors.energy, 1000.0, 3), of(trial.errors.force, 1.0, 5));
+            println!("{:7.1} {:10} {energy:>12} {force:>10}  {}", trial.seconds, trial.parameters, trial.change);
+        })?;
+        let fit::Candidate { recipe, settings } = best.candidate;
+        let mut table = toml::Table::try_from(&recipe)?;
+        table.insert("fit".into(), toml::Value::try_from(&settings)?);
+        let path = self.output.as_ref().expect("clap asks for it").with_extension("recipe.toml");
+        let mut file = crate::output::Output::new(Some(&path))?;
+        file.write_all(toml::to_string(&table)?.as_bytes())?;
+        file.finish()?;
+        println!("recipe: {}", path.display());
+        Ok((settings, build::model(&recipe)?))
     }
 
     fn assemble(&self, model: &Model, settings: &Settings) -> Result<Factors> {
@@ -171,20 +211,17 @@ pub fn load(path: &Path) -> Result<(Settings, Model)> {
     if is_json && text.contains("\"acerust-model/") {
         return Ok((Settings::default(), Model::load(path)?));
     }
-    let read = || {
-        let (settings, recipe) = if is_json { Settings::split_json(&text) } else { Settings::split_toml(&text) }?;
-        Ok((settings, build::model(&recipe)?))
-    };
-    let loaded: acerust::Result<(Settings, Model)> = read();
-    loaded.with_context(|| path.display().to_string())
+    let (settings, recipe) = load_recipe(path)?;
+    Ok((settings, build::model(&recipe).with_context(|| path.display().to_string())?))
 }
 
-/// Settings alone.
-pub fn load_settings(path: &Path) -> Result<Settings> {
+/// Settings and recipe of a recipe file.
+pub fn load_recipe(path: &Path) -> Result<(Settings, Recipe)> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) {
-        true if text.contains("\"acerust-model/") => bail!("{}: a model file has no settings", path.display()),
-        true => Ok(Settings::split_json(&text).with_context(|| path.display().to_string())?.0),
-        false => Ok(Settings::split_toml(&text).with_context(|| path.display().to_string())?.0),
-    }
+    let split = match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) {
+        true if text.contains("\"acerust-model/") => bail!("{}: a model file is no recipe", path.display()),
+        true => Settings::split_json(&text),
+        false => Settings::split_toml(&text),
+    };
+    split.with_context(|| path.display().to_string())
 }

@@ -24,8 +24,8 @@ pub struct Refit {
 
 impl Refit {
     pub fn run(self) -> Result<()> {
-        let settings = self.recipe.as_deref().map(command::load_settings).transpose()?;
-        let settings = self.solving.apply(settings.unwrap_or_else(Settings::default))?;
+        let recipe = self.recipe.as_deref().map(command::load_recipe).transpose()?;
+        let settings = self.solving.apply(recipe.map_or_else(Settings::default, |(settings, _)| settings))?;
         let factors = Factors::load(&self.factors)?;
         let mut fitted = fit::solve(&factors, &settings)?;
         let data = provenance::hashes(std::slice::from_ref(&self.factors))?;
