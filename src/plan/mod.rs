@@ -91,8 +91,8 @@ impl Plan {
     }
 
     /// # Errors
-    /// [`Error::Device`] where the device or instruction set is missing; [`Error::Argument`] for a table
-    /// tolerance that is not above 1e-15.
+    /// [`Error::Device`] where the device or instruction set is missing; [`Error::Argument`] for a table tolerance that is not above
+    /// 1e-15, and for options that the device does not have.
     pub fn with_options(model: &Model, device: Device, precision: Precision, options: Options) -> Result<Plan> {
         if !Precision::PRESETS.iter().any(|(_, known)| *known == precision) {
             return Err(Error::Argument(format!("precision {precision}: none of the presets")));
@@ -105,6 +105,9 @@ impl Plan {
         }
         if mode == RadialMode::PaceTable {
             model.check_pace_tables()?;
+        }
+        if let (Device::Cuda(_), Some(isa)) = (device, options.isa) {
+            return Err(Error::Argument(format!("instruction set {isa:?}: CUDA devices have none of the processor's")));
         }
         let potential: Box<dyn Potential> = match device {
             Device::Cpu => {

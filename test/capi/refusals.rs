@@ -305,6 +305,16 @@ fn models_and_plans() {
     fails!(a, "argument: options: no instruction set -1", new(0, 0, 0, Some(isa)));
     let tolerance = acerust_options { radial: ACERUST_RADIAL_TABLE, ..o };
     fails!(a, "argument: table tolerance 0 is not above 1e-15", new(0, 0, 0, Some(tolerance)));
+    // A device refuses what it would have to ignore, whether there is one or not.
+    let isa = acerust_options { instruction_set: ACERUST_ISA_PORTABLE, ..o };
+    let message = "argument: instruction set Portable: CUDA devices have none of the processor's";
+    fails!(a, message, new(ACERUST_CUDA, 0, 0, Some(isa)));
+    if cfg!(feature = "cuda") {
+        let table = acerust_options { radial: ACERUST_RADIAL_TABLE, tolerance: 1e-9, ..o };
+        let message =
+            "argument: radial tables are for the processor: on CUDA devices radial functions are always exact";
+        fails!(a, message, new(ACERUST_CUDA, 0, 0, Some(table)));
+    }
     let threads = acerust_options { n_threads: 4097, ..o };
     fails!(a, "argument: n_threads: 4097 is more than 4096", new(0, 0, 0, Some(threads)));
     fails!(a, "argument: n_threads: 4097 is more than 4096", acerust_plan_set_threads(plan.0, 4097));
