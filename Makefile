@@ -41,6 +41,7 @@ test-all:
 MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 ARM = aarch64-unknown-linux-gnu
 CHECKED = aarch64-apple-darwin x86_64-pc-windows-gnu
+DENY = $(TARGET)/tools/bin/cargo-deny
 platforms:
 	@if rustup toolchain list 2>/dev/null | grep -q '^$(MSRV)-'; then \
 		$(CARGO) +$(MSRV) check --quiet --locked --target-dir $(TARGET)/msrv && echo "Rust $(MSRV) compiles it"; \
@@ -54,7 +55,9 @@ platforms:
 		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
 		$(CARGO) test --quiet --locked --target $(ARM) --no-default-features --lib -- simd:: stage:: graph:: parallel::; \
 	else echo "SKIPPED: NEON: no qemu-aarch64, aarch64-linux-gnu-gcc or Rust for $(ARM)"; fi
-	@if [ -x $(TARGET)/tools/bin/cargo-deny ]; then $(TARGET)/tools/bin/cargo-deny --locked check; \
+	@if [ -x $(DENY) ]; then $(DENY) --locked check bans licenses sources && \
+		if $(DENY) fetch db >/dev/null 2>&1; then $(DENY) --locked check --disable-fetch advisories; \
+		else echo "SKIPPED: known defects of dependencies: their database cannot be fetched"; fi; \
 	else echo "SKIPPED: cargo deny: it is not in $(TARGET)/tools"; fi
 
 # Fetches what tests use beyond a Rust toolchain; what cannot be had stays away.

@@ -29,6 +29,7 @@ impl Cache {
         if let Some(parent) = folder.parent() {
             fs::create_dir_all(parent).ok()?;
         }
+        #[cfg_attr(not(unix), expect(unused_mut, reason = "folders have modes on Unix alone"))]
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
