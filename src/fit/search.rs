@@ -105,7 +105,7 @@ fn varied<T: Copy>(
 /// Orders one below and one above the recipe's, and how fast degrees fall with the order. The degrees themselves follow from the size.
 fn shapes(from: &Candidate) -> Choices {
     let order = from.recipe.order.max(1);
-    let orders = (order.max(2) - 1).max(2)..=(order + 1).min(build::MAX_ORDER).max(2);
+    let orders = (order.max(2) - 1).max(2)..=(order + 1).clamp(2, build::MAX_ORDER);
     let all: Vec<(usize, f64)> = orders.flat_map(|o| TAPERS.map(|t| (o, t))).collect();
     let name = |(order, taper)| format!("order {order}, degrees fall by {taper}");
     varied(from, &all, name, |c, (order, taper)| {

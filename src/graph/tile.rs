@@ -78,9 +78,9 @@ impl Tile {
             for (at, &key) in sorted.iter().enumerate() {
                 let [slot, image] = near.found[key as u32 as usize].map(|k| k as usize);
                 let (at, Image { t, shift }) = (at % TILE, near.images[image]);
-                for d in 0..3 {
+                for (d, t) in t.into_iter().enumerate() {
                     self.x[d][at] = cells.x[d][slot];
-                    self.t[d][at] = t[d];
+                    self.t[d][at] = t;
                 }
                 self.atom[at] = (key >> 32) as u32;
                 let w = cells.wrap[slot];
@@ -107,14 +107,17 @@ impl Tile {
         let reach = rcut + 1e-12 * size;
         let limit = (reach * reach).min(f64::MAX);
         let Near { found, images, sorted } = near;
-        (found.clear(), images.clear(), sorted.clear());
+        found.clear();
+        images.clear();
+        sorted.clear();
         cells.for_runs(b, |Run { slots, image }| {
             let t = combine(image.map(|k| k as f64), &cells.lattice.vectors);
             let before = found.len();
             for start in slots.clone().step_by(TILE) {
                 let slots = start..slots.end.min(start + TILE);
                 let n = self.select_near::<V>(cells, slots, t, &bounds, limit);
-                (reserve(found, n), reserve(sorted, n));
+                reserve(found, n);
+                reserve(sorted, n);
                 for &k in &self.list[..n] {
                     let slot = start + k as usize;
                     sorted.push(u64::from(cells.atom[slot]) << 32 | found.len() as u64);

@@ -38,7 +38,7 @@ fn hopeless_fits_say_why() {
     let (frames, _) = synthetic(&model, 3);
     let message = |settings: &Settings, n: usize| {
         let factors = assemble(&model, settings, &frames[..n]);
-        fit::solve(&factors, settings).err().expect("a failure").to_string()
+        fit::solve(&factors, settings).expect_err("a failure").to_string()
     };
     let undamped = Settings { solver: Solver::Ridge { lambda: 0.0, absolute: true }, ..Settings::default() };
     assert!(message(&Settings::default(), 0).contains("no rows"));

@@ -317,7 +317,7 @@ impl<V: Value<Plain = V>> Product<V> for ChannelwiseProduct<V> {
         [x_bar, y_bar, w_bar]: [Option<&mut [V::Real]>; 3],
         [_, value, tangent, sums, m_bar, _]: &mut [&mut [V::Real]; MEMORY],
     ) {
-        let m = Source { value: &**value, tangent: y.tangent.is_some().then_some(&**tangent) };
+        let m = Source { value, tangent: y.tangent.is_some().then_some(&**tangent) };
         let wants = Wants { x: x_bar.is_some(), y: y_bar.is_some(), w: w_bar.is_some() };
         let (x_bar, w_bar) = (x_bar.unwrap_or(&mut []), w_bar.unwrap_or(&mut []));
         for path in &self.paths {
