@@ -191,7 +191,7 @@ impl<'a, T: Real> Source<'a, T> {
     /// There are `at + n` numbers.
     #[inline(always)]
     pub unsafe fn load_at<V: Value<Real = T>>(self, at: usize, n: usize) -> V {
-        // SAFETY: passed on; a direction is as long as its values.
+        // SAFETY: the caller has counted the values, and a direction is as long as they are.
         unsafe {
             let value = load_at(self.value, at, n);
             match self.tangent {
@@ -215,7 +215,7 @@ impl<'a, T: Real> Source<'a, T> {
     #[inline(always)]
     pub unsafe fn splat_at<V: Value<Real = T>>(self, at: usize) -> V {
         debug_assert!(at < self.value.len() && self.tangent.is_none_or(|t| at < t.len()));
-        // SAFETY: passed on; a direction is as long as its values.
+        // SAFETY: the caller has counted the values, and a direction is as long as they are.
         let number = |x: &[T]| unsafe { *x.get_unchecked(at) };
         let tangent = if V::HAS_TANGENT { self.tangent.map_or(T::default(), number) } else { T::default() };
         V::join(V::Plain::splat(number(self.value)), V::Plain::splat(tangent))
@@ -248,7 +248,7 @@ pub(crate) fn load_part<V: Lanes>(x: &[V::Real], n: usize) -> V {
 #[inline(always)]
 pub(crate) unsafe fn load_at<V: Lanes>(x: &[V::Real], at: usize, n: usize) -> V {
     debug_assert!(at + n <= x.len());
-    // SAFETY: passed on.
+    // SAFETY: the caller has counted: `at + n` are there.
     load_part(unsafe { x.get_unchecked(at..at + n) }, n)
 }
 
@@ -259,7 +259,7 @@ pub(crate) unsafe fn load_at<V: Lanes>(x: &[V::Real], at: usize, n: usize) -> V 
 #[inline(always)]
 pub(crate) unsafe fn store_at<V: Lanes>(v: V, x: &mut [V::Real], at: usize, n: usize) {
     debug_assert!(at + n <= x.len());
-    // SAFETY: passed on.
+    // SAFETY: the caller has counted: `at + n` are there.
     store_part(v, unsafe { x.get_unchecked_mut(at..at + n) }, n);
 }
 

@@ -291,7 +291,7 @@ impl<V: Value<Plain = V>> Product<V> for ChannelwiseProduct<V> {
         let m = Source { value: &*memory[1], tangent: y.tangent.is_some().then_some(&*memory[2]) };
         for path in &self.paths {
             for &(column, columns) in &path.tiles {
-                // SAFETY: passed on.
+                // SAFETY: rows and places are those that the caller has checked; `matrices` filled what `m` reads.
                 for_tile!(path, columns, C, D => unsafe { sum_tile::<N, C, D>(path, column, [x, w, m], places, out) });
             }
         }
@@ -323,7 +323,7 @@ impl<V: Value<Plain = V>> Product<V> for ChannelwiseProduct<V> {
         for path in &self.paths {
             for &(column, columns) in &path.tiles {
                 let (edge, bars) = ((k, places[k]), [&mut *x_bar, &mut *w_bar, &mut **sums]);
-                // SAFETY: passed on.
+                // SAFETY: rows and places are those that the caller has checked; sums are as long as the plan's matrices.
                 for_tile!(path, columns, C, D => unsafe {
                     pull_tile::<N, C, D>(path, column, wants, [x, w, m], edge, o, bars)
                 });
