@@ -182,9 +182,9 @@ unsafe fn run(
     n_arrays: usize,
 ) -> Result {
     let (op, sizes) = (OPS.get(op)?, sizes(rows, nodes)?);
-    // SAFETY: passed on.
+    // SAFETY: `n_arrays` of them by the caller's word, the promise of the module.
     let arrays = unsafe { buffer::input("arrays", arrays, n_arrays) }?;
-    // SAFETY: passed on.
+    // SAFETY: names and data of the arrays are what the caller says they are; lengths are checked against the operation's.
     for_type!(&*op, op => unsafe { op.run(pass, sizes, &mut Arrays::new(arrays)?) })
 }
 
@@ -204,7 +204,7 @@ impl<'a> Arrays<'a> {
     unsafe fn new(arrays: &'a [acerust_array]) -> Result<Arrays<'a>> {
         let mut names = Vec::new();
         for array in arrays {
-            // SAFETY: passed on.
+            // SAFETY: the caller's names are strings that end.
             let name = unsafe { buffer::text("name of an array", array.name) }?;
             let name = name.to_str().map_err(|_| Failure::argument("name of an array: not UTF-8"))?;
             if names.contains(&name) {
@@ -238,7 +238,7 @@ impl<'a> Arrays<'a> {
     }
 
     unsafe fn needed<T>(&mut self, name: &str) -> Result<&'a [T]> {
-        // SAFETY: passed on.
+        // SAFETY: the caller's arrays are as long as it says, the promise of the module.
         unsafe { self.read(name) }?.ok_or_else(|| Failure::argument(format!("{name}: it is missing")))
     }
 
