@@ -302,7 +302,7 @@ impl<S: Storage> Typed<S> {
     unsafe fn run(&self, pass: Pass, sizes: Sizes, arrays: &mut Arrays) -> Result {
         let ports = self.op.ports();
         let names: Vec<&str> = ports.inputs.iter().map(|p| &p.name[..]).collect();
-        // SAFETY (of all): passed on; results are made slices of after it is known that they overlap nothing.
+        // SAFETY (of all): pointers and lengths are those of the caller; results are made slices of after it is known that they overlap nothing.
         unsafe {
             let inputs: Vec<&[S]> = names.iter().map(|n| arrays.needed(n)).collect::<Result<_>>()?;
             let indices: Vec<&[u32]> = ports.indices.iter().map(|p| arrays.needed(p.name)).collect::<Result<_>>()?;
