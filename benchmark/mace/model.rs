@@ -122,7 +122,7 @@ impl Size {
 }
 
 fn irrep(k: usize, l: usize) -> String {
-    format!("{k}x{l}{}", if l % 2 == 0 { 'e' } else { 'o' })
+    format!("{k}x{l}{}", if l.is_multiple_of(2) { 'e' } else { 'o' })
 }
 
 impl Builder<'_> {

@@ -103,8 +103,10 @@ impl Model {
     }
 }
 
+type Reader = fn(&[u8]) -> Result<MaceSpec>;
+
 /// How a file that is no text is read.
-fn reader(start: &[u8]) -> Option<fn(&[u8]) -> Result<MaceSpec>> {
+fn reader(start: &[u8]) -> Option<Reader> {
     match start {
         [b'P', b'K', ..] => Some(MaceSpec::from_checkpoint),
         // The length of the header, then an object.

@@ -124,7 +124,7 @@ impl<V: Lanes> Edges<V> {
             }
             self.first.push(self.id.len());
         }
-        if self.id.len() % V::N != 0 {
+        if !self.id.len().is_multiple_of(V::N) {
             // What is left in the other lanes are unit vectors of edges before, or of none.
             self.unit.push(std::array::from_fn(|k| V::load(&group[k])));
         }

@@ -10,13 +10,15 @@ use crate::parallel::Disjoint;
 use crate::simd::{Lanes, Real};
 use crate::stage::angular::Angular;
 
+type Gemms<V> = [Gemm<V>; 2];
+
 /// A layer packed for an instruction set. Maps come with their transposes.
 pub struct Step<V> {
     pub conv: Convolution<V>,
     pub up: [Gemm<V>; 2],
     message: Vec<[Gemm<V>; 2]>,
     norm: Option<Norm>,
-    gate: Option<(GateStep, [Gemm<V>; 2], [Gemm<V>; 2])>,
+    gate: Option<(GateStep, Gemms<V>, Gemms<V>)>,
     product: Product<V>,
     linear: [Gemm<V>; 2],
     skip: Vec<[Gemm<V>; 2]>,
