@@ -11,8 +11,25 @@ use crate::mace::network::{Layer, Path};
 use crate::ops::coupling::{Convention, w3j};
 use crate::simd::{Lanes, Real};
 
+/// Calls `$known` with the dimensions of the degrees as constants, `$other` for degrees above three.
+macro_rules! by_degrees {
+    (call $f:expr, ($($argument:expr),*)) => { $f($($argument),*) };
+    (of $l1:expr, $l3:expr, $known:ident, $other:ident, $arguments:tt;
+     $(($a:literal, $b:literal: $d1:literal, $d3:literal))*) => {
+        match ($l1, $l3) {
+            $(($a, $b) => by_degrees!(call $known::<V, $d1, $d3>, $arguments),)*
+            _ => by_degrees!(call $other::<V>, $arguments),
+        }
+    };
+    ($l1:expr, $l3:expr, $known:ident, $other:ident, $arguments:tt) => {
+        by_degrees!(of $l1, $l3, $known, $other, $arguments;
+            (0, 0: 1, 1) (0, 1: 1, 3) (0, 2: 1, 5) (0, 3: 1, 7) (1, 0: 3, 1) (1, 1: 3, 3) (1, 2: 3, 5) (1, 3: 3, 7)
+            (2, 0: 5, 1) (2, 1: 5, 3) (2, 2: 5, 5) (2, 3: 5, 7) (3, 0: 7, 1) (3, 1: 7, 3) (3, 2: 7, 5) (3, 3: 7, 7))
+    };
+}
+
 /// Paths of a layer, and what the sparse couplings make of the harmonics.
-pub struct Convolution<V> {
+pub struct Convolution<V: Lanes> {
     paths: Vec<Step>,
     pub tables: Tables<V>,
     pub n_blocks: usize,
@@ -24,7 +41,7 @@ pub struct Convolution<V> {
     pub n_coupled: usize,
     pub couplings: Vec<Coupling>,
     /// For each path the same by harmonic, for the adjoint.
-    by_harmonic: Vec<Vec<Harmonic>>,
+    by_harmonic: Vec<Vec<Harmonic<V>>>,
 }
 
 /// `coupled[entry] += c · Y[harmonic]`
@@ -35,9 +52,9 @@ pub struct Coupling {
 }
 
 /// `Ȳ[harmonic] += Σ c · G[entry]`, entries counted within the path.
-struct Harmonic {
+struct Harmonic<V: Lanes> {
     harmonic: usize,
-    terms: Vec<(usize, f64)>,
+    terms: Vec<(u32, V::Real)>,
 }
 
 struct Step {
@@ -63,7 +80,7 @@ impl<V: Lanes> Convolution<V> {
             // C(l1, l2 → l3), factor included.
             let c = w3j(path.l1, path.l2, path.l3, Convention::O3E3nn);
             let scale = (d3 as f64).sqrt();
-            let mut rows: Vec<Harmonic> =
+            let mut rows: Vec<Harmonic<V>> =
                 (0..d2).map(|b| Harmonic { harmonic: path.l2 * path.l2 + b, terms: Vec::new() }).collect();
             for a in 0..d1 {
                 for b in 0..d2 {
@@ -72,7 +89,7 @@ impl<V: Lanes> Convolution<V> {
                         if c.abs() > 1e-12 {
                             let entry = o * d1 + a;
                             couplings.push(Coupling { entry: coupled + entry, harmonic: path.l2 * path.l2 + b, c });
-                            rows[b].terms.push((entry, c));
+                            rows[b].terms.push((entry as u32, V::Real::of(c)));
                         }
                     }
                 }
@@ -130,21 +147,7 @@ impl<V: Lanes> Convolution<V> {
             let m = &mut m[step.m..step.m + d3];
             let c = &coupled[step.coupled..step.coupled + d1 * d3];
             let x = &x[step.x..step.x + d1];
-            match l1 {
-                0 => {
-                    let wx = w * x[0];
-                    m.iter_mut().zip(c).for_each(|(m, &c)| *m = wx.mul_add(V::splat(c), *m));
-                }
-                1 => message::<V, 3>(w, x, c, m),
-                2 => message::<V, 5>(w, x, c, m),
-                3 => message::<V, 7>(w, x, c, m),
-                _ => {
-                    for (m, c) in m.iter_mut().zip(c.chunks_exact(d1)) {
-                        let t = x.iter().zip(c).fold(V::zero(), |t, (x, &c)| x.mul_add(V::splat(c), t));
-                        *m = w.mul_add(t, *m);
-                    }
-                }
-            }
+            by_degrees!(l1, l3, message, message_any, (w, x, c, m));
         }
     }
 
@@ -188,33 +191,29 @@ impl<V: Lanes> Convolution<V> {
             let (d1, d3) = (2 * l1 + 1, 2 * l3 + 1);
             let m = &m_bar[step.m..step.m + d3];
             let c = &coupled[step.coupled..step.coupled + d1 * d3];
+            let x = &x[step.x..step.x + d1];
+            let bar = &mut x_bar[step.x..step.x + d1];
             let w_bar = match l1 {
+                // `C` is the identity: no need of what the others keep.
                 0 => {
-                    let x = x[step.x];
-                    let wx = w * x;
+                    let wx = w * x[0];
                     let mut sum = V::zero();
                     for ((y, &m), &c) in y_bar[l2 * l2..].iter_mut().zip(m).zip(c) {
                         *y = wx.mul_add(m, *y);
                         sum = m.mul_add(V::splat(c), sum);
                     }
-                    x_bar[step.x] = w.mul_add(sum, x_bar[step.x]);
-                    x * sum
+                    bar[0] = w.mul_add(sum, bar[0]);
+                    x[0] * sum
                 }
                 _ => {
                     let mut g = [V::zero(); MAX_MATRIX];
-                    let x = &x[step.x..step.x + d1];
-                    let bar = &mut x_bar[step.x..step.x + d1];
-                    let w_bar = match l1 {
-                        1 => adjoint::<V, 3>(w, x, c, m, bar, &mut g),
-                        2 => adjoint::<V, 5>(w, x, c, m, bar, &mut g),
-                        3 => adjoint::<V, 7>(w, x, c, m, bar, &mut g),
-                        _ => adjoint_any(w, x, c, m, bar, &mut g),
-                    };
+                    let w_bar = by_degrees!(l1, l3, adjoint, adjoint_any, (w, x, c, m, bar, &mut g));
                     for row in &self.by_harmonic[k] {
-                        let y = &mut y_bar[row.harmonic];
+                        let mut y = y_bar[row.harmonic];
                         for &(entry, c) in &row.terms {
-                            *y = g[entry].mul_add(V::splat(V::Real::of(c)), *y);
+                            y = g[entry as usize].mul_add(V::splat(c), y);
                         }
+                        y_bar[row.harmonic] = y;
                     }
                     w_bar
                 }
@@ -238,35 +237,53 @@ fn value_and_slope<V: Lanes>(c: &Quintic<V>, t: V) -> (V, V) {
 
 /// `m[o] += w Σ_a c[o, a] x[a]`
 #[inline(always)]
-fn message<V: Lanes, const D: usize>(w: V, x: &[V], c: &[V::Real], m: &mut [V]) {
-    let x: [V; D] = std::array::from_fn(|a| x[a]);
-    for (m, c) in m.iter_mut().zip(c.as_chunks::<D>().0) {
-        let mut t = x[0] * V::splat(c[0]);
-        for a in 1..D {
-            t = x[a].mul_add(V::splat(c[a]), t);
+fn message<V: Lanes, const D1: usize, const D3: usize>(w: V, x: &[V], c: &[V::Real], m: &mut [V]) {
+    let wx: [V; D1] = std::array::from_fn(|a| w * x[a]);
+    let (m, c) = (&mut m[..D3], &c[..D1 * D3]);
+    for o in 0..D3 {
+        let mut sum = m[o];
+        for a in 0..D1 {
+            sum = wx[a].mul_add(V::splat(c[o * D1 + a]), sum);
         }
-        *m = w.mul_add(t, *m);
+        m[o] = sum;
+    }
+}
+
+/// As [`message`], for degrees above three.
+#[inline(always)]
+fn message_any<V: Lanes>(w: V, x: &[V], c: &[V::Real], m: &mut [V]) {
+    for (m, c) in m.iter_mut().zip(c.chunks_exact(x.len())) {
+        let sum = x.iter().zip(c).fold(V::zero(), |sum, (x, &c)| x.mul_add(V::splat(c), sum));
+        *m = w.mul_add(sum, *m);
     }
 }
 
 /// Returns the gradient by `w`, adds that by `x`, and writes `g[o, a] = w m̄[o] x[a]`.
 #[inline(always)]
-fn adjoint<V: Lanes, const D: usize>(w: V, x: &[V], c: &[V::Real], m: &[V], x_bar: &mut [V], g: &mut [V]) -> V {
-    let x: [V; D] = std::array::from_fn(|a| x[a]);
-    let mut bar: [V; D] = std::array::from_fn(|a| x_bar[a]);
-    let mut w_bar = V::zero();
-    for ((&m, c), g) in m.iter().zip(c.as_chunks::<D>().0).zip(g.as_chunks_mut::<D>().0) {
-        let wm = w * m;
-        let mut t = V::zero();
-        for a in 0..D {
-            let c = V::splat(c[a]);
-            t = x[a].mul_add(c, t);
-            bar[a] = wm.mul_add(c, bar[a]);
-            g[a] = wm * x[a];
+fn adjoint<V: Lanes, const D1: usize, const D3: usize>(
+    w: V,
+    x: &[V],
+    c: &[V::Real],
+    m: &[V],
+    x_bar: &mut [V],
+    g: &mut [V],
+) -> V {
+    let x: [V; D1] = std::array::from_fn(|a| x[a]);
+    let (m, c, g) = (&m[..D3], &c[..D1 * D3], &mut g[..D1 * D3]);
+    // Σ_o c[o, a] m̄[o]
+    let mut sums = [V::zero(); D1];
+    for o in 0..D3 {
+        let wm = w * m[o];
+        for a in 0..D1 {
+            sums[a] = m[o].mul_add(V::splat(c[o * D1 + a]), sums[a]);
+            g[o * D1 + a] = wm * x[a];
         }
-        w_bar = m.mul_add(t, w_bar);
     }
-    x_bar.copy_from_slice(&bar);
+    let mut w_bar = V::zero();
+    for a in 0..D1 {
+        x_bar[a] = w.mul_add(sums[a], x_bar[a]);
+        w_bar = x[a].mul_add(sums[a], w_bar);
+    }
     w_bar
 }
 
@@ -275,16 +292,14 @@ fn adjoint<V: Lanes, const D: usize>(w: V, x: &[V], c: &[V::Real], m: &[V], x_ba
 fn adjoint_any<V: Lanes>(w: V, x: &[V], c: &[V::Real], m: &[V], x_bar: &mut [V], g: &mut [V]) -> V {
     let d = x.len();
     let mut w_bar = V::zero();
-    for ((&m, c), g) in m.iter().zip(c.chunks_exact(d)).zip(g.chunks_exact_mut(d)) {
-        let wm = w * m;
-        let mut t = V::zero();
-        for a in 0..d {
-            let c = V::splat(c[a]);
-            t = x[a].mul_add(c, t);
-            x_bar[a] = wm.mul_add(c, x_bar[a]);
-            g[a] = wm * x[a];
+    for (a, &x) in x.iter().enumerate() {
+        let mut sum = V::zero();
+        for (o, &m) in m.iter().enumerate() {
+            sum = m.mul_add(V::splat(c[o * d + a]), sum);
+            g[o * d + a] = w * m * x;
         }
-        w_bar = m.mul_add(t, w_bar);
+        x_bar[a] = w.mul_add(sum, x_bar[a]);
+        w_bar = x.mul_add(sum, w_bar);
     }
     w_bar
 }

@@ -13,7 +13,7 @@ use crate::stage::angular::Angular;
 type Gemms<V> = [Gemm<V>; 2];
 
 /// A layer packed for an instruction set. Maps come with their transposes.
-pub struct Step<V> {
+pub struct Step<V: Lanes> {
     pub conv: Convolution<V>,
     pub up: [Gemm<V>; 2],
     message: Vec<[Gemm<V>; 2]>,
