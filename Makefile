@@ -69,6 +69,7 @@ setup:
 	-@[ -x $(TARGET)/tools/bin/cargo-deny ] || $(CARGO) install --quiet --locked --root $(TARGET)/tools cargo-deny
 	-@ACERUST_FETCH_NVRTC=1 $(CARGO) test --quiet --test gpu_compile unknown >/dev/null
 	-@ACERUST_FETCH=1 test/abi/julia15.sh --fetch
+	-@python3 benchmark/pace.py --fetch
 
 lint:
 	$(CARGO) fmt --all --check

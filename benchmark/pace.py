@@ -2,13 +2,14 @@
 """Compares acerust with ML-PACE (the package python-ace of PyPI) on one core.
 
     python3 benchmark/pace.py [PROGRAM]
+    python3 benchmark/pace.py --fetch
 
 First linear models: both evaluate the same silicon crystal with the same cutoff and the same list of functions, all products of `order`
 factors with total degree `n + 1.5 l` up to `degree`. Then potentials of pacemaker with embeddings of several densities: the same file in
 both, those of test/golden/pace and one like published ones of copper. They take turns, and the shortest time of each counts: processor time of ML-PACE, time on the
 clock of acerust. PROGRAM is the command line of this repository
 (default: target/release/acerust). A virtual environment with python-ace is made in target/pace; where that fails, a line that
-starts with SKIPPED says why. Writes benchmark/results/pace-<machine>.csv and benchmark/results/pace-potentials-<machine>.csv.
+starts with SKIPPED says why; `--fetch` does that alone. Writes benchmark/results/pace-<machine>.csv and benchmark/results/pace-potentials-<machine>.csv.
 """
 import csv
 import itertools
@@ -30,18 +31,23 @@ SECONDS = 0.5
 MODELS = [("si_2_8", 2, 8), ("si_3_10", 3, 10), ("si_bench", 3, 12), ("si_3_14", 3, 14), ("si_3_16", 3, 16)]
 
 
-def enter_venv():
-    """Runs this script again in an environment that has python-ace."""
+def fetch():
+    """Makes the environment that has python-ace; its interpreter."""
     python = VENV / "bin" / "python"
-    if Path(sys.prefix) == VENV.resolve():
-        return
     if subprocess.run([python, "-c", "import pyace"], capture_output=True).returncode if python.exists() else True:
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
         install = subprocess.run([VENV / "bin" / "pip", "install", "--quiet", "--only-binary=:all:", PACKAGE], capture_output=True, text=True)
         if install.returncode:
             reason = (install.stderr.strip().splitlines() or ["pip failed"])[-1]
             sys.exit(print(f"SKIPPED: the comparison with ML-PACE: no wheel of {PACKAGE} for {sys.version.split()[0]}: {reason}"))
-    os.execv(python, [python, __file__, *sys.argv[1:]])
+    return python
+
+
+def enter_venv():
+    """Runs this script again in that environment."""
+    if Path(sys.prefix).resolve() != VENV.resolve():
+        python = fetch()
+        os.execv(python, [python, __file__, *sys.argv[1:]])
 
 
 def functions(order, degree):
@@ -202,6 +208,8 @@ def machine():
 
 
 def main():
+    if sys.argv[1:] == ["--fetch"]:
+        return fetch()
     program = Path(sys.argv[1] if len(sys.argv) > 1 else VENV.parent / "release/acerust")
     if not program.exists():
         sys.exit(f"{program} does not exist: cargo build --release")

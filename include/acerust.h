@@ -574,7 +574,7 @@ size_t acerust_last_error(char *buffer, size_t length);
 int32_t acerust_atomic_number(const char *symbol, int32_t *out);
 
 /**
- * Reads a model file.
+ * Reads a model file, or a potential of pacemaker (`.yace`, `.yaml`).
  *
  * @param path Name of the file, ending in NUL.
  * @param out The model; to be freed with `acerust_model_free`.
@@ -583,7 +583,7 @@ int32_t acerust_atomic_number(const char *symbol, int32_t *out);
 int32_t acerust_model_load(const char *path, acerust_model **out);
 
 /**
- * Reads the text of a model file.
+ * Reads the text of a model file, or of a potential of pacemaker (`.yace`, `.yaml`); which of them, the text says.
  *
  * @param json `length` bytes, which need not end in NUL.
  * @param out The model; to be freed with `acerust_model_free`.
@@ -841,8 +841,8 @@ int32_t acerust_plan_set_committee(acerust_plan *plan, const double *parameters,
 int32_t acerust_plan_committee_from_file(acerust_plan *plan, const uint8_t *file, size_t length);
 
 /**
- * Sets what the `grade` of `acerust_outputs` is relative to: an active set, as `acerust fit --active-set` writes it. Waits until no
- * thread evaluates.
+ * Sets what the `grade` of `acerust_outputs` is relative to: an active set, as `acerust fit --active-set` writes it, or an `.asi` of
+ * pacemaker. Waits until no thread evaluates.
  *
  * @param file The bytes of the file, `length` of them; none remove the active set.
  * @return `ACERUST_ERROR_ARGUMENT` for anything else, or the active set of another model; nothing is changed then.

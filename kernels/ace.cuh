@@ -42,6 +42,9 @@ DEVICE real row_sum(const real* rows, int t, const real* w) {
 #define ROWS(shared, zj, first) (shared + (zj) * PAIR_STRIDE)
 #endif
 
+// Where the A of this species of neighbours begins, if each has its own.
+#define CHANNEL(zj) (N_CHANNEL < N_A ? (zj) * N_CHANNEL : 0)
+
 // r^(−l), for spherical harmonics.
 #define POWER(l) (SPHERICAL ? power<real>(inv, l) : real(1))
 
@@ -63,7 +66,7 @@ DEVICE void forward(const Site& site, const Part& part, const real* slab, const 
 #define SHELL(l, t0, n, a0)                                                      \
     _Pragma("unroll") for (int k = 0; k < n; k++) {                              \
       real f = ROW(w, t0 + k) * POWER(l);                                        \
-      _Pragma("unroll") for (int m = 0; m < 2 * l + 1; m++) a[a0 + k * (2 * l + 1) + m] += f * y[l * l + m]; \
+      _Pragma("unroll") for (int m = 0; m < 2 * l + 1; m++) a[CHANNEL(zj) + a0 + k * (2 * l + 1) + m] += f * y[l * l + m]; \
     }
     SHELLS(SHELL)
 #undef SHELL
@@ -74,17 +77,57 @@ DEVICE void forward(const Site& site, const Part& part, const real* slab, const 
   }
 }
 
-// E = Σ_k c_k AA_k in nested form and, where GRAD, its adjoint.
-template <bool GRAD> DEVICE real products(const real* c, const real* a, real* bar) {
+#ifdef EMBEDDED
+// Coefficient k of Σ_p u_p ρ_p.
+#define C(k) weighted(c + (k) * N_DENSITIES, u)
+DEVICE real weighted(const real* c, const real* u) {
+  real sum = 0;
+#pragma unroll
+  for (int p = 0; p < N_DENSITIES; p++) sum += c[p] * u[p];
+  return sum;
+}
+
+// ρ_p = Σ_k c[k, p] AA_k in nested form.
+DEVICE void densities(const real* c, const real* a, real* rho) {
+#define EACH(text) _Pragma("unroll") for (int p = 0; p < N_DENSITIES; p++) { text }
+#ifdef TRIE
+  real s0[N_DENSITIES];
+  EACH(s0[p] = c[p];)
+#define OPEN(up, d, k, v) { real s##d[N_DENSITIES]; EACH(s##d[p] = c[(k) * N_DENSITIES + p];)
+#define LEAF(d, k, v) EACH(s##d[p] += c[(k) * N_DENSITIES + p] * a[v];)
+#define CLOSE(up, d, v) EACH(s##up[p] += s##d[p] * a[v];) }
+  TRIE(OPEN, LEAF, CLOSE)
+#undef OPEN
+#undef LEAF
+#undef CLOSE
+  EACH(rho[p] = s0[p];)
+#else
+  real s[N_NODES * N_DENSITIES];
+  for (int k = 0; k < N_NODES * N_DENSITIES; k++) s[k] = c[k];
+  for (int k = N_NODES - 1; k >= 0; k--) {
+    real* sum = s + k * N_DENSITIES;
+    for (u32 i = nodes[k][2]; i < nodes[k][3]; i++) EACH(sum[p] += c[(N_NODES + i) * N_DENSITIES + p] * a[leaves[i]];)
+    if (k > 0) EACH(s[nodes[k][0] * N_DENSITIES + p] += sum[p] * a[nodes[k][1]];)
+  }
+  EACH(rho[p] = s[p];)
+#endif
+#undef EACH
+}
+#else
+#define C(k) c[k]
+#endif
+
+// E = Σ_k c_k AA_k in nested form and, where GRAD, its adjoint; with an embedding for the weights u of the densities.
+template <bool GRAD> DEVICE real products(const real* c, const real* a, real* bar, const real* u) {
   if (GRAD) {
 #pragma unroll
     for (int v = 0; v < N_A; v++) bar[v * STRIDE] = 0;
   }
 #ifdef TRIE
-  real s0 = c[0];
+  real s0 = C(0);
   const real p0 = 1;
-#define OPEN(up, d, k, v) { const real p##d = p##up * a[v]; real s##d = c[k];
-#define LEAF(d, k, v) s##d += c[k] * a[v]; if (GRAD) bar[(v) * STRIDE] += c[k] * p##d;
+#define OPEN(up, d, k, v) { const real p##d = p##up * a[v]; real s##d = C(k);
+#define LEAF(d, k, v) { const real ck = C(k); s##d += ck * a[v]; if (GRAD) bar[(v) * STRIDE] += ck * p##d; }
 #define CLOSE(up, d, v) s##up += s##d * a[v]; if (GRAD) bar[(v) * STRIDE] += s##d * p##up; }
   TRIE(OPEN, LEAF, CLOSE)
 #undef OPEN
@@ -95,16 +138,17 @@ template <bool GRAD> DEVICE real products(const real* c, const real* a, real* ba
   // A node is (parent, v, first leaf, end of leaves).
   real p[N_NODES], s[N_NODES];
   p[0] = 1;
-  s[0] = c[0];
+  s[0] = C(0);
   for (int k = 1; k < N_NODES; k++) {
     p[k] = p[nodes[k][0]] * a[nodes[k][1]];
-    s[k] = c[k];
+    s[k] = C(k);
   }
   for (int k = N_NODES - 1; k >= 0; k--) {
     real sum = s[k];
     for (u32 i = nodes[k][2]; i < nodes[k][3]; i++) {
-      sum += c[N_NODES + i] * a[leaves[i]];
-      if (GRAD) bar[leaves[i] * STRIDE] += c[N_NODES + i] * p[k];
+      const real ck = C(N_NODES + i);
+      sum += ck * a[leaves[i]];
+      if (GRAD) bar[leaves[i] * STRIDE] += ck * p[k];
     }
     s[k] = sum;
     if (k > 0) {
@@ -115,6 +159,16 @@ template <bool GRAD> DEVICE real products(const real* c, const real* a, real* ba
   return s[0];
 #endif
 }
+#undef C
+
+#ifndef EMBEDDED
+constexpr bool DIRECT = false;
+struct State {};
+template <bool GRAD> DEVICE real readout(const Site&, u32, const real* c, const real* a, real* bar, State&) {
+  return products<GRAD>(c, a, bar, nullptr);
+}
+DEVICE real3 direct(const Edge&, u32, u32, u32, const State&) { return {0, 0, 0}; }
+#endif
 
 // ∂E/∂r of one edge, given the adjoint of A.
 DEVICE real3 pullback(const Edge& edge, u32 zj, const Part& part, const real* slab, const double* pairs, const real* bar) {
@@ -131,7 +185,7 @@ DEVICE real3 pullback(const Edge& edge, u32 zj, const Part& part, const real* sl
     real f = ROW(w, t0 + k) * POWER(l), df = ROW(dw, t0 + k) * POWER(l), sum = 0; \
     if (SPHERICAL) df -= real(l) * inv * f;                                      \
     _Pragma("unroll") for (int m = 0; m < 2 * l + 1; m++) {                      \
-      real b = bar[(a0 + k * (2 * l + 1) + m) * STRIDE];                         \
+      real b = bar[(CHANNEL(zj) + a0 + k * (2 * l + 1) + m) * STRIDE];           \
       y_bar[l * l + m] += b * f;                                                 \
       sum += b * y[l * l + m];                                                   \
     }                                                                            \
@@ -160,7 +214,7 @@ DEVICE void derivatives(const Edge& edge, u32 zj, const Part& part, const real* 
     if (SPHERICAL) df -= real(l) * inv * f;                                      \
     df *= inv;                                                                   \
     _Pragma("unroll") for (int m = 0; m < 2 * l + 1; m++) {                      \
-      real* to = out + (a0 + k * (2 * l + 1) + m) * stride;                      \
+      real* to = out + (CHANNEL(zj) + a0 + k * (2 * l + 1) + m) * stride;        \
       real b = df * y[l * l + m];                                                \
       to[0] = b * edge.x + f * dy[l * l + m].x;                                  \
       to[1] = b * edge.y + f * dy[l * l + m].y;                                  \
@@ -174,3 +228,4 @@ DEVICE void derivatives(const Edge& edge, u32 zj, const Part& part, const real* 
 #undef ROW
 #undef ROWS
 #undef POWER
+#undef CHANNEL

@@ -1,8 +1,10 @@
 // Radial functions of one part: w_q(r), the weights of the rows that are summed, and their slopes.
 //
-// Rust defines N_TERMS, RECURSION(FIRST, SECOND, NEXT) or SPLINE, and POWER_P, POWER_K, ENVELOPE, POWER_1, POWER_2,
-// and Q0 … Q11, all of which are constants where the pairs agree. A pair has PAIR_SIZE numbers, see src/part/cuda/radial.rs.
+// Rust defines AGNESI, PACE or PLAIN for what takes r to y and the envelope, N_TERMS, RECURSION(FIRST, SECOND, NEXT) or SPLINE, and POWER_P,
+// POWER_K, ENVELOPE, POWER_1, POWER_2, and Q0 … Q11, all of which are constants where the pairs agree. A pair has PAIR_SIZE numbers, see
+// src/part/cuda/radial.rs.
 
+#ifdef AGNESI
 struct Dual { real value, slope; };
 
 // s^(p−1)/(1 + s^k) and s^k/(1 + s^k).
@@ -51,13 +53,26 @@ DEVICE Dual envelope(const double* q, length r, length y, real dy) {
   return {real(u - v + uc * (s - c)), real((-p1 * u * t + uc) * f)};
 }
 
+#endif
+
 // The weights at r, their slopes where GRAD; returns the first row (0 for polynomials).
 template <bool GRAD> DEVICE u32 weights(const double* q, real distance, real* w, real* dw) {
   length r = distance;
+#if defined(AGNESI)
   real dy;
   length position = transform(q, r, dy);
   Dual env = envelope(q, r, position, dy);
   real y = position, e = env.value, de = env.slope;
+#elif defined(PACE)
+  real dy, e, de;
+  length position;
+  base(q, r, position, dy, e, de);
+  real y = position;
+#else
+  // The distance itself, but at least that of the first node.
+  length position = fmax(r, length(Q0));
+  real y = position, dy = r < length(Q0) ? 0 : 1, e = 1, de = 0;
+#endif
 #ifdef SPLINE
   length x0 = Q8, h = Q9, n = Q10;
   length s = fmin(fmax((position - x0) / h, length(0)), n);

@@ -68,7 +68,8 @@ site_energies(Parts parts, const u32* order, u32 n_slots, const u32* first, cons
     LOAD(P)                                                                      \
     real a[P::ROOM];                                                             \
     P::forward(site, parts.part[P::INDEX], rows, pairs, a);                      \
-    energy += P::products<false>(c, a, nullptr);                                 \
+    P::State state;                                                              \
+    energy += P::readout<false>(site, z, c, a, (real*)nullptr, state);           \
   }
   FOR_ACES(ACE)
 #undef ACE
@@ -96,14 +97,15 @@ site_gradients(Parts parts, const u32* order, u32 n_slots, const u32* first, con
 #define ACE(P) {                                                                 \
     LOAD(P)                                                                      \
     real a[P::ROOM];                                                             \
+    P::State state;                                                              \
     P::forward(site, parts.part[P::INDEX], rows, pairs, a);                      \
     if (P::STRIDE == 1) {                                                       \
       real bar[P::ROOM];                                                         \
-      energy += P::products<true>(c, a, bar);                                    \
+      energy += P::readout<true>(site, z, c, a, bar, state);                     \
       EDGES(P, bar)                                                              \
     } else {                                                                     \
       real* bar = (real*)(shared + AT_BAR) + threadIdx.x;                        \
-      energy += P::products<true>(c, a, bar);                                    \
+      energy += P::readout<true>(site, z, c, a, bar, state);                     \
       EDGES(P, bar)                                                              \
     }                                                                            \
     fresh = false;                                                               \
@@ -117,6 +119,10 @@ site_gradients(Parts parts, const u32* order, u32 n_slots, const u32* first, con
     if (edge.r < P::RCUT) {                                                     \
       real3 h = P::pullback(edge, zj, parts.part[P::INDEX], rows, pairs, bar);   \
       g = {g.x + h.x, g.y + h.y, g.z + h.z};                                     \
+      if (P::DIRECT) {                                                           \
+        h = P::direct(edge, e, z, zj, state);                                    \
+        g = {g.x + h.x, g.y + h.y, g.z + h.z};                                   \
+      }                                                                          \
     }                                                                            \
     if (fresh) { FOR_PAIRS(PAIR) }                                               \
     gradients[e] = g;                                                            \

@@ -14,7 +14,7 @@
 
 using namespace LAMMPS_NS;
 
-/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|f32-distances] [threads n] [radial exact|tolerance] [committee file] [grade file] */
+/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|f32-distances] [threads n] [radial exact|pace-table|tolerance] [committee file] [grade file] */
 void PairACErust::settings(int narg, char **arg)
 {
   device = ACERUST_CPU;
@@ -43,6 +43,7 @@ void PairACErust::settings(int narg, char **arg)
     } else if (key == "radial") {
       options.tolerance = 0;
       if (value == "exact") options.radial = ACERUST_RADIAL_EXACT;
+      else if (value == "pace-table") options.radial = ACERUST_RADIAL_PACE_TABLE;
       else {
         options.radial = ACERUST_RADIAL_TABLE;
         options.tolerance = utils::numeric(FLERR, value, false, lmp);

@@ -102,10 +102,30 @@ impl<R: Read + Seek> Reader<R> {
     /// # Errors
     /// An array that is missing, has another type or number of columns, or is cut short.
     pub fn matrix(&mut self, name: &str, n_columns: usize) -> Result<Vec<f64>> {
-        let bytes = self.array(name, "'<f8'")?;
+        let (_, bytes) = self.array(name, "'<f8'")?;
         match n_columns.checked_mul(8).is_some_and(|row| bytes.len().is_multiple_of(row)) {
             true => Ok(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
             false => Err(self.fault(name, &format!("no matrix with {n_columns} columns"))),
+        }
+    }
+
+    /// The names of all arrays.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.archive.file_names().flatten();
+        names.map(|name| name.strip_suffix(".npy").unwrap_or(&name).to_owned()).collect()
+    }
+
+    /// A square matrix of float64, row-major, and its size.
+    ///
+    /// # Errors
+    /// As [`Reader::matrix`]; another shape.
+    pub fn square(&mut self, name: &str) -> Result<(Vec<f64>, usize)> {
+        let (shape, bytes) = self.array(name, "'<f8'")?;
+        match *shape {
+            [n, m] if n == m && bytes.len() == n.saturating_mul(n).saturating_mul(8) => {
+                Ok((bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(), n))
+            }
+            _ => Err(self.fault(name, "no square matrix")),
         }
     }
 
@@ -114,10 +134,11 @@ impl<R: Read + Seek> Reader<R> {
     /// # Errors
     /// As [`Reader::matrix`].
     pub fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
-        self.array(name, "'|u1'")
+        Ok(self.array(name, "'|u1'")?.1)
     }
 
-    fn array(&mut self, name: &str, dtype: &str) -> Result<Vec<u8>> {
+    /// The shape and the bytes of an array of this type.
+    fn array(&mut self, name: &str, dtype: &str) -> Result<(Vec<usize>, Vec<u8>)> {
         let mut bytes = Vec::new();
         let read = self.archive.by_name(&format!("{name}.npy")).map_err(io::Error::from).and_then(|mut file| {
             file.read_to_end(&mut bytes)?;
@@ -128,7 +149,12 @@ impl<R: Read + Seek> Reader<R> {
         let header = length.filter(|_| bytes.starts_with(MAGIC)).and_then(|n| bytes.get(..n));
         let header = header.map(String::from_utf8_lossy);
         match header.filter(|h| h.contains(dtype) && h.contains("'fortran_order': False")) {
-            Some(_) => Ok(bytes.split_off(length.unwrap_or(0))),
+            Some(header) => {
+                let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
+                let shape = shape.map(|(shape, _)| shape.split(',').filter_map(|n| n.trim().parse().ok()).collect());
+                let shape = shape.unwrap_or_default();
+                Ok((shape, bytes.split_off(length.unwrap_or(0))))
+            }
             None => Err(self.fault(name, &format!("no array of the type {dtype}"))),
         }
     }

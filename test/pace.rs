@@ -1,10 +1,14 @@
 //! PACE potentials: reading, and everything that the implementation behind ML-PACE computed with them.
 
 mod common;
+#[path = "pace/grades.rs"]
+mod grades;
 mod naive;
 #[path = "pace/golden.rs"]
 mod pace_golden;
 #[path = "pace/naive.rs"]
 mod pace_naive;
+#[path = "pace/random.rs"]
+mod random;
 #[path = "pace/refusals.rs"]
 mod refusals;

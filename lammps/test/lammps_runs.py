@@ -15,6 +15,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 ACERUST = os.environ.get("ACERUST", str(TARGET / "release" / "acerust"))
 PLUGIN = Path(os.environ.get("ACERUST_PLUGIN", TARGET / "lammps" / "acerustplugin.so")).resolve()
 MODELS = ROOT / "benchmark" / "models"
+PACE = ROOT / "test" / "golden" / "pace"
 SYMBOLS = {8: "O", 14: "Si", 24: "Cr", 25: "Mn", 26: "Fe", 27: "Co", 28: "Ni"}
 NKTV2P = 1.6021765e6  # bar of 1 eV/Å³ in LAMMPS' units metal
 WORDS = "xx yy zz xy xz yz".split()

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lammps_runs import NKTV2P, PLACES, close, crystal, expected, lammps, random_system, report, results, setup
+from lammps_runs import NKTV2P, PACE, PLACES, close, crystal, expected, lammps, random_system, report, results, setup
 
 SYSTEMS = [
     random_system("bulk", "sio_o2", ["Si", "O"], (11, 12, 13), seed=1),
@@ -53,6 +53,21 @@ def test_options(tmp_path, style, options):
     close(found["dump"], reference["forces"], tolerance)
     exact = expected(system)
     assert options == [] or np.max(np.abs(exact["forces"] - found["dump"])) > 1e-12
+
+
+@pytest.mark.parametrize("name,elements,extension", [("si-rank4", ["Si"], "yace"), ("cuzr-zbl", ["Zr", "Cu"], "yace"), ("cuzr-zbl", ["Cu", "Zr"], "yaml")])
+def test_potentials_of_pacemaker(tmp_path, name, elements, extension):
+    """`pair_coeff * * potential.yace Si`, as `pair_style pace` has it."""
+    system = random_system("pace", "sio_o2", elements, (10, 11, 12), seed=26)
+    system = replace(system, model=str(PACE / f"{name}.{extension}"))
+    for style, options in [("acerust", []), ("acerust radial pace-table", ["--radial", "pace-table"])]:
+        commands = [*setup(tmp_path, system, style), "run 0", *report("pace", tmp_path)]
+        reference = expected(system, options)
+        for processes in (1, 2):
+            found = results(tmp_path, lammps(tmp_path, commands, processes))["pace"]
+            close(found["energy"], reference["energy"], 1e-12)
+            close(found["dump"], reference["forces"], 1e-10)
+            close(found["virial"], reference["virial"], 1e-10)
 
 
 def test_an_empty_process_and_an_empty_box(tmp_path):

@@ -12,7 +12,7 @@ pub struct acerust_model(());
 
 pub(super) static MODELS: Table<Model> = Table::new("model");
 
-/// Reads a model file.
+/// Reads a model file, or a potential of pacemaker (`.yace`, `.yaml`).
 ///
 /// @param path Name of the file, ending in NUL.
 /// @param out The model; to be freed with `acerust_model_free`.
@@ -27,7 +27,7 @@ pub unsafe extern "C" fn acerust_model_load(path: *const c_char, out: *mut *mut 
     })
 }
 
-/// Reads the text of a model file.
+/// Reads the text of a model file, or of a potential of pacemaker (`.yace`, `.yaml`); which of them, the text says.
 ///
 /// @param json `length` bytes, which need not end in NUL.
 /// @param out The model; to be freed with `acerust_model_free`.
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn acerust_model_from_json(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        MODELS.insert(Model::from_json(buffer::input("json", json.cast(), length)?)?, out);
+        MODELS.insert(Model::from_text(buffer::input("json", json.cast(), length)?)?, out);
         Ok(())
     })
 }

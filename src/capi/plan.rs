@@ -323,8 +323,8 @@ pub unsafe extern "C" fn acerust_plan_committee_from_file(
     guard(|| unsafe { Ok(PLANS.get(plan)?.committee_from_bytes(buffer::input("file", file, length)?)?) })
 }
 
-/// Sets what the `grade` of `acerust_outputs` is relative to: an active set, as `acerust fit --active-set` writes it. Waits until no
-/// thread evaluates.
+/// Sets what the `grade` of `acerust_outputs` is relative to: an active set, as `acerust fit --active-set` writes it, or an `.asi` of
+/// pacemaker. Waits until no thread evaluates.
 ///
 /// @param file The bytes of the file, `length` of them; none remove the active set.
 /// @return `ACERUST_ERROR_ARGUMENT` for anything else, or the active set of another model; nothing is changed then.

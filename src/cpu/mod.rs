@@ -6,7 +6,6 @@ mod mace;
 mod pool;
 mod schedule;
 
-use crate::Result;
 use crate::graph::Sites;
 use crate::memory::{self, at_least, reserve};
 use crate::model::{Model, PartSpec};
@@ -18,7 +17,9 @@ use crate::potential::{self, Potential, Rows};
 use crate::precision::Precision;
 use crate::simd::{Isa, Lanes, MAX_LANES, Real, as_reals, with_lanes};
 use crate::stage::block::{Block, NONE};
+use crate::stage::features::Features;
 use crate::stage::table::RadialMode;
+use crate::{Error, Result};
 use forces::{scatter_slots, subtract_incoming};
 use mace::MacePotential;
 use pool::{Pool, prefetch, prefetch_disjoint};
@@ -165,6 +166,15 @@ impl<V: Lanes> Cpu<V> {
             };
             block.pack(sites, entry.species as usize, centres, (group.rcut, group.by_species), each);
             f(block, group);
+        }
+    }
+}
+
+/// Numbers of all centres of a block into the row of each.
+fn unpack<'a, V: Lanes>(block: &Block<V>, values: &[V], row: impl Fn(usize) -> &'a mut [f64]) {
+    for (lane, &i) in block.centres.iter().enumerate() {
+        for (to, x) in row(i as usize).iter_mut().zip(as_reals(values)[lane..].iter().step_by(V::N)) {
+            *to = x.to_f64();
         }
     }
 }
@@ -382,13 +392,8 @@ impl<V: Lanes> Engine for Cpu<V> {
                             let n = part.n_basis();
                             let values = at_least(values, n, V::zero());
                             part.basis(block, scratch, with_jacobian, values);
-                            for (lane, &i) in block.centres.iter().enumerate() {
-                                // SAFETY: as above.
-                                let row = unsafe { basis.slice(i as usize * n_basis + offset, n) };
-                                for (b, x) in row.iter_mut().zip(as_reals(values)[lane..].iter().step_by(V::N)) {
-                                    *b = x.to_f64();
-                                }
-                            }
+                            // SAFETY: as above.
+                            unpack(block, values, |i| unsafe { basis.slice(i * n_basis + offset, n) });
                             if !with_jacobian {
                                 continue;
                             }
@@ -405,6 +410,50 @@ impl<V: Lanes> Engine for Cpu<V> {
                                     }
                                 }
                             }
+                        }
+                    });
+                }
+            },
+        );
+        Ok(())
+    }
+
+    fn features(&self, n_species: usize) -> Result<Features> {
+        let fault = |message: &str| Err(Error::Argument(format!("grade: {message}")));
+        let mut others = self.parts.iter().filter(|part| !part.is_linear());
+        match (others.next(), others.next()) {
+            (None, _) if self.n_basis == 0 => fault("the potential has no basis functions"),
+            (None, _) => Ok(Features::linear(self.n_basis, n_species)),
+            (Some(_), Some(_)) => fault("several parts have an embedding"),
+            (Some(part), None) => match part.features() {
+                Some(features) => Ok(features.clone()),
+                None => {
+                    fault("active sets belong to invariant functions, which a PACE potential has in its .yaml alone")
+                }
+            },
+        }
+    }
+
+    fn write_features(&self, sites: Sites, out: &mut [f64]) -> Result<()> {
+        let graph = sites.graph;
+        let Some(features) = self.parts.iter().find_map(|part| part.features()) else {
+            return self.basis(sites, out, None);
+        };
+        let mut call = self.calls.take();
+        call.schedule.fill(graph, sites.species, V::N);
+        let (schedule, n, out) = (&call.schedule, features.width, Disjoint::new(out));
+        schedule.for_tasks(
+            || self.workers.take(),
+            |worker, _, blocks| {
+                let Worker { block, scratch, basis: values, .. } = &mut **worker;
+                for b in blocks {
+                    let nothing = |_| {};
+                    self.for_groups(sites, schedule, schedule.entries[b], block, nothing, |block, group| {
+                        for part in self.parts[group.parts.clone()].iter().filter(|part| !part.is_linear()) {
+                            let values = at_least(values, n, V::zero());
+                            part.write_features(block, scratch, values);
+                            // SAFETY: a centre belongs to one block.
+                            unpack(block, values, |i| unsafe { out.slice(i * n, n) });
                         }
                     });
                 }

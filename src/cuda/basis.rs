@@ -134,7 +134,7 @@ impl Cuda {
         let row = 24 * kind.n_basis.max(1);
         let per_centre = match &kind.kind {
             PartKind::Pair(_) => 0,
-            PartKind::Ace(p) => 8 * (p.coupling.n_monomials() + p.coupling.n_derivatives()),
+            PartKind::Ace(p, _) => 8 * (p.coupling.n_monomials() + p.coupling.n_derivatives()),
         };
         let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
         for i in 0..graph.n_owned() {
@@ -168,7 +168,7 @@ impl Cuda {
         let DeviceGraph { first, neighbour, species, r, .. } = *graph;
         let grid = Grid { blocks: n, threads: THREADS, shared: 0 };
         let name = part.name(chunk.part);
-        let PartKind::Ace(_) = &part.kind else {
+        let PartKind::Ace(..) = &part.kind else {
             // SAFETY: `reserve` made the outputs large enough for the chunk.
             return unsafe {
                 let arguments =
@@ -363,7 +363,7 @@ pub fn couplings(
 ) -> Result<Vec<Option<CouplingBuffers>>> {
     let map = |part: &PartKernels| match &part.kind {
         PartKind::Pair(_) => Ok::<_, Error>(None),
-        PartKind::Ace(program) => CouplingBuffers::new(&program.coupling, device, stream).map(Some),
+        PartKind::Ace(program, _) => CouplingBuffers::new(&program.coupling, device, stream).map(Some),
     };
     parts.iter().map(map).collect()
 }

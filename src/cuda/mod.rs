@@ -22,6 +22,7 @@ use crate::part::cuda::{At, PartKernels, THREADS};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
 use crate::potential::{Potential, Rows, Virial};
 use crate::precision::Precision;
+use crate::stage::features::Features;
 use crate::stage::table::RadialMode;
 use crate::structure::Structure;
 use crate::{Error, Result};
@@ -75,24 +76,27 @@ pub(crate) fn potential(
         let message = "radial tables are for the processor: on CUDA devices radial functions are always exact";
         return Err(Error::Argument(message.into()));
     }
-    Ok(Box::new(Stack::new(Cuda::new(model, index, precision)?)))
+    Ok(Box::new(Stack::new(Cuda::new(model, index, precision, mode)?)))
 }
 
 /// # Errors
 /// A part that kernels have no code for.
-fn compile(model: &Model, single: bool) -> Result<Compiled<PartKernels>> {
+fn compile(model: &Model, single: bool, mode: RadialMode) -> Result<Compiled<PartKernels>> {
     let (spec, real) = (model.spec(), if single { 4 } else { 8 });
-    let n_species = spec.species.len();
-    let compile = |part: &PartSpec, offset| part.compile_cuda(&At { n_species, offset, real });
-    Compiled::new(n_species, &spec.parts, compile).map_err(|fault| Error::Device(format!("CUDA: {fault}")))
+    let compile = |part: &PartSpec, offset| part.compile_cuda(&At { species: &spec.species, mode, offset, real });
+    let compiled = Compiled::new(spec.species.len(), &spec.parts, compile);
+    compiled.map_err(|fault| Error::Device(format!("CUDA: {fault}")))
 }
 
 /// Every kernel file that a plan may load, as text: for compiling without a device.
 pub fn sources(model: &Model, precision: Precision) -> Result<Vec<KernelSource>> {
-    let Compiled { parts, .. } = compile(model, precision.is_single())?;
+    let Compiled { parts, .. } = compile(model, precision.is_single(), RadialMode::Exact)?;
     let code = source::Kernels { n_species: model.species().len(), precision, parts: &parts };
     let mut all: Vec<KernelSource> = GROUPS.iter().map(|&(_, group)| code.site(group)).collect();
-    all.extend([code.basis(), forces(precision)]);
+    all.push(forces(precision));
+    if model.check_linear().is_ok() {
+        all.push(code.basis());
+    }
     all.extend(LIST_LANES.map(|lanes| list_source(precision, lanes)));
     Ok(all)
 }
@@ -134,9 +138,9 @@ fn reals(x: &[f64], single: bool) -> Vec<u8> {
 impl Cuda {
     /// # Errors
     /// No driver, device, NVRTC or memory.
-    pub fn new(model: &Model, index: usize, precision: Precision) -> Result<Cuda> {
+    pub fn new(model: &Model, index: usize, precision: Precision, mode: RadialMode) -> Result<Cuda> {
         let single = precision.is_single();
-        let Compiled { e0, parts, n_basis } = compile(model, single)?;
+        let Compiled { e0, parts, n_basis } = compile(model, single, mode)?;
         let device = Context::open(index)?;
         let stream = Stream::new(&device)?;
         let mut e0_buffer = Buffer::new(&device);
@@ -480,6 +484,13 @@ impl Engine for Cuda {
 
     fn basis(&self, sites: Sites, basis: &mut [f64], jacobian: Option<&mut [f64]>) -> Result<()> {
         self.basis_and_jacobian(sites, basis, jacobian)
+    }
+
+    fn features(&self, n_species: usize) -> Result<Features> {
+        match self.n_basis {
+            0 => Err(Error::Argument("grade: on CUDA devices of linear potentials alone".into())),
+            n => Ok(Features::linear(n, n_species)),
+        }
     }
 
     fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()> {

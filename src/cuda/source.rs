@@ -52,7 +52,7 @@ impl Kernels<'_> {
             let (text, bytes) = part.code(&name, index, real);
             put(format_args!("{text}"));
             write!(list, " X({name})").expect("writing to a string");
-            n_aces += usize::from(matches!(part.kind, PartKind::Ace(_)));
+            n_aces += usize::from(matches!(part.kind, PartKind::Ace(..)));
             shared = shared.max(bytes);
             adjoint = adjoint.max(part.adjoint(real).1);
         }

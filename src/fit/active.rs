@@ -69,7 +69,7 @@ impl Selector {
             let active = MatRef::from_row_major_slice(&self.rows[k], self.n, self.n);
             inverse.push(Some(active.partial_piv_lu().solve(Mat::<f64>::identity(self.n, self.n))));
         }
-        Ok(ActiveSet::new(self.species, self.n, inverse))
+        Ok(ActiveSet::new(self.species, inverse))
     }
 
     /// Leaves the rows of the largest volume.

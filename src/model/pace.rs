@@ -76,7 +76,11 @@ fn ace(potential: &Potential) -> AceSpec {
         aa,
         c,
         weights,
-        embedding: Some(Box::new(EmbeddingSpec { species: potential.embeddings.clone(), core: Some(core(potential)) })),
+        embedding: Some(Box::new(EmbeddingSpec {
+            species: potential.embeddings.clone(),
+            functions: (n_functions > 0).then(|| functions.iter().map(Vec::len).collect()),
+            core: Some(core(potential)),
+        })),
     }
 }
 

@@ -129,10 +129,22 @@ pub fn read(text: &str) -> Result<Potential, String> {
             function.coefficients = function.coupling.iter().flat_map(|g| c.iter().map(move |c| c * g)).collect();
             of_centre.push(function);
         }
+        // The order of upstream, which active sets have, too.
+        of_centre.sort_by_cached_key(order);
         functions.push(of_centre);
     }
     let e0 = vec![0.0; n];
     Ok(Potential { species, e0, bins: global.bins, inner, embeddings, bonds, functions })
+}
+
+/// What upstream sorts functions by: rank, species, `n` and `l` of the factors, then the sets of `m` whose first one other than 0 is
+/// positive: their number, and themselves, the first `m` running fastest.
+fn order(f: &Function) -> (usize, [Vec<usize>; 3], usize, Vec<i32>) {
+    let of = |field: fn(&Factor) -> usize| f.factors.iter().map(field).collect();
+    let positive = |ms: &&[i32]| ms.iter().find(|m| **m != 0).is_none_or(|m| *m > 0);
+    let mut sets: Vec<&[i32]> = f.terms().filter(positive).collect();
+    sets.sort_by(|a, b| a.iter().rev().cmp(b.iter().rev()));
+    (f.rank(), [of(|f| f.species), of(|f| f.n), of(|f| f.l)], sets.len(), sets.concat())
 }
 
 /// The bonds of all ordered pairs: one that is missing is that of the pair the other way round, and both have to agree.

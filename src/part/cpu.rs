@@ -3,6 +3,7 @@
 use super::ace::embedded::Push;
 use crate::simd::{Lanes, Real};
 use crate::stage::block::Block;
+use crate::stage::features::Features;
 use crate::stage::rows::RowsScratch;
 
 /// A site model on blocks of centres. Energies are in eV, gradients in eV/Å.
@@ -32,6 +33,16 @@ pub(crate) trait SitePart<V: Lanes>: Send + Sync {
     fn open_slot(&self, block: &Block<V>, slot: usize, ws: &mut Scratch<V>);
     /// `∂B_b/∂r` of the edges in the open slot, for the functions `first .. first + out.len()`.
     fn jacobian(&self, first: usize, ws: &Scratch<V>, out: &mut [[V; 3]]);
+    /// Is the energy linear in parameters?
+    fn is_linear(&self) -> bool {
+        true
+    }
+    /// What active sets of a part that is not linear are made of, if that is known.
+    fn features(&self) -> Option<&Features> {
+        None
+    }
+    /// The features of every centre, (width).
+    fn write_features(&self, _: &Block<V>, _: &mut Scratch<V>, _: &mut [V]) {}
     /// Bytes of tables and coefficients.
     fn bytes(&self) -> usize;
     /// Bytes of [`Scratch`] that a slot takes where gradients are wanted.

@@ -17,7 +17,7 @@ use crate::element;
 use crate::graph::{Graph, Place, Sites};
 use crate::memory;
 use crate::model::Model;
-use crate::potential::{Buffers, LinearPotential, Potential, Sizes, check_view};
+use crate::potential::{Buffers, Grader, LinearPotential, Potential, Sizes, check_view};
 use crate::structure::Structure;
 use crate::{Error, Result};
 use input::AtAddresses;
@@ -58,7 +58,7 @@ pub struct Plan {
     precision: Precision,
     potential: Box<dyn Potential>,
     committee: Vec<Vec<f64>>,
-    active: Option<ActiveSet>,
+    active: Option<Grader>,
     /// Species index of every atomic number.
     species_of_number: [u32; 256],
     /// Species lists that outlive a call.

@@ -4,7 +4,6 @@ use super::Plan;
 use crate::graph::Sites;
 use crate::potential::{ActiveSet, Outputs, numbers};
 use crate::{Error, Result, memory, npz};
-use ndarray::ArrayViewMut2;
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
@@ -58,35 +57,32 @@ impl Plan {
 
     /// What grades are relative to.
     pub fn active_set(&self) -> Option<&ActiveSet> {
-        self.active.as_ref()
+        self.active.as_ref().map(|grader| &grader.set)
     }
 
     /// Sets what [`Outputs::grade`] is relative to; `None` removes it.
     ///
     /// # Errors
-    /// An active set of another basis; a potential that is not linear. Nothing is changed then.
+    /// An active set of another basis, or a potential that has none. Nothing is changed then.
     pub fn set_active_set(&mut self, active: Option<ActiveSet>) -> Result<()> {
-        if let Some(active) = &active {
-            self.model.check_linear()?;
-            active.check(self.model.species(), self.n_basis())?;
-        }
-        self.active = active;
+        let species = self.model.species();
+        let grader = |active: ActiveSet| active.grader(species, self.potential.features(species.len())?);
+        self.active = active.map(grader).transpose()?;
         Ok(())
     }
 
     /// Writes the grade where it is wanted, when all else is written.
     pub(super) fn grade(&self, sites: Sites, out: &mut Outputs) -> Result<()> {
         let Outputs { grade, descriptors, .. } = out;
-        let (Some(active), Some(grade)) = (&self.active, numbers(grade)) else { return Ok(()) };
-        if let Some(known) = numbers(descriptors) {
-            active.grade(sites.species, known, grade);
+        let (Some(grader), Some(grade)) = (&self.active, numbers(grade)) else { return Ok(()) };
+        if let Some(known) = numbers(descriptors).filter(|_| grader.is_of_descriptors()) {
+            grader.grade(sites.species, known, grade);
             return Ok(());
         }
-        let (mut own, shape) = (Vec::new(), [sites.graph.n_owned(), self.potential.n_descriptors()]);
-        let rows = memory::at_least(&mut own, shape.iter().product(), 0.0);
-        let view = ArrayViewMut2::from_shape(shape, &mut *rows).expect("as long as its shape");
-        self.potential.evaluate(sites, &mut Outputs::new().descriptors(view))?;
-        active.grade(sites.species, rows, grade);
+        let mut own = Vec::new();
+        let features = memory::at_least(&mut own, sites.graph.n_owned() * grader.width(), 0.0);
+        self.potential.write_features(sites, features)?;
+        grader.grade(sites.species, features, grade);
         Ok(())
     }
 }

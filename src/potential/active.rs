@@ -1,6 +1,7 @@
 //! The extrapolation grade.
 
 use crate::file::NewFile;
+use crate::stage::features::Features;
 use crate::{Error, Result, element, npz, parallel};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
@@ -12,54 +13,64 @@ const FORMAT: &str = "acerust-active-set/1";
 /// Atoms of a product.
 const CHUNK: usize = 64;
 
-/// What grades are computed with: by species the rows `Â` (n, n) of training atoms whose volume is the largest.
+/// What grades are computed with: by species the rows `Â` of training atoms whose volume is the largest.
 ///
 /// The grade of an atom is `γ_i = max_j |(B_i Â⁻¹)_j|`, Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017); Lysogorskiy et al.,
 /// Phys. Rev. Mater. 7, 043801 (2023). Up to 1 an atom lies within what was trained on; no invertible change of the basis alters that.
-/// Of elements that no training structure had it is [`f64::MAX`].
+/// Of elements that no training structure had it is [`f64::MAX`]. With an embedding the rows may be those of
+/// `∂E_i/∂c = (∂E_i/∂ρ_p B_i)_p`, one density after another.
 #[derive(Clone, Debug)]
 pub struct ActiveSet {
     species: Vec<u8>,
-    n: usize,
-    /// `Â⁻¹`, (n, n), by species; `None` where no atom was seen.
+    /// `Â⁻¹`, square, by species; `None` where no atom was seen.
     inverse: Vec<Option<Mat<f64>>>,
 }
 
+/// An active set that goes with a potential: its species are those of the potential.
+pub(crate) struct Grader {
+    pub set: ActiveSet,
+    features: Features,
+    /// Rows are derivatives with respect to coefficients.
+    by_coefficients: bool,
+}
+
 impl ActiveSet {
-    pub(crate) fn new(species: Vec<u8>, n: usize, inverse: Vec<Option<Mat<f64>>>) -> ActiveSet {
-        ActiveSet { species, n, inverse }
+    pub(crate) fn new(species: Vec<u8>, inverse: Vec<Option<Mat<f64>>>) -> ActiveSet {
+        ActiveSet { species, inverse }
     }
 
+    /// The set for a potential of these species and features.
+    ///
     /// # Errors
-    /// [`Error::Argument`] for a potential with another basis.
-    pub(crate) fn check(&self, species: &[u8], n: usize) -> Result<()> {
-        match (self.species.as_slice(), self.n) == (species, n) {
-            true => Ok(()),
-            false => Err(Error::Argument("the active set is that of another model".into())),
+    /// [`Error::Argument`] for the set of another potential.
+    pub(crate) fn grader(self, species: &[u8], features: Features) -> Result<Grader> {
+        let other = |message: String| Error::Argument(format!("the active set is that of another model: {message}"));
+        if let Some(&z) = self.species.iter().find(|z| !species.contains(z)) {
+            return Err(other(format!("it has {}", element::name(z))));
         }
-    }
-
-    /// Grades (n_atoms) of atoms with these species and rows, (n_atoms, n). The same on any number of threads.
-    pub(crate) fn grade(&self, species: &[u32], rows: &[f64], grades: &mut [f64]) {
-        let rows = MatRef::from_row_major_slice(rows, grades.len(), self.n);
-        for (s, inverse) in self.inverse.iter().enumerate() {
-            let mut of: Vec<(usize, f64)> =
-                (0..grades.len()).filter(|&i| species[i] == s as u32).map(|i| (i, f64::MAX)).collect();
-            if let Some(inverse) = inverse {
-                parallel::for_chunks_mut(&mut of, CHUNK, |_, atoms| {
-                    let b = Mat::from_fn(self.n, atoms.len(), |j, a| rows[(atoms[a].0, j)]);
-                    let mut c = Mat::zeros(self.n, atoms.len());
-                    // The threads are the plan's.
-                    matmul(&mut c, Accum::Replace, inverse.transpose(), &b, 1.0, Par::Seq);
-                    for (column, (_, grade)) in c.col_iter().zip(atoms) {
-                        *grade =
-                            column.iter().fold(0.0, |g: f64, x| if x.is_nan() { f64::MAX } else { g.max(x.abs()) });
-                        *grade = grade.min(f64::MAX);
-                    }
-                });
+        let mut inverse = Vec::new();
+        for &z in species {
+            let at = self.species.iter().position(|x| *x == z);
+            let at = at.ok_or_else(|| other(format!("it has no {}", element::name(z))))?;
+            inverse.push(self.inverse[at].clone());
+        }
+        // The first species whose matrix has another size.
+        let misfit = |by_coefficients: bool| {
+            let size =
+                |z: usize| features.functions[z].len() * if by_coefficients { features.n_densities[z] } else { 1 };
+            (0..species.len()).find(|&z| inverse[z].as_ref().is_some_and(|m| m.nrows() != size(z)))
+        };
+        let by_coefficients = match (misfit(false), misfit(true)) {
+            (None, _) => false,
+            (_, None) => true,
+            (Some(z), _) => {
+                let (n, name) = (inverse[z].as_ref().map_or(0, |m| m.nrows()), element::name(species[z]));
+                let (known, densities) = (features.functions[z].len(), features.n_densities[z]);
+                let or = if densities > 1 { format!(", or {} coefficients", known * densities) } else { String::new() };
+                return Err(other(format!("it has {n} functions of {name}, the potential {known}{or}")));
             }
-            of.into_iter().for_each(|(i, grade)| grades[i] = grade);
-        }
+        };
+        Ok(Grader { set: ActiveSet::new(species.to_vec(), inverse), features, by_coefficients })
     }
 
     /// Writes `Â⁻¹` as arrays named by the elements, as pacemaker's `.asi` files have them.
@@ -80,21 +91,22 @@ impl ActiveSet {
 
     fn write<W: Write + Seek>(&self, sink: W) -> std::io::Result<W> {
         let mut npz = npz::Writer::new(sink);
-        let header = serde_json::json!({ "format": FORMAT, "species": self.species, "n": self.n }).to_string();
+        let n = self.inverse.iter().flatten().map(|m| m.nrows()).max().unwrap_or(0);
+        let header = serde_json::json!({ "format": FORMAT, "species": self.species, "n": n }).to_string();
         npz.start("header", "|u1", &[header.len()])?;
         npz.write(header.bytes().map(|b| [b]))?;
         for (&z, inverse) in self.species.iter().zip(&self.inverse) {
             if let Some(inverse) = inverse {
-                npz.start(&element::name(z), "<f8", &[self.n, self.n])?;
-                for i in 0..self.n {
-                    npz.write((0..self.n).map(|j| inverse[(i, j)].to_le_bytes()))?;
+                npz.start(&element::name(z), "<f8", &[inverse.nrows(), inverse.ncols()])?;
+                for i in 0..inverse.nrows() {
+                    npz.write((0..inverse.ncols()).map(|j| inverse[(i, j)].to_le_bytes()))?;
                 }
             }
         }
         npz.finish()
     }
 
-    /// Reads what [`ActiveSet::save`] wrote.
+    /// Reads what [`ActiveSet::save`] wrote, or an `.asi` file of pacemaker.
     ///
     /// # Errors
     /// A file that cannot be read, or holds anything else.
@@ -115,15 +127,20 @@ impl ActiveSet {
         struct Header {
             format: String,
             species: Vec<u8>,
-            n: usize,
         }
         let name = npz.name().to_owned();
         let fault = |message: String| Error::Fit(format!("{name}: {message}"));
-        let Header { format, species, n } =
-            serde_json::from_slice(&npz.bytes("header")?).map_err(|e| fault(e.to_string()))?;
-        if format != FORMAT || n == 0 {
-            return Err(fault(format!("the format '{format}' is unknown; this version reads '{FORMAT}'")));
-        }
+        let species = if npz.contains("header") {
+            let Header { format, species } =
+                serde_json::from_slice(&npz.bytes("header")?).map_err(|e| fault(e.to_string()))?;
+            if format != FORMAT {
+                return Err(fault(format!("the format '{format}' is unknown; this version reads '{FORMAT}'")));
+            }
+            species
+        } else {
+            let number = |name: String| element::number(&name).ok_or_else(|| fault(format!("'{name}' is no element")));
+            npz.names().into_iter().map(number).collect::<Result<Vec<u8>>>()?
+        };
         let mut inverse = Vec::new();
         for &z in &species {
             let name = element::name(z);
@@ -131,12 +148,54 @@ impl ActiveSet {
                 inverse.push(None);
                 continue;
             }
-            let numbers = npz.matrix(&name, n)?;
-            if numbers.len() / n != n || numbers.iter().any(|x| !x.is_finite()) {
+            let (numbers, n) = npz.square(&name)?;
+            if n == 0 || numbers.iter().any(|x| !x.is_finite()) {
                 return Err(fault(format!("the array `{name}` is damaged")));
             }
             inverse.push(Some(MatRef::from_row_major_slice(&numbers, n, n).to_owned()));
         }
-        Ok(ActiveSet { species, n, inverse })
+        Ok(ActiveSet { species, inverse })
+    }
+}
+
+impl Grader {
+    /// Are features the descriptors of the potential?
+    pub fn is_of_descriptors(&self) -> bool {
+        self.features.n_densities.iter().all(|n| *n == 0)
+    }
+
+    /// Numbers of an atom that its grade is computed from.
+    pub fn width(&self) -> usize {
+        self.features.width
+    }
+
+    /// Grades (n_atoms) of atoms with these species and features, (n_atoms, width). The same on any number of threads.
+    pub fn grade(&self, species: &[u32], features: &[f64], grades: &mut [f64]) {
+        let Features { width, functions, n_densities } = &self.features;
+        let slopes_at = functions.last().map_or(0, |f| f.end);
+        for (s, inverse) in self.set.inverse.iter().enumerate() {
+            let mut of: Vec<(usize, f64)> =
+                (0..grades.len()).filter(|&i| species[i] == s as u32).map(|i| (i, f64::MAX)).collect();
+            if let Some(inverse) = inverse {
+                let (first, n) = (functions[s].start, functions[s].len());
+                let n_rows = n * if self.by_coefficients { n_densities[s] } else { 1 };
+                parallel::for_chunks_mut(&mut of, CHUNK, |_, atoms| {
+                    let b = Mat::from_fn(n_rows, atoms.len(), |k, a| {
+                        let row = &features[atoms[a].0 * width..][..*width];
+                        let slope = if self.by_coefficients { row[slopes_at + k / n] } else { 1.0 };
+                        slope * row[first + k % n]
+                    });
+                    let mut c = Mat::zeros(n_rows, atoms.len());
+                    // The threads are the plan's.
+                    matmul(&mut c, Accum::Replace, inverse.transpose(), &b, 1.0, Par::Seq);
+                    for (column, (_, grade)) in c.col_iter().zip(atoms) {
+                        *grade =
+                            column.iter().fold(0.0, |g: f64, x| if x.is_nan() { f64::MAX } else { g.max(x.abs()) });
+                        *grade = grade.min(f64::MAX);
+                    }
+                });
+            }
+            of.into_iter().for_each(|(i, grade)| grades[i] = grade);
+        }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod stack;
 mod virials;
 
 pub use active::ActiveSet;
+pub(crate) use active::Grader;
 pub use conditions::Conditions;
 pub use outputs::{Buffers, Outputs};
 pub(crate) use outputs::{Sizes, check_view, matrices, numbers, total, vectors};
@@ -15,6 +16,7 @@ pub use rows::Rows;
 pub(crate) use virials::site_virials;
 
 use crate::graph::{Neighbours, OnDevice, Sites};
+use crate::stage::features::Features;
 use crate::structure::Structure;
 use crate::{Error, Result};
 use ndarray::{ArrayViewMut2, ArrayViewMut3};
@@ -65,6 +67,19 @@ pub(crate) trait Potential: Send + Sync {
     /// A head or a property that the potential does not know.
     fn at(&self, _: &Conditions) -> Result<Box<dyn Potential>> {
         Err(Error::Argument("the potential knows no heads, charges or spins".into()))
+    }
+
+    /// What grades are computed from.
+    ///
+    /// # Errors
+    /// A potential that has no active sets.
+    fn features(&self, _n_species: usize) -> Result<Features> {
+        Err(Error::Argument("grade: the potential has no active sets".into()))
+    }
+
+    /// The features of all owned atoms, (n_owned, width).
+    fn write_features(&self, _: Sites, _: &mut [f64]) -> Result<()> {
+        self.features(0).map(drop)
     }
 
     /// The potential as a linear one, if it is.

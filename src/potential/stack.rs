@@ -4,6 +4,7 @@ use super::outputs::{matrices, numbers, total, vectors};
 use super::{LinearPotential, Outputs, Potential, Reach, Rows, Virial};
 use crate::graph::{Graph, Neighbours, OnDevice, Sites};
 use crate::memory;
+use crate::stage::features::Features;
 use crate::structure::Structure;
 use crate::{Error, Result};
 use ndarray::{ArrayViewMut2, ArrayViewMut3};
@@ -38,6 +39,18 @@ pub(crate) trait Engine: Send + Sync {
     fn pass(&self, sites: Sites, readouts: Range<usize>, pass: Pass) -> Result<()>;
     /// `basis` (n_owned, n_basis), `jacobian` (n_edges, n_basis, 3).
     fn basis(&self, sites: Sites, basis: &mut [f64], jacobian: Option<&mut [f64]>) -> Result<()>;
+    /// As [`Potential::features`].
+    fn features(&self, n_species: usize) -> Result<Features> {
+        match self.n_basis() {
+            0 => Err(Error::Argument("grade: the potential has no basis functions".into())),
+            n => Ok(Features::linear(n, n_species)),
+        }
+    }
+
+    fn write_features(&self, sites: Sites, out: &mut [f64]) -> Result<()> {
+        self.basis(sites, out, None)
+    }
+
     /// What is not finite is an error.
     fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()>;
 
@@ -189,6 +202,15 @@ impl<E: Engine> Potential for Stack<E> {
 
     fn n_descriptors(&self) -> usize {
         self.engine.n_basis()
+    }
+
+    fn features(&self, n_species: usize) -> Result<Features> {
+        self.engine.features(n_species)
+    }
+
+    fn write_features(&self, sites: Sites, out: &mut [f64]) -> Result<()> {
+        self.engine.write_features(sites, out)?;
+        check_all("basis", out, out.len() / sites.graph.n_owned().max(1), |i| i)
     }
 
     fn linear(&self) -> Option<&dyn LinearPotential> {

@@ -42,8 +42,11 @@ impl<T: Real> Coordinate<T> {
             }
             _ => [lambda, 0.0, 0.0],
         };
-        // Upstream's tables of the repulsion of nuclei begin at 1 Å where its inner cutoff has no width.
-        let dead = if inner == InnerCutoff::Zbl && width == 0.0 { end.max(1.0) } else { end - width };
+        let dead = match inner {
+            // What is below has no share in the energy. Upstream's functions begin at 1 Å where the inner cutoff has no width.
+            InnerCutoff::Zbl => f64::from(u8::from(width == 0.0)),
+            _ => end - width,
+        };
         let rises = inner == InnerCutoff::Distance && width > 0.0;
         Coordinate {
             base,
@@ -133,6 +136,28 @@ impl<T: Real> Coordinate<T> {
 }
 
 impl Coordinate<f64> {
+    /// For device code: cutoff and inverse; `−λ`, scale and offset of `ChebExpCos`, or the exponent of `ChebPow`; begin and inverse
+    /// length of the outer, then of the inner cutoff function.
+    pub fn constants(&self) -> [f64; 9] {
+        let [a, b, c] = self.numbers;
+        let a = if self.base == Base::ChebExpCos { a * f64::from(1_u32 << self.halvings) } else { a };
+        let [begin, inv_length] = self.outer;
+        // Without an outer cutoff function nothing lies beyond its begin.
+        let inv_length = if inv_length.is_finite() { inv_length } else { 0.0 };
+        [self.rcut, self.inv_rcut, a, b, c, begin, inv_length, self.dead, self.inv_width]
+    }
+
+    /// For device code: which functions.
+    pub fn kind(&self) -> u32 {
+        match self.base {
+            Base::ChebExpCos => 0,
+            Base::ChebPow => 1,
+            Base::ChebLinear => 2,
+            Base::SBessel => 3,
+            Base::Zero => 4,
+        }
+    }
+
     /// `y` and `e` of one distance.
     pub fn at(&self, r: f64) -> (Dual, Dual) {
         type One = crate::simd::Portable<f64, 2>;

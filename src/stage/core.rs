@@ -40,6 +40,11 @@ impl Core {
         Core { inner: spec.inner, pairs: spec.pairs.iter().enumerate().map(pair).collect() }
     }
 
+    /// Is there neither repulsion nor a switch?
+    pub fn is_nothing(&self) -> bool {
+        self.inner != InnerCutoff::Zbl && self.pairs.iter().all(|p| p.reach == 0.0)
+    }
+
     /// The repulsion `V(r)` of a pair.
     pub fn eval(&self, pair: usize, r: f64) -> Dual {
         let pair = &self.pairs[pair];
@@ -113,6 +118,14 @@ impl CorePair {
         pair
     }
 
+    /// For device code: the lengths, prefactor and λ, reach, numbers of the repulsion between nuclei, nodes of the table or 0.
+    pub fn numbers(&self) -> [f64; 13] {
+        let CorePairSpec { rcut, dcut, inner, inner_width, prefactor, lambda } = self.spec;
+        let [z, k, a, b, c] = self.zbl;
+        let nodes = self.nodes.unwrap_or(0) as f64;
+        [rcut, dcut, inner, inner_width, prefactor, lambda, self.reach, z, k, a, b, c, nodes]
+    }
+
     fn exact(&self, inner: InnerCutoff, r: f64) -> Dual {
         let CorePairSpec { rcut, dcut, prefactor, lambda, .. } = self.spec;
         if r >= rcut || prefactor == 0.0 {
@@ -178,4 +191,28 @@ fn product(a: Dual, b: Dual) -> Dual {
 
 fn scaled(a: Dual, x: f64) -> Dual {
     Dual { value: a.value * x, slope: a.slope * x }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes_are_differences() {
+        let pair = CorePairSpec { rcut: 4.0, dcut: 1.0, inner: 1.5, inner_width: 0.5, prefactor: 3.0, lambda: 0.7 };
+        for inner in [InnerCutoff::Density, InnerCutoff::Distance, InnerCutoff::Zbl] {
+            for bins in [None, Some(0.01)] {
+                let core = Core::new(&CoreSpec { inner, pairs: vec![pair] }, &[29], bins);
+                for k in 1..450 {
+                    let (r, h) = (0.01 * f64::from(k) + 0.003, 1e-6);
+                    let slope = |f: &dyn Fn(f64) -> Dual| (f(r + h).value - f(r - h).value) / (2.0 * h);
+                    let (v, difference) = (core.eval(0, r), slope(&|r| core.eval(0, r)));
+                    assert!((v.slope - difference).abs() < 1e-6 * (1.0 + v.slope.abs()), "{inner:?} {bins:?} {r}");
+                    let (f, difference) = (core.share(0, r), slope(&|r| core.share(0, r)));
+                    assert!((f.slope - difference).abs() < 1e-6, "{inner:?} {r}");
+                    assert!(r < core.pairs[0].reach || v == ZERO, "{inner:?} {bins:?} {r}");
+                }
+            }
+        }
+    }
 }

@@ -45,6 +45,15 @@ impl Density {
         embedding.densities.iter().map(density).collect()
     }
 
+    /// Weight, kind (0: identity, 1: power, 2: shifted) and parameters, for device code.
+    pub fn numbers(&self) -> [f64; 5] {
+        match self.function {
+            Function::Identity => [self.weight, 0.0, 1.0, 0.0, 0.0],
+            Function::Power { m, slope } => [self.weight, 1.0, m, slope, 0.0],
+            Function::Shifted { m, x, y } => [self.weight, 2.0, m, x, y],
+        }
+    }
+
     /// `w F(ρ)` and its derivative.
     pub fn eval(&self, rho: f64) -> [f64; 2] {
         let a = rho.abs();
@@ -75,5 +84,34 @@ impl Density {
             }
         };
         [self.weight * if rho < 0.0 { -f } else { f }, self.weight * df]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes_are_differences_and_functions_are_odd() {
+        for form in [Form::FinnisSinclair, Form::FinnisSinclairShiftedScaled] {
+            for m in [0.5, 0.75, 1.0, 1.5, 2.0] {
+                let embedding = Embedding { form, densities: vec![[1.7, m]], core: [1e5, 250.0] };
+                let density = Density::of(&embedding)[0];
+                for k in -170..=30 {
+                    let rho = 10_f64.powf(f64::from(k) / 20.0);
+                    let [f, df] = density.eval(rho);
+                    assert_eq!(density.eval(-rho), [-f, df]);
+                    let h = 1e-4 * rho;
+                    let difference = (density.eval(rho + h)[0] - density.eval(rho - h)[0]) / (2.0 * h);
+                    // Rounding of F, which has a constant in it.
+                    let rounding = 1e-15 * (1.0 + f.abs()) / h;
+                    assert!(
+                        (df - difference).abs() < 1e-6 * df.abs() + rounding,
+                        "{form:?} {m} {rho}: {df} {difference}"
+                    );
+                }
+                assert!(density.eval(0.0)[0].abs() < 1e-15, "{form:?} {m}");
+            }
+        }
     }
 }

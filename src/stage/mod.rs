@@ -10,6 +10,7 @@ pub mod couple;
 pub mod densities;
 pub mod distance;
 pub mod embedding;
+pub mod features;
 pub mod mix;
 pub mod polynomial;
 pub mod pool;

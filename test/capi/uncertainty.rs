@@ -74,7 +74,7 @@ fn other_files_change_nothing() {
         ok!(acerust_plan_committee_from_file(plan.0, committee.as_ptr(), committee.len()));
         status(acerust_plan_committee_from_file(plan.0, active.as_ptr(), active.len()), "parameters");
         status(acerust_plan_committee_from_file(plan.0, active.as_ptr(), 30), "committee: ");
-        status(acerust_plan_active_set_from_file(plan.0, committee.as_ptr(), committee.len()), "header");
+        status(acerust_plan_active_set_from_file(plan.0, committee.as_ptr(), committee.len()), "no element");
         status(acerust_plan_active_set_from_file(plan.0, null(), 3), "file is null");
         let other = crate::common::golden("sio_o2").model;
         let other = crate::call::plan(&model(&other));

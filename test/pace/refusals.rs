@@ -47,9 +47,9 @@ fn a_small_yaml_file_is_read() {
     assert_eq!(p.bonds[1], p.bonds[2]);
     assert_eq!(p.bonds[0].core, [0.0, 0.0]);
     let of_y: Vec<usize> = p.functions[1].iter().map(|f| f.rank()).collect();
-    assert_eq!((of_y.as_slice(), p.functions[0].len()), (&[1, 3, 2][..], 1), "one is skipped");
+    assert_eq!((of_y.as_slice(), p.functions[0].len()), (&[1, 2, 3][..], 1), "one is skipped, the others are sorted");
     // ⟨0 0 1 m | 1 m⟩⟨1 m 1 −m | 0 0⟩ c
-    let f = &p.functions[1][1];
+    let f = &p.functions[1][2];
     assert_eq!(f.ms, [0, -1, 1, 0, 0, 0, 0, 1, -1]);
     for (found, expected) in f.coefficients.iter().zip([1.0, -1.0, 1.0]) {
         assert!((found - 0.25 * expected / 3f64.sqrt()).abs() < 1e-15, "{:?}", f.coefficients);

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Flags {
-    /// An active set (of `fit --active-set`): the extrapolation grade of every atom in a column `grade`, the largest as `max_grade`
+    /// An active set (of `fit --active-set`, or an `.asi` of pacemaker for its `.yaml`): the extrapolation grade of every atom in a column
+    /// `grade`, the largest as `max_grade`
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     grade: Option<PathBuf>,
     /// A committee (of `fit --committee`): mean and standard deviation of its energies as `energy_mean`, `energy_std`, and the standard

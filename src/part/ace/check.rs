@@ -109,7 +109,30 @@ fn density_weights(ace: &AceSpec, embedding: &EmbeddingSpec) -> Result<usize, St
     if n_basis == 0 {
         return Err("C.shape: a part has at least one basis function".into());
     }
+    if let Some(functions) = &embedding.functions {
+        functions_of_species(functions, ace).at(|| "embedding.functions".into())?;
+    }
     Ok(n_basis)
+}
+
+/// Each function belongs to one species, and no other has weights of it.
+fn functions_of_species(functions: &[usize], ace: &AceSpec) -> Check {
+    let n_basis = ace.c.shape[0];
+    length(functions.len(), ace.weights.len())?;
+    let sum = functions.iter().fold(0, |sum: usize, n| sum.saturating_add(*n));
+    if sum != n_basis {
+        return Err(format!(": {sum} functions, expected {n_basis}"));
+    }
+    let mut first = 0;
+    for (z, (n, weights)) in functions.iter().zip(&ace.weights).enumerate() {
+        let own = first..first + n;
+        let strange = weights.iter().enumerate().position(|(k, w)| *w != 0.0 && !own.contains(&(k % n_basis)));
+        if let Some(k) = strange {
+            return Err(format!("[{z}]: weights[{z}][{k}] is that of a function of another species"));
+        }
+        first = own.end;
+    }
+    Ok(())
 }
 
 fn aa(aa: &[Vec<u32>], n_a: usize) -> Check {

@@ -1,7 +1,7 @@
 //! The many-body model: `E_i = Σ_k c[z_i, k] AA_k`, `B_b = Σ_k C[b, k] AA_k`.
 
 use super::AceSpec;
-use super::embedded::Embedded;
+use super::embedded::{self, Embedded};
 use super::pooling::Pooling;
 use super::program::Program;
 use crate::memory::at_least;
@@ -9,6 +9,7 @@ use crate::part::cpu::{Scratch, SitePart, reals};
 use crate::simd::Lanes;
 use crate::stage::angular::{Angular, n_harmonics};
 use crate::stage::block::Block;
+use crate::stage::features::Features;
 use crate::stage::mix::{self, Mixed};
 use crate::stage::pool::{self, Slots};
 use crate::stage::rows::{CHUNK, ENERGY_CHUNK, RadialRows};
@@ -25,6 +26,7 @@ pub(crate) struct Ace<V: Lanes> {
     folded: Vec<Vec<V::Real>>,
     /// Instead of these.
     embedded: Option<Embedded<V>>,
+    features: Option<Features>,
 }
 
 impl<V: Lanes> Ace<V> {
@@ -32,12 +34,13 @@ impl<V: Lanes> Ace<V> {
     pub fn new(numbers: &[u8], spec: &AceSpec, mode: RadialMode) -> Ace<V> {
         let (program, tables) = Program::with_mode(numbers.len(), spec, mode);
         let embedded = spec.embedding.as_ref().map(|e| Embedded::new(&program, spec, e, numbers, tables));
+        let features = spec.embedding.as_ref().and_then(|e| embedded::features(e));
         let table = Table::for_mode(&program.radial, program.rcut, mode);
         let functions = Pooling::functions(&program);
         let energies = if table.is_some() { functions.clone() } else { Pooling::cheapest(&program) };
         let rows = RadialRows::new(program.radial.clone(), table);
         let angular = Angular::new(program.lmax, program.spherical);
-        Ace { rows, angular, energies, functions, folded: Vec::new(), embedded, program }
+        Ace { rows, angular, energies, functions, folded: Vec::new(), embedded, features, program }
     }
 
     /// Functions of a slot, padding included.
@@ -130,6 +133,19 @@ impl<V: Lanes> Ace<V> {
         }
     }
 
+    /// The basis functions from `A`.
+    fn couple(&self, ws: &mut Scratch<V>, out: &mut [V]) {
+        let coupling = &self.program.coupling;
+        let monomials = at_least(&mut ws.monomials, coupling.n_monomials(), V::zero());
+        V::vectorize(
+            #[inline(always)]
+            || {
+                coupling.monomials(&ws.a, monomials);
+                coupling.basis(monomials, out);
+            },
+        );
+    }
+
     #[inline(never)]
     fn product<const GRAD: bool>(&self, readout: usize, species: usize, ws: &mut Scratch<V>) -> V {
         let trie = &self.program.trie;
@@ -212,18 +228,14 @@ impl<V: Lanes> SitePart<V> for Ace<V> {
             true => self.forward::<true>(&self.functions, block, ws),
             false => self.forward::<false>(&self.functions, block, ws),
         }
-        let monomials = at_least(&mut ws.monomials, coupling.n_monomials(), V::zero());
-        let derivatives = at_least(&mut ws.derivatives, coupling.n_derivatives(), V::zero());
-        V::vectorize(
-            #[inline(always)]
-            || {
-                coupling.monomials(&ws.a, monomials);
-                coupling.basis(monomials, &mut out[..self.program.n_basis]);
-                if jacobian {
-                    coupling.derivatives(monomials, derivatives);
-                }
-            },
-        );
+        self.couple(ws, &mut out[..self.program.n_basis]);
+        if jacobian {
+            let derivatives = at_least(&mut ws.derivatives, coupling.n_derivatives(), V::zero());
+            V::vectorize(
+                #[inline(always)]
+                || coupling.derivatives(&ws.monomials, derivatives),
+            );
+        }
     }
 
     fn open_slot(&self, block: &Block<V>, slot: usize, ws: &mut Scratch<V>) {
@@ -278,6 +290,22 @@ impl<V: Lanes> SitePart<V> for Ace<V> {
                 }
             },
         );
+    }
+
+    fn is_linear(&self) -> bool {
+        self.embedded.is_none()
+    }
+
+    fn features(&self) -> Option<&Features> {
+        self.features.as_ref()
+    }
+
+    fn write_features(&self, block: &Block<V>, ws: &mut Scratch<V>, out: &mut [V]) {
+        let Some(embedded) = &self.embedded else { return };
+        self.forward::<false>(&self.functions, block, ws);
+        let (functions, slopes) = out.split_at_mut(self.program.n_basis);
+        self.couple(ws, functions);
+        embedded.slopes(&self.program, block.species, ws, slopes);
     }
 
     fn bytes(&self) -> usize {

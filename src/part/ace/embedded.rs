@@ -12,7 +12,20 @@ use crate::stage::block::{Block, NONE};
 use crate::stage::core::{Core, switch};
 use crate::stage::densities::GROUP;
 use crate::stage::embedding::Density;
+use crate::stage::features::Features;
 use crate::stage::spec::InnerCutoff;
+
+/// What active sets are made of, where functions belong to one species each.
+pub(super) fn features(spec: &EmbeddingSpec) -> Option<Features> {
+    let mut end = 0;
+    let functions = spec.functions.as_ref()?.iter().map(|n| {
+        end += n;
+        end - n..end
+    });
+    let functions = functions.collect();
+    let n_densities: Vec<usize> = spec.species.iter().map(|e| e.densities.len()).collect();
+    Some(Features { width: end + n_densities.iter().max()?, functions, n_densities })
+}
 
 /// The readout of a part with an embedding.
 pub(crate) struct Embedded<V: Lanes> {
@@ -53,7 +66,7 @@ impl<V: Lanes> Embedded<V> {
         let species = embedding.species.iter().zip(&spec.weights).map(|(e, weights)| Species {
             densities: Density::of(e),
             switch: e.core,
-            folded: reals(&program.fold_densities(weights, e.densities.len())),
+            folded: reals(&in_groups(&program.fold_densities(weights, e.densities.len()), e.densities.len())),
         });
         let core = embedding.core.as_ref().map(|core| Core::new(core, numbers, tables));
         Embedded { species: species.collect(), core, n_species: numbers.len() }
@@ -107,6 +120,20 @@ impl<V: Lanes> Embedded<V> {
             trie.densities_adjoint(folded, &ws.a, s, u, p, a_bar);
         }
         V::from_fn(|lane| V::Real::of(energy[lane]))
+    }
+
+    /// `∂E/∂ρ_p` of the many-body energy from `A`, as if there were no repulsion; 0 for densities that the species lacks.
+    pub fn slopes(&self, program: &Program, species: usize, ws: &mut Scratch<V>, out: &mut [V]) {
+        out.fill(V::zero());
+        let Species { densities, folded, .. } = &self.species[species];
+        let (trie, n) = (&program.trie, densities.len());
+        let s = at_least(&mut ws.s, trie.nodes.len() * n, V::zero());
+        let rho = at_least(&mut ws.rho, n, V::zero());
+        V::vectorize(
+            #[inline(always)]
+            || trie.densities(folded, &ws.a, s, rho),
+        );
+        self.embed(species, rho, &mut out[..n]);
     }
 
     /// `Σ_p w_p F(ρ_p)`, and its derivatives with respect to `ρ_p` into `u`.
@@ -227,7 +254,7 @@ fn push<V: Lanes>(block: &Block<V>, slot: usize, lane: usize, slope: f64, gradie
 }
 
 /// Coefficients (n_coefficients, n) in groups of densities.
-pub(super) fn in_groups(c: &[f64], n: usize) -> Vec<f64> {
+fn in_groups(c: &[f64], n: usize) -> Vec<f64> {
     let groups = (0..n).step_by(GROUP).map(|first| first..(first + GROUP).min(n));
     groups.flat_map(|group| c.chunks(n.max(1)).flat_map(move |c| c[group.clone()].iter().copied())).collect()
 }

@@ -1,7 +1,6 @@
 //! What engines evaluate, free of device and precision.
 
 use super::AceSpec;
-use super::embedded::in_groups;
 use crate::stage::couple::Coupling;
 use crate::stage::pool::Shell;
 use crate::stage::product::Trie;
@@ -120,7 +119,7 @@ impl Program {
         folded
     }
 
-    /// The same for densities of one species, from their weights (n_densities · n_basis): see [`Embedded`].
+    /// The same for densities of one species, from their weights (n_densities · n_basis): (n_coefficients, n_densities).
     pub fn fold_densities(&self, weights: &[f64], n_densities: usize) -> Vec<f64> {
         let mut folded = vec![0.0; self.trie.n_coefficients() * n_densities];
         for (p, w) in weights.chunks(self.n_basis.max(1)).enumerate() {
@@ -130,7 +129,7 @@ impl Program {
                 }
             }
         }
-        in_groups(&folded, n_densities)
+        folded
     }
 
     /// Is `A` different for each species of neighbours?

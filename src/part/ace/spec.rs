@@ -37,6 +37,10 @@ pub struct AceSpec {
 pub struct EmbeddingSpec {
     /// (n_species).
     pub species: Vec<Embedding>,
+    /// How many of the basis functions belong to each species of centres, (n_species), one after another: what active sets are made of.
+    /// Absent where basis functions are no invariants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub functions: Option<Vec<usize>>,
     /// What the switch `f` depends on; absent: `f = 1`, and no repulsion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core: Option<CoreSpec>,

@@ -1,11 +1,16 @@
 //! A part of the model for the device: its code and its numbers.
 
+mod embedding;
 mod harmonics;
 pub(crate) mod radial;
 
 use super::ace::program::Program;
 use super::{AceSpec, Offset, PairSpec};
-use crate::stage::radial::{Functions, Radial};
+use crate::stage::core::Core;
+use crate::stage::radial::{Coordinates, Functions, Radial};
+use crate::stage::spec::Embedding;
+use crate::stage::table::RadialMode;
+use embedding::Embedded;
 use radial::PAIR_SIZE;
 use std::fmt::Write;
 
@@ -28,15 +33,17 @@ const SHARED_ADJOINT: usize = 150 << 10;
 const JACOBIAN_BYTES: usize = 100 << 10;
 
 /// Where a part stands in its model, and the size of a number in bytes.
-pub struct At {
-    pub n_species: usize,
+pub struct At<'a> {
+    /// Atomic numbers of the model's species.
+    pub species: &'a [u8],
+    pub mode: RadialMode,
     pub offset: Offset,
     pub real: usize,
 }
 
 pub enum PartKind {
     Pair(Radial),
-    Ace(Box<Program>),
+    Ace(Box<Program>, Option<Embedded>),
 }
 
 /// One part. Numbers are in double precision here; the engine converts them.
@@ -57,15 +64,21 @@ pub struct PartKernels {
 impl PartKernels {
     pub fn pair(spec: &PairSpec, at: &At) -> PartKernels {
         let columns: Vec<usize> = (0..spec.weights[0].len()).collect();
-        let radial = Radial::new(at.n_species, &spec.radial, &columns);
+        let radial = Radial::new(at.species.len(), &spec.radial, &columns);
         let n = radial.n_t;
         PartKernels::new(PartKind::Pair(radial.clone()), &radial, spec.rcut, n, at)
     }
 
     pub fn ace(spec: &AceSpec, at: &At) -> PartKernels {
-        let program = Program::new(at.n_species, spec);
-        let (radial, n) = (program.radial.clone(), program.n_basis);
-        PartKernels::new(PartKind::Ace(Box::new(program)), &radial, spec.rcut, n, at)
+        let (program, tables) = Program::with_mode(at.species.len(), spec, at.mode);
+        let embedded = spec.embedding.as_ref().map(|embedding| {
+            let fold = |(w, e): (&Vec<f64>, &Embedding)| program.fold_densities(w, e.densities.len());
+            let coefficients: Vec<_> = spec.weights.iter().zip(&embedding.species).map(fold).collect();
+            let core = embedding.core.as_ref().map(|c| Core::new(c, at.species, tables));
+            Embedded::new(embedding, core, &coefficients)
+        });
+        let (radial, n) = (program.radial.clone(), if embedded.is_some() { 0 } else { program.n_basis });
+        PartKernels::new(PartKind::Ace(Box::new(program), embedded), &radial, spec.rcut, n, at)
     }
 
     fn new(kind: PartKind, radial: &Radial, rcut: f64, n_basis: usize, at: &At) -> PartKernels {
@@ -99,7 +112,7 @@ impl PartKernels {
     pub fn radial(&self) -> &Radial {
         match &self.kind {
             PartKind::Pair(radial) => radial,
-            PartKind::Ace(program) => &program.radial,
+            PartKind::Ace(program, _) => &program.radial,
         }
     }
 
@@ -107,7 +120,8 @@ impl PartKernels {
     pub fn fold(&self, weights: &[f64]) -> Vec<f64> {
         match &self.kind {
             PartKind::Pair(radial) => radial.fold(weights).matrix,
-            PartKind::Ace(program) => program.fold(weights),
+            PartKind::Ace(_, Some(embedded)) => embedded.folded.clone(),
+            PartKind::Ace(program, None) => program.fold(weights),
         }
     }
 
@@ -122,19 +136,19 @@ impl PartKernels {
 
     /// Edges whose `∂A/∂r` are in shared memory together, when Jacobians are made.
     fn tile(&self, real: usize) -> usize {
-        let PartKind::Ace(program) = &self.kind else { return 32 };
+        let PartKind::Ace(program, _) = &self.kind else { return 32 };
         [32, 16].into_iter().find(|t| program.n_a * (3 * t + 1) * real <= JACOBIAN_BYTES).unwrap_or(8)
     }
 
     /// Bytes of shared memory for them.
     pub fn jacobian_shared(&self, real: usize) -> usize {
-        let PartKind::Ace(program) = &self.kind else { return 0 };
+        let PartKind::Ace(program, _) = &self.kind else { return 0 };
         program.n_a * (3 * self.tile(real) + 1) * real
     }
 
     /// Where the adjoint of `A` is: its stride, and the bytes it takes in shared memory.
     pub fn adjoint(&self, real: usize) -> (usize, usize) {
-        let PartKind::Ace(program) = &self.kind else { return (1, 0) };
+        let PartKind::Ace(program, _) = &self.kind else { return (1, 0) };
         let bytes = program.n_a * THREADS * real;
         let registers = 2 * program.n_a * real / 4;
         if registers > REGISTERS && bytes <= SHARED_ADJOINT { (THREADS, bytes) } else { (1, 0) }
@@ -151,14 +165,18 @@ impl PartKernels {
         put(format!("constexpr int N_BASIS = {}, BASIS = {};\n", self.n_basis, self.offset.basis));
         let (text, mut names) = radial::definitions(radial, &self.pairs);
         put(text);
+        if matches!(radial.coordinates, Coordinates::Pace(_)) {
+            put(include_str!("../../../kernels/base.cuh").into());
+        }
         put(include_str!("../../../kernels/radial.cuh").into());
         let mut shared = 0;
         match &self.kind {
             PartKind::Pair(_) => put(include_str!("../../../kernels/pair.cuh").into()),
-            PartKind::Ace(program) => {
-                let n_c = program.trie.n_coefficients();
+            PartKind::Ace(program, embedded) => {
+                let n_c = program.trie.n_coefficients() * embedded.as_ref().map_or(1, |e| e.n_densities);
                 let room = program.n_a.max(1);
                 put(format!("constexpr int N_A = {}, ROOM = {room}, N_C = {n_c};\n", program.n_a));
+                put(format!("constexpr int N_CHANNEL = {};\n", program.n_channel));
                 put(format!("constexpr bool SPHERICAL = {};\n", program.spherical));
                 put(format!("constexpr int STRIDE = {}, TILE = {};\n", self.adjoint(real).0, self.tile(real)));
                 let rows = program.n_species * self.pair_stride * real;
@@ -178,7 +196,15 @@ impl PartKernels {
                 put(shells(program));
                 put(harmonics::code(program.lmax));
                 put(products(program));
+                if let Some(embedded) = embedded {
+                    let (text, more) = embedded.definitions();
+                    put(text);
+                    names.extend(more);
+                }
                 put(include_str!("../../../kernels/ace.cuh").into());
+                if embedded.is_some() {
+                    put(include_str!("../../../kernels/embedding.cuh").into());
+                }
                 names.extend(["SHELLS", "TRIE"]);
             }
         }

@@ -65,9 +65,6 @@ impl Kind for PairSpec {
 
     #[cfg(feature = "cuda")]
     fn compile_cuda(&self, at: &At) -> Result<Option<PartKernels>, String> {
-        if let crate::stage::spec::FunctionsSpec::Pace { .. } = self.radial.functions {
-            return Err("PACE potentials are for the processor as yet".into());
-        }
         Ok(Some(PartKernels::pair(self, at)))
     }
 }
