@@ -847,7 +847,9 @@ int32_t acerust_plan_committee_from_file(acerust_plan *plan, const uint8_t *file
  * @param file The bytes of the file, `length` of them; none remove the active set.
  * @return `ACERUST_ERROR_ARGUMENT` for anything else, or the active set of another model; nothing is changed then.
  */
-int32_t acerust_plan_active_set_from_file(acerust_plan *plan, const uint8_t *file, size_t length);
+int32_t acerust_plan_active_set_from_file(acerust_plan *plan,
+                                          const uint8_t *file,
+                                          size_t length);
 
 /**
  * Evaluates a potential: whatever `outputs` has pointers for.

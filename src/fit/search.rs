@@ -77,10 +77,12 @@ pub fn search<E: From<Error>, I: IntoIterator<Item = std::result::Result<Frame, 
     let mut search = Search { limits, began: Instant::now(), frames, told, sizes: HashMap::new() };
     let small = limits.parameters.div_ceil(FRACTION);
     let mut best = None;
-    search.descend(&mut best, &start, small, &[shapes, cutoffs, levels, transforms, weights, priors])?;
-    let Some(Trial { candidate: start, .. }) = best.take() else {
+    search.descend(&mut best, &start, small, &[shapes])?;
+    let Some(Trial { candidate: shaped, .. }) = best.clone() else {
         return Err(Error::Fit(format!("no basis of such a recipe has {small} parameters or fewer")).into());
     };
+    search.descend(&mut best, &shaped, small, &[cutoffs, levels, transforms, weights, priors])?;
+    let start = best.take().map_or(shaped, |b| b.candidate);
     search.attempt(&mut best, "full size".into(), start.clone(), limits.parameters)?;
     search.descend(&mut best, &start, limits.parameters, &[shapes, cutoffs, weights, priors, levels])?;
     Ok(best.expect("what is within a part of the size is within the size"))
@@ -134,7 +136,7 @@ fn levels(from: &Candidate) -> Choices {
 
 fn transforms(from: &Candidate) -> Choices {
     let name = |t: [u32; 2]| format!("transform {t:?}");
-    varied(from, &[[2, 2], [2, 4], [3, 3], [4, 2]], name, |c, t| c.recipe.transform = Some(t))
+    varied(from, &[[2, 2], [3, 3], [4, 2], [4, 4]], name, |c, t| c.recipe.transform = Some(t))
 }
 
 fn weights(from: &Candidate) -> Choices {

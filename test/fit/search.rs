@@ -82,12 +82,12 @@ fn errors_are_those_of_frames_that_were_left_out() {
 #[test]
 fn the_best_of_the_large_trials_wins() {
     let (frames, _) = synthetic(&model(), 9);
-    let limits = Limits { parameters: 40, time: Duration::from_secs(3600), folds: 2 };
+    let limits = Limits { parameters: 100, time: Duration::from_secs(3600), folds: 2 };
     let (best, trials) = search(&frames, limits).unwrap();
     let full = trials.iter().position(|t| t.change == "full size").unwrap();
     let least = trials[full..].iter().map(|t| t.score).fold(f64::INFINITY, f64::min);
     assert_eq!(best.score, least);
-    assert!(trials.iter().all(|t| t.parameters <= 40) && trials[..full].iter().all(|t| t.parameters <= 8));
+    assert!(trials.iter().all(|t| t.parameters <= 100) && trials[..full].iter().all(|t| t.parameters <= 20));
     let cutoffs = trials.iter().filter(|t| t.change.starts_with("cutoff")).count();
     assert!(cutoffs >= 4 && full >= 10, "{full} small trials, {cutoffs} cutoffs");
 }
