@@ -41,6 +41,8 @@ fn grades_are_those_of_upstream() {
     let golden: Value = serde_json::from_slice(&text("grades.json")).expect("JSON");
     for (name, kind, sets) in [
         ("cuzr-zbl", "functions", &[("Cu", 50), ("Zr", 50)][..]),
+        ("si-rank4", "functions", &[("Si", 197)][..]),
+        ("si-rank4", "coefficients", &[("Si", 394)][..]),
         ("cuzr-zbl", "coefficients", &[("Cu", 100), ("Zr", 100)][..]),
     ] {
         let active = write(&file, sets);
