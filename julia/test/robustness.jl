@@ -55,7 +55,7 @@ end
     finally
         ACERust.set_memory_limit!(nothing)
     end
-    @test_throws "memory" interaction_graph(sys, 500.0)   # 23 GB
+    @test_throws "memory" interaction_graph(sys, 1500.0)   # 130 GB
 end
 
 @testset "a library that is not there" begin
