@@ -226,19 +226,18 @@ where
         };
         let key = format!("{size} {falls:?}");
         let mut top = self.sizes.get(&key).copied().unwrap_or(4.0);
-        let mut model = of(top)?;
-        while model.length_basis() > size {
-            top -= 1.0;
-            if top < 1.0 {
-                return Ok(None);
+        // A basis that cannot be built counts as too large, unless the smallest one cannot.
+        let mut model = loop {
+            match of(top) {
+                Ok(model) if model.length_basis() <= size => break model,
+                Err(e) if top < 2.0 => return Err(e),
+                Ok(_) if top < 2.0 => return Ok(None),
+                _ => top -= 1.0,
             }
-            model = of(top)?;
-        }
-        loop {
-            let next = of(top + 1.0)?;
-            if next.length_basis() > size {
-                break;
-            }
+        };
+        while let Ok(next) = of(top + 1.0)
+            && next.length_basis() <= size
+        {
             (top, model) = (top + 1.0, next);
         }
         // Leaves the degrees of the model in the recipe.

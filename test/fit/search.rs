@@ -11,8 +11,13 @@ use acerust::plan::{Device, Plan, Precision};
 use std::time::Duration;
 
 fn search(frames: &[Frame], limits: Limits) -> Result<(Trial, Vec<Trial>), Error> {
+    search_from("['Si', 'O']", frames, limits)
+}
+
+fn search_from(elements: &str, frames: &[Frame], limits: Limits) -> Result<(Trial, Vec<Trial>), Error> {
+    let energies = if elements.contains("'O'") { "E0 = { Si = -2.0, O = -3.0 }" } else { "" };
     let recipe =
-        Recipe::from_toml("elements = ['Si', 'O']\norder = 2\nrcut = 4.0\nE0 = { Si = -2.0, O = -3.0 }").unwrap();
+        Recipe::from_toml(&format!("elements = {elements}\norder = 2\nrcut = 4.0\n{energies}")).expect("a recipe");
     let solver = Solver::Ridge { lambda: 1e-3, absolute: false };
     let start = Candidate { recipe, settings: Settings { solver, ..Settings::default() } };
     let mut trials = Vec::new();
@@ -103,4 +108,20 @@ fn what_cannot_be_searched_is_an_error() {
         said(&frames, Limits { parameters: 1, ..limits })
             .contains("no basis of such a recipe has 1 parameters or fewer")
     );
+    assert!(
+        search_from("['Si', 'Xx']", &frames, limits).unwrap_err().to_string().contains("'Xx' is no chemical symbol")
+    );
+}
+
+#[test]
+fn degrees_stop_where_no_basis_can_be_built() {
+    // l beyond what harmonics go to comes before the limit of parameters.
+    let (frames, _) = synthetic(&model(), 6);
+    let limits = Limits { parameters: 20_000, time: Duration::ZERO, folds: 2 };
+    let recipe = Recipe::from_toml("elements = ['Si', 'O']\norder = 1\nwL = 0.1\nrcut = 4.0").unwrap();
+    let settings = Settings { solver: Solver::Ridge { lambda: 1e-3, absolute: false }, ..Settings::default() };
+    let start = Candidate { recipe, settings };
+    let best = fit::search(start, limits, || Ok::<_, Error>(frames.iter().cloned().map(Ok)), |_| {});
+    let best = best.unwrap();
+    assert!(best.parameters < 20_000 && build::model(&best.candidate.recipe).is_ok(), "{} parameters", best.parameters);
 }
