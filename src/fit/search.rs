@@ -206,6 +206,9 @@ where
         }
         let folds = self.folds(&model, &candidate.settings)?;
         let errors = predicted(&folds, &candidate.settings)?;
+        if errors.energy.or(errors.force).is_none() {
+            return Err(Error::Fit("a search takes frames with energies or forces".into()).into());
+        }
         let score = [errors.energy, errors.force].iter().flatten().map(|e| e.ln()).sum();
         let (parameters, seconds) = (model.length_basis(), self.began.elapsed().as_secs_f64());
         let trial = Trial { change, candidate, parameters, errors, score, seconds };

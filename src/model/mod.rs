@@ -41,7 +41,7 @@ impl Model {
         &self.spec
     }
 
-    /// The plain data of the model, to be changed and validated again.
+    /// The plain data of the model, to be changed and validated again. Of a MACE model that is species and name alone.
     pub fn into_spec(self) -> ModelSpec {
         self.spec
     }
@@ -87,6 +87,9 @@ impl Model {
     /// # Errors
     /// [`Error::Argument`] for an index out of range or repeated.
     pub fn extract(&self, parts: &[usize]) -> Result<Model> {
+        if self.mace.is_some() {
+            return Err(Error::Argument("a MACE model has no parts".into()));
+        }
         let mut spec = self.spec.clone();
         spec.parts.clear();
         for (k, &p) in parts.iter().enumerate() {

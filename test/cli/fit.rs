@@ -141,3 +141,21 @@ fn killed_fits_lose_nothing_that_was_finished() {
     assert!(run(path, &arguments).status.success());
     close(&parameters(path, "two.json"), &parameters(path, "one.json"));
 }
+
+#[test]
+fn a_search_fits_what_it_found() {
+    let folder = prepare();
+    let path = folder.path();
+    // Flags are where it begins; out of time at once, they stay as they are.
+    let flags =
+        ["--search-minutes", "0", "--max-parameters", "60", "--weights", "default=7,1,1", "--prior", "identity"];
+    let mut all = vec!["fit", "si.toml", "data.extxyz", "--search", "-o", "found.json"];
+    all.extend(flags);
+    let text = ok(path, &all);
+    assert!(text.contains("full size") && text.contains("recipe: found.recipe.toml"), "{text}");
+    let recipe = std::fs::read_to_string(path.join("found.recipe.toml")).unwrap();
+    assert!(recipe.contains("energy = 7.0") && recipe.contains("type = \"identity\""), "{recipe}");
+    // The recipe makes the same potential.
+    ok(path, &["fit", "found.recipe.toml", "data.extxyz", "-o", "again.json"]);
+    assert_eq!(parameters(path, "again.json"), parameters(path, "found.json"));
+}

@@ -75,8 +75,13 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
 
 impl Fit {
     pub fn run(self) -> Result<()> {
-        let (settings, model) = if self.search { self.search()? } else { load(&self.recipe)? };
-        let settings = self.solving.apply(settings)?;
+        // Flags are where a search begins; what it finds stays.
+        let (settings, model) = if self.search {
+            self.search()?
+        } else {
+            let (settings, model) = load(&self.recipe)?;
+            (self.solving.apply(settings)?, model)
+        };
         let factors = match self.merge.as_slice() {
             [] => self.assemble(&model, &settings)?,
             [first, rest @ ..] => {
