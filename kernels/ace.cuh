@@ -1,5 +1,5 @@
 // The many-body part of a site: A, products, and their adjoint. The code before this file defines the layout:
-// SHELLS(X) with X(l, t0, n, a0), TRIE(OPEN, LEAF, CLOSE), harmonics() and harmonics_pullback().
+// SHELLS(X) with X(l, t0, n, a0), the products, harmonics() and harmonics_pullback().
 // GROUP lanes share a centre, each has some of its edges.
 
 // R_t = Σ_q w_q M[t, q]; the rows of a species pair start at `rows`.
@@ -50,8 +50,8 @@ DEVICE real row_sum(const real* rows, int t, const real* w) {
 
 DEVICE void forward(const Site& site, const Part& part, const real* slab, const double* pairs, real* a) {
   const real* matrix = part.matrix;
-#pragma unroll
-  for (int v = 0; v < N_A; v++) a[v] = 0;
+  // `a` itself may be in memory.
+  real sum[ROOM] = {};
   real3 ahead = site.first_vector();
 #pragma unroll 1
   for (u32 e = site.begin + site.lane; e < site.end; e += GROUP) {
@@ -66,100 +66,128 @@ DEVICE void forward(const Site& site, const Part& part, const real* slab, const 
 #define SHELL(l, t0, n, a0)                                                      \
     _Pragma("unroll") for (int k = 0; k < n; k++) {                              \
       real f = ROW(w, t0 + k) * POWER(l);                                        \
-      _Pragma("unroll") for (int m = 0; m < 2 * l + 1; m++) a[CHANNEL(zj) + a0 + k * (2 * l + 1) + m] += f * y[l * l + m]; \
+      _Pragma("unroll") for (int m = 0; m < 2 * l + 1; m++) sum[CHANNEL(zj) + a0 + k * (2 * l + 1) + m] += f * y[l * l + m]; \
     }
     SHELLS(SHELL)
 #undef SHELL
   }
-  if (GROUP > 1) {
 #pragma unroll
-    for (int v = 0; v < N_A; v++) a[v] = sum_lanes<GROUP>(a[v]);
-  }
+  for (int v = 0; v < N_A; v++) a[v] = sum_lanes<GROUP>(sum[v]);
 }
+
+// The products are written out, in N_PIECES pieces: FOR_PIECES(X) with X(i), and for each TRIE_i(OPEN, AGAIN, LEAF, CLOSE) and USES_i(X)
+// with X(v). One piece is part of the kernel, with A in registers. Compilers need minutes for a long one; so several are functions of
+// their own, to which A and from which its adjoint goes through memory. A piece begins where the last one stopped, below nodes that are
+// opened AGAIN, without their coefficients.
+#if N_PIECES > 1
+#define PIECE static __device__ __noinline__
+#define BEGIN(i) const real* c = C_SHARED ? coefficients() : folded; real x[ROOM]; USES_##i(FETCH)
+#define FETCH(v) x[v] = a[v];
+#define A(v) x[v]
+#define ADJOINT real b[ROOM] = {};
+#define BAR(v) b[v]
+#define END(i) if (GRAD) { USES_##i(STORE) }
+#define STORE(v) bar[(v) * STRIDE] += b[v];
+DEVICE const real* coefficients() {
+  extern __shared__ __align__(16) char shared[];
+  return (const real*)(shared + AT_C);
+}
+#else
+#define PIECE DEVICE
+#define BEGIN(i) const real* c = folded;
+#define A(v) a[v]
+#define ADJOINT
+#define BAR(v) bar[(v) * STRIDE]
+#define END(i)
+#endif
+#define EACH(text) _Pragma("unroll") for (int p = 0; p < N_DENSITIES; p++) { text }
 
 #ifdef EMBEDDED
 // Coefficient k of Σ_p u_p ρ_p.
-#define C(k) weighted(c + (k) * N_DENSITIES, u)
+#define C(k) weighted(c + (k) * N_DENSITIES, w)
 DEVICE real weighted(const real* c, const real* u) {
   real sum = 0;
-#pragma unroll
-  for (int p = 0; p < N_DENSITIES; p++) sum += c[p] * u[p];
+  EACH(sum += c[p] * u[p];)
   return sum;
 }
 
 // ρ_p = Σ_k c[k, p] AA_k in nested form.
-DEVICE void densities(const real* c, const real* a, real* rho) {
-#define EACH(text) _Pragma("unroll") for (int p = 0; p < N_DENSITIES; p++) { text }
-#ifdef TRIE
-  real s0[N_DENSITIES];
-  EACH(s0[p] = c[p];)
 #define OPEN(up, d, k, v) { real s##d[N_DENSITIES]; EACH(s##d[p] = c[(k) * N_DENSITIES + p];)
-#define LEAF(d, k, v) EACH(s##d[p] += c[(k) * N_DENSITIES + p] * a[v];)
-#define CLOSE(up, d, v) EACH(s##up[p] += s##d[p] * a[v];) }
-  TRIE(OPEN, LEAF, CLOSE)
+#define AGAIN(up, d, v) { real s##d[N_DENSITIES]; EACH(s##d[p] = 0;)
+#define LEAF(d, k, v) EACH(s##d[p] += c[(k) * N_DENSITIES + p] * A(v);)
+#define CLOSE(up, d, v) EACH(s##up[p] += s##d[p] * A(v);) }
+#define DENSITIES(i)                                                             \
+PIECE void densities_##i(const real* folded, const real* a, real* rho) {         \
+  BEGIN(i)                                                                       \
+  real s0[N_DENSITIES];                                                          \
+  EACH(s0[p] = rho[p];)                                                          \
+  TRIE_##i(OPEN, AGAIN, LEAF, CLOSE)                                             \
+  EACH(rho[p] = s0[p];)                                                          \
+}
+FOR_PIECES(DENSITIES)
+#undef DENSITIES
 #undef OPEN
+#undef AGAIN
 #undef LEAF
 #undef CLOSE
-  EACH(rho[p] = s0[p];)
-#else
-  real s[N_NODES * N_DENSITIES];
-  for (int k = 0; k < N_NODES * N_DENSITIES; k++) s[k] = c[k];
-  for (int k = N_NODES - 1; k >= 0; k--) {
-    real* sum = s + k * N_DENSITIES;
-    for (u32 i = nodes[k][2]; i < nodes[k][3]; i++) EACH(sum[p] += c[(N_NODES + i) * N_DENSITIES + p] * a[leaves[i]];)
-    if (k > 0) EACH(s[nodes[k][0] * N_DENSITIES + p] += sum[p] * a[nodes[k][1]];)
-  }
-  EACH(rho[p] = s[p];)
-#endif
-#undef EACH
+
+DEVICE void densities(const real* c, const real* a, real* rho) {
+  EACH(rho[p] = c[p];)
+#define DENSITIES(i) densities_##i(c, a, rho);
+  FOR_PIECES(DENSITIES)
+#undef DENSITIES
 }
+#define WEIGHTS real w[N_DENSITIES]; EACH(w[p] = u[p];)
 #else
 #define C(k) c[k]
+#define WEIGHTS
 #endif
 
 // E = Σ_k c_k AA_k in nested form and, where GRAD, its adjoint; with an embedding for the weights u of the densities.
+#define OPEN(up, d, k, v) { const real p##d = p##up * A(v); real s##d = C(k);
+#define AGAIN(up, d, v) { const real p##d = p##up * A(v); real s##d = 0;
+#define LEAF(d, k, v) { const real ck = C(k); s##d += ck * A(v); if (GRAD) BAR(v) += ck * p##d; }
+#define CLOSE(up, d, v) s##up += s##d * A(v); if (GRAD) BAR(v) += s##d * p##up; }
+#define PRODUCTS(i)                                                              \
+template <bool GRAD> PIECE real products_##i(const real* folded, const real* a, real* bar, const real* u, real s0) { \
+  WEIGHTS                                                                        \
+  BEGIN(i)                                                                       \
+  ADJOINT                                                                        \
+  const real p0 = 1;                                                             \
+  TRIE_##i(OPEN, AGAIN, LEAF, CLOSE)                                             \
+  END(i)                                                                         \
+  return s0;                                                                     \
+}
+FOR_PIECES(PRODUCTS)
+#undef PRODUCTS
+#undef OPEN
+#undef AGAIN
+#undef LEAF
+#undef CLOSE
+
 template <bool GRAD> DEVICE real products(const real* c, const real* a, real* bar, const real* u) {
   if (GRAD) {
 #pragma unroll
     for (int v = 0; v < N_A; v++) bar[v * STRIDE] = 0;
   }
-#ifdef TRIE
-  real s0 = C(0);
-  const real p0 = 1;
-#define OPEN(up, d, k, v) { const real p##d = p##up * a[v]; real s##d = C(k);
-#define LEAF(d, k, v) { const real ck = C(k); s##d += ck * a[v]; if (GRAD) bar[(v) * STRIDE] += ck * p##d; }
-#define CLOSE(up, d, v) s##up += s##d * a[v]; if (GRAD) bar[(v) * STRIDE] += s##d * p##up; }
-  TRIE(OPEN, LEAF, CLOSE)
-#undef OPEN
-#undef LEAF
-#undef CLOSE
-  return s0;
-#else
-  // A node is (parent, v, first leaf, end of leaves).
-  real p[N_NODES], s[N_NODES];
-  p[0] = 1;
-  s[0] = C(0);
-  for (int k = 1; k < N_NODES; k++) {
-    p[k] = p[nodes[k][0]] * a[nodes[k][1]];
-    s[k] = C(k);
-  }
-  for (int k = N_NODES - 1; k >= 0; k--) {
-    real sum = s[k];
-    for (u32 i = nodes[k][2]; i < nodes[k][3]; i++) {
-      const real ck = C(N_NODES + i);
-      sum += ck * a[leaves[i]];
-      if (GRAD) bar[leaves[i] * STRIDE] += ck * p[k];
-    }
-    s[k] = sum;
-    if (k > 0) {
-      s[nodes[k][0]] += sum * a[nodes[k][1]];
-      if (GRAD) bar[nodes[k][1] * STRIDE] += sum * p[nodes[k][0]];
-    }
-  }
-  return s[0];
-#endif
+  WEIGHTS
+  real energy = C(0);
+#define PRODUCTS(i) energy = products_##i<GRAD>(c, a, bar, u, energy);
+  FOR_PIECES(PRODUCTS)
+#undef PRODUCTS
+  return energy;
 }
 #undef C
+#undef WEIGHTS
+#undef EACH
+#undef PIECE
+#undef BEGIN
+#undef FETCH
+#undef A
+#undef ADJOINT
+#undef BAR
+#undef END
+#undef STORE
 
 #ifndef EMBEDDED
 constexpr bool DIRECT = false;

@@ -35,13 +35,13 @@ DEVICE bool open(Site& site, u32& centre, u32& z, const u32* order, const u32* f
 
 // Copies the coefficients of species z of one many-body part into shared memory.
 #define LOAD(P)                                                                  \
-  real* c = (real*)(shared + P::AT_C);                                           \
   real* slab = (real*)(shared + P::AT_ROWS);                                     \
   double* pairs = (double*)(shared + P::AT_PAIRS);                               \
   __syncthreads();                                                               \
-  copy(c, parts.part[P::INDEX].folded + z * P::N_C, P::N_C);                     \
+  if (P::C_SHARED) copy((real*)(shared + P::AT_C), parts.part[P::INDEX].folded + z * P::N_C, P::N_C); \
   copy_pairs(pairs, parts.part[P::INDEX].pairs + z * (N_SPECIES * PAIR_SIZE), N_SPECIES * PAIR_SIZE); \
   if (P::ROWS_SHARED) copy(slab, parts.part[P::INDEX].matrix + z * (N_SPECIES * P::PAIR_STRIDE), N_SPECIES * P::PAIR_STRIDE); \
+  const real* c = P::C_SHARED ? (real*)(shared + P::AT_C) : parts.part[P::INDEX].folded + z * P::N_C; \
   const real* rows = P::ROWS_SHARED ? slab : parts.part[P::INDEX].matrix + z * (N_SPECIES * P::PAIR_STRIDE); \
   __syncthreads();
 

@@ -1,4 +1,4 @@
-//! Every kernel of every benchmark model compiles for `sm_90`, in both precisions, without a device.
+//! Every kernel of every benchmark model and of potentials of pacemaker compiles, in all precisions, without a device.
 //!
 //! NVRTC is taken from `ACERUST_NVRTC`, from the loader's path, or from a private environment under `target/tmp`, which
 //! is made (with pip) where `CI` or `ACERUST_FETCH_NVRTC` is set. Without it the test says that it is skipped.
@@ -15,10 +15,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-const MODELS: [&str; 4] = ["sio_o2", "si_bench", "si_fit", "hea_bench"];
+/// Models, and the architectures that their kernels are compiled for.
+const MODELS: [(&str, u32); 8] = [
+    ("benchmark/models/sio_o2.json", 90),
+    ("benchmark/models/si_bench.json", 90),
+    ("benchmark/models/si_fit.json", 90),
+    ("benchmark/models/hea_bench.json", 90),
+    ("test/golden/pace/si-rank4.yace", 90),
+    ("test/golden/pace/cho-chebpow.yace", 100),
+    ("test/golden/pace/cuzr-zbl.yace", 80),
+    ("test/golden/pace/ch-linear.yace", 80),
+];
 /// Bytes that a thread may spill to local memory, by model (empty: any) and whether in double precision; other kernels spill
 /// nothing. `kernels/README.md` says why.
-const SPILLS: [(&str, bool, &str, usize); 10] = [
+const SPILLS: [(&str, bool, &str, usize); 12] = [
     ("", true, "sort_small", 16),
     ("", false, "sort_small", 16),
     ("si_bench", true, "site", 400),
@@ -29,6 +39,8 @@ const SPILLS: [(&str, bool, &str, usize); 10] = [
     ("si_fit", false, "site", 1000),
     ("hea_bench", true, "site", 64),
     ("hea_bench", false, "site", 64),
+    ("si-rank4", true, "site", 32),
+    ("si-rank4", false, "site", 32),
 ];
 
 #[test]
@@ -39,8 +51,9 @@ fn every_kernel_compiles() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let keep = std::env::var_os("ACERUST_KERNELS");
     let (mut seen, mut failures) = (HashSet::new(), Vec::new());
-    for name in MODELS {
-        let model = Model::load(root.join(format!("benchmark/models/{name}.json"))).expect("a benchmark model");
+    for (file, architecture) in MODELS {
+        let model = Model::load(root.join(file)).expect("a model");
+        let name = Path::new(file).file_stem().and_then(|name| name.to_str()).expect("a name");
         for precision in [Precision::F64, Precision::F32, Precision::F32_DISTANCES] {
             for (k, source) in sources(&model, precision).unwrap().iter().enumerate() {
                 if !seen.insert(source.text.clone()) {
@@ -51,7 +64,8 @@ fn every_kernel_compiles() {
                     std::fs::write(Path::new(folder).join(format!("{title}.cu")), &source.text).expect("written");
                 }
                 let double = precision == Precision::F64;
-                failures.extend(check(&title, source.name, &source.text, 90, |kernel| most(name, double, kernel)));
+                let most = |kernel: &str| most(name, double, kernel);
+                failures.extend(check(&title, source.name, &source.text, architecture, most));
             }
         }
     }

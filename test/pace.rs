@@ -1,6 +1,9 @@
 //! PACE potentials: reading, and everything that the implementation behind ML-PACE computed with them.
 
 mod common;
+#[cfg(feature = "cuda")]
+#[path = "pace/gpu.rs"]
+mod gpu;
 #[path = "pace/grades.rs"]
 mod grades;
 mod naive;

@@ -31,9 +31,13 @@ struct Bench {
     peaks: Peaks,
 }
 
-fn model(name: &str) -> Model {
+fn load(path: &str) -> Model {
     let root = std::env::var("ACERUST_ROOT").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
-    Model::load(Path::new(&root).join(format!("benchmark/models/{name}.json"))).expect("a benchmark model")
+    Model::load(Path::new(&root).join(path)).expect("a benchmark model")
+}
+
+fn model(name: &str) -> Model {
+    load(&format!("benchmark/models/{name}.json"))
 }
 
 /// The model without its one-body and pair parts.
@@ -269,6 +273,7 @@ impl Bench {
 
     fn all(&mut self) {
         let (sio, si, hea) = (model("sio_o2"), model("si_bench"), model("hea_bench"));
+        let pace = load("test/golden/pace/si-rank4.yace");
         let [s800, si1m, hea100k] = [("sio_o2", [5, 5, 4]), ("si_bench", [50, 50, 50]), ("hea_bench", [30, 30, 28])]
             .map(|(m, n)| crystal(m, n));
         let ten: Vec<_> = (0..10).map(|k| crystal("si_bench", [5, 5, 5]).rattle(0.05, k)).collect();
@@ -281,6 +286,9 @@ impl Bench {
             }
             self.host("si_bench, host, list reused", &si, &si1m, 0.1, precision);
             self.device("hea_bench", &hea, &hea100k, precision);
+            for n in [[20, 25, 25], [50, 50, 50]] {
+                self.device("pace si-rank4", &pace, &crystal("si_bench", n), precision);
+            }
             self.batch("si_bench, batch", &si, &crystal("si_bench", [10, 10, 13]), 64, precision);
             if precision != Precision::F32_DISTANCES {
                 self.processor("hea_bench", &hea, &hea100k, precision);

@@ -77,10 +77,6 @@ impl Kind for AceSpec {
 
     #[cfg(feature = "cuda")]
     fn compile_cuda(&self, at: &At) -> Result<Option<PartKernels>, String> {
-        if self.embedding.is_some() || self.neighbours.is_some() {
-            // Kernels have them, but have not run on a device.
-            return Err("PACE potentials are for the processor as yet".into());
-        }
         Ok(Some(PartKernels::ace(self, at)))
     }
 }

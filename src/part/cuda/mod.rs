@@ -2,6 +2,7 @@
 
 mod embedding;
 mod harmonics;
+mod products;
 pub(crate) mod radial;
 
 use super::ace::program::Program;
@@ -12,13 +13,12 @@ use crate::stage::spec::Embedding;
 use crate::stage::table::RadialMode;
 use embedding::Embedded;
 use radial::PAIR_SIZE;
-use std::fmt::Write;
 
 /// Threads of a block.
 pub const THREADS: usize = 128;
 
-/// Products up to this number are written out as code; more are read from arrays.
-const WRITTEN_OUT: usize = 3000;
+/// Coefficients of shared memory at most, in bytes.
+const SHARED_COEFFICIENTS: usize = 64 << 10;
 /// Radial rows of one species up to this many bytes are kept in shared memory.
 const SHARED_ROWS: usize = 48 << 10;
 /// Radial rows of a single species up to this many numbers are written into the code, in single precision: instructions have no
@@ -163,7 +163,8 @@ impl PartKernels {
         put(format!("constexpr real RCUT = {:e};\n", self.rcut));
         put(format!("constexpr int ROW_SIZE = {}, PAIR_STRIDE = {};\n", self.row_size, self.pair_stride));
         put(format!("constexpr int N_BASIS = {}, BASIS = {};\n", self.n_basis, self.offset.basis));
-        let (text, mut names) = radial::definitions(radial, &self.pairs);
+        let (text, names) = radial::definitions(radial, &self.pairs);
+        let mut names: Vec<String> = names.into_iter().map(String::from).collect();
         put(text);
         if matches!(radial.coordinates, Coordinates::Pace(_)) {
             put(include_str!("../../../kernels/base.cuh").into());
@@ -185,27 +186,30 @@ impl PartKernels {
                 if fixed {
                     let numbers: String = self.matrix.iter().map(|x| format!("{x:e}, ")).collect();
                     put(format!("#define FIXED_ROWS {numbers}0\n"));
-                    names.push("FIXED_ROWS");
+                    names.push("FIXED_ROWS".into());
                 }
                 let rows_shared = !self.is_spline() && !fixed && rows <= SHARED_ROWS;
-                let at_rows = (n_c * real).next_multiple_of(16);
+                let c_shared = n_c * real <= SHARED_COEFFICIENTS;
+                let at_rows = if c_shared { (n_c * real).next_multiple_of(16) } else { 0 };
                 let at_pairs = at_rows + if rows_shared { rows.next_multiple_of(16) } else { 0 };
                 shared = at_pairs + program.n_species * PAIR_SIZE * 8;
-                put(format!("constexpr bool ROWS_SHARED = {rows_shared};\n"));
+                put(format!("constexpr bool ROWS_SHARED = {rows_shared}, C_SHARED = {c_shared};\n"));
                 put(format!("constexpr int AT_C = 0, AT_ROWS = {at_rows}, AT_PAIRS = {at_pairs};\n"));
                 put(shells(program));
                 put(harmonics::code(program.lmax));
-                put(products(program));
+                let (text, more) = products::code(&program.trie, embedded.is_some());
+                put(text);
+                names.extend(more);
                 if let Some(embedded) = embedded {
                     let (text, more) = embedded.definitions();
                     put(text);
-                    names.extend(more);
+                    names.extend(more.into_iter().map(String::from));
                 }
                 put(include_str!("../../../kernels/ace.cuh").into());
                 if embedded.is_some() {
                     put(include_str!("../../../kernels/embedding.cuh").into());
                 }
-                names.extend(["SHELLS", "TRIE"]);
+                names.push("SHELLS".into());
             }
         }
         for name in names {
@@ -219,42 +223,4 @@ impl PartKernels {
 fn shells(program: &Program) -> String {
     let shell = |s: &crate::stage::pool::Shell| format!(" X({}, {}, {}, {})", s.l, s.t0, s.n, s.a0);
     format!("#define SHELLS(X){}\n", program.shells.iter().map(shell).collect::<String>())
-}
-
-/// The products, depth first; or the arrays that say the same.
-fn products(program: &Program) -> String {
-    let trie = &program.trie;
-    let n = trie.nodes.len();
-    if trie.n_coefficients() <= WRITTEN_OUT {
-        let mut children = vec![Vec::new(); n];
-        (1..n).for_each(|k| children[trie.nodes[k].parent as usize].push(k));
-        let mut c = String::from("#define TRIE(OPEN, LEAF, CLOSE)");
-        write_out(trie, &children, 0, 0, &mut c);
-        c.push('\n');
-        return c;
-    }
-    let row = |k: usize| {
-        let node = &trie.nodes[k];
-        format!("{{{}, {}, {}, {}}}, ", node.parent, node.v, node.first, node.last)
-    };
-    let nodes: String = (0..n).map(row).collect();
-    let leaves: String = trie.leaves.iter().map(|v| format!("{v}, ")).collect();
-    format!(
-        "constexpr int N_NODES = {n};\n__device__ const u32 nodes[N_NODES][4] = {{{nodes}}};\n\
-         __device__ const u32 leaves[] = {{{leaves}0}};\n"
-    )
-}
-
-fn write_out(trie: &crate::stage::product::Trie, children: &[Vec<usize>], k: usize, depth: usize, c: &mut String) {
-    let node = &trie.nodes[k];
-    for leaf in node.first..node.last {
-        let (slot, v) = (trie.nodes.len() + leaf as usize, trie.leaves[leaf as usize]);
-        write!(c, " LEAF({depth}, {slot}, {v})").expect("writing to a string");
-    }
-    for &child in &children[k] {
-        let (below, v) = (depth + 1, trie.nodes[child].v);
-        write!(c, " \\\n  OPEN({depth}, {below}, {child}, {v})").expect("writing to a string");
-        write_out(trie, children, child, below, c);
-        write!(c, " CLOSE({depth}, {below}, {v})").expect("writing to a string");
-    }
 }
