@@ -114,8 +114,13 @@ def copper(path):
         "functions": {"ALL": {"nradmax_by_orders": [15, 6, 5, 3], "lmax_by_orders": [0, 4, 3, 1]}},
     })
     rng = random.Random(1)
-    for f in config.funcspecs_blocks[0].funcspecs:
+    # What python-ace hands out are copies.
+    block = config.funcspecs_blocks[0]
+    functions = block.funcspecs
+    for f in functions:
         f.coeffs = [rng.gauss(0, 1e-3) for _ in f.coeffs]
+    block.funcspecs = functions
+    config.funcspecs_blocks = [block]
     pyace.ACEBBasisSet(config).to_ACECTildeBasisSet().save_yaml(str(path))
 
 

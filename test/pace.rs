@@ -11,6 +11,8 @@ mod naive;
 mod pace_golden;
 #[path = "pace/naive.rs"]
 mod pace_naive;
+#[path = "pace/python_ace.rs"]
+mod python_ace;
 #[path = "pace/random.rs"]
 mod random;
 #[path = "pace/refusals.rs"]

@@ -69,7 +69,8 @@ pub fn potential(seed: u64) -> Potential {
                     l: if rank == 1 { 0 } else { r.below(lmax + 1) },
                 })
                 .collect();
-            let terms = 1 + r.below(3);
+            // Of one neighbour files have one term, and python-ace has room for no more.
+            let terms = if rank == 1 { 1 } else { 1 + r.below(3) };
             let m = |r: &mut Random, l: usize| r.below(2 * l + 1) as i32 - l as i32;
             let ms: Vec<i32> = (0..terms)
                 .flat_map(|_| factors.iter().map(|f| f.l).collect::<Vec<_>>())
