@@ -8,8 +8,10 @@ SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
 .PHONY: bench-fit search-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
 
-# A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom.
-demo: release
+# A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom. Leaves out what it does not
+# need, and takes long to compile: MACE, operations, CUDA. `make release` brings everything.
+demo:
+	@$(CARGO) build --release --quiet --no-default-features --features cli
 	@mkdir -p $(TARGET)/demo
 	$(ACERUST) compare $(SILICON) --each -o $(TARGET)/demo/Si_test.extxyz --plot $(TARGET)/demo/parity.svg
 	@echo

@@ -24,6 +24,9 @@ impl Evaluator {
         if !isa.is_available() {
             return Err(Error::Device(format!("this processor has no {isa:?}")));
         }
+        if cfg!(not(feature = "mace")) {
+            return Err(Error::Device("MACE models are not in this build: its feature `mace` is off".into()));
+        }
         let network = network.clone();
         Ok(Evaluator(match single {
             false => with_lanes!(isa, f64, V => Box::new(Cpu::<V>::new(network))),

@@ -70,6 +70,9 @@ impl<S: Storage> Op<S> {
         if !isa.is_available() {
             return Err(Error::Device(format!("this processor has no {isa:?}")));
         }
+        if cfg!(not(feature = "ops")) {
+            return Err(Error::Device("operations are not in this build: its feature `ops` is off".into()));
+        }
         let ports = spec.ports()?;
         // `S::Compute` is f64 or f32; the box is of one of both.
         let kernel: Box<dyn Any> = match S::DTYPE {

@@ -54,21 +54,36 @@ impl Share {
 ///
 /// A thread has the same share in every call with as many threads, whose data may be in its cache still; then it helps the others.
 pub(crate) fn for_each_init<S>(n: usize, init: impl Fn() -> S + Sync, f: impl Fn(&mut S, usize) + Sync) {
+    deal(n, &|items| {
+        let mut state = init();
+        while let Some(k) = items() {
+            f(&mut state, k);
+        }
+    });
+}
+
+/// Runs `work` on threads that take the items `0..n` between them. Not generic: rayon's code is compiled once, not for each caller.
+fn deal(n: usize, work: &(dyn Fn(&mut dyn FnMut() -> Option<usize>) + Sync)) {
     let threads = n_threads().min(n);
     if threads <= 1 {
-        let mut state = init();
-        return (0..n).for_each(|k| f(&mut state, k));
+        let mut items = 0..n;
+        return work(&mut || items.next());
     }
     let share = |t: usize| Share { next: (t * n / threads).into(), end: (t + 1) * n / threads };
     let shares: Vec<Share> = (0..threads).map(share).collect();
     (0..threads).into_par_iter().with_max_len(1).for_each(|t| {
         let own = rayon::current_thread_index().unwrap_or(t);
-        let mut state = init();
-        for t in own..own + threads {
-            while let Some(k) = shares[t % threads].take() {
-                f(&mut state, k);
+        let mut others = own..own + threads;
+        let mut t = others.next();
+        work(&mut || {
+            while let Some(at) = t {
+                match shares[at % threads].take() {
+                    None => t = others.next(),
+                    item => return item,
+                }
             }
-        }
+            None
+        });
     });
 }
 
