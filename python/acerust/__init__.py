@@ -9,11 +9,15 @@
 Units are eV and Å. Calls let other Python threads run; plans may be shared by them.
 """
 
-from . import errors
+import json
+import os
+from collections.abc import Mapping
+
+from . import _acerust, errors
 from ._acerust import Model, Neighbours, Plan, __version__
 from .errors import Error
 
-__all__ = ["Calculator", "Error", "Model", "Neighbours", "Plan", "__version__", "errors", "evaluate", "rows"]
+__all__ = ["Calculator", "Error", "Model", "Neighbours", "Plan", "__version__", "errors", "evaluate", "fit", "rows"]
 
 
 def __getattr__(name):
@@ -39,3 +43,18 @@ def rows(images, plan):
     """The design rows of many ASE Atoms, as of `Plan.rows`. `plan` may be a model as well."""
     plan = plan if isinstance(plan, Plan) else Plan(plan)
     return [plan.rows(*_arrays(atoms)) for atoms in images]
+
+
+def fit(recipe, images, active_set=False):
+    """Fits the model of a recipe to ASE Atoms with energies, forces and stresses.
+
+    `recipe`: a dictionary, or the name of a .toml or .json file, as in docs/fit.md; its section `fit` has data, weights, prior, solver
+    and committee. Data are those of the atoms' calculators, or what `info` and `arrays` hold under the names of that section.
+
+    Returns a dictionary: `model`; `committee` (members, length_basis); `active_set`, bytes where it is asked for; `errors` by group,
+    root-mean-square; `skipped`, frames that were not used, by reason; `rows`, how many equations there were.
+    """
+    if isinstance(recipe, Mapping):
+        return _acerust.fit(json.dumps(recipe), True, list(images), active_set)
+    with open(recipe, encoding="utf-8") as file:
+        return _acerust.fit(file.read(), os.fspath(recipe).endswith(".json"), list(images), active_set)

@@ -1,5 +1,5 @@
 from os import PathLike
-from typing import Optional, Sequence, TypedDict, Union
+from typing import Any, Optional, Sequence, TypedDict, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,16 @@ class DesignRows(TypedDict):
     energy: _Array
     forces: _Array
     virial: _Array
+
+class Fitted(TypedDict):
+    model: Model
+    committee: _Array
+    active_set: Optional[bytes]
+    errors: dict[str, dict[str, Optional[float]]]
+    skipped: dict[str, int]
+    rows: int
+
+def fit(recipe: str, json: bool, images: Sequence[Any], active_set: bool = False) -> Fitted: ...
 
 class Model:
     def __init__(self, path: Union[str, PathLike[str]]) -> None: ...
@@ -68,7 +78,8 @@ class Plan:
         precision: str = "f64",
         radial: str = "auto",
         threads: int = 0,
-        committee: Optional[ArrayLike] = None,
+        committee: Union[ArrayLike, str, PathLike[str], None] = None,
+        active_set: Union[str, PathLike[str], bytes, None] = None,
     ) -> None: ...
     @property
     def model(self) -> Model: ...
@@ -87,7 +98,10 @@ class Plan:
     @property
     def changes(self) -> int: ...
     def set_linear_parameters(self, parameters: ArrayLike) -> None: ...
-    def set_committee(self, parameters: ArrayLike) -> None: ...
+    def set_committee(self, parameters: Union[ArrayLike, str, PathLike[str]]) -> None: ...
+    @property
+    def active_set(self) -> Optional[bytes]: ...
+    def set_active_set(self, active_set: Union[str, PathLike[str], bytes, None]) -> None: ...
     def neighbours(self, skin: float = 0.5) -> Neighbours: ...
     def evaluate(
         self,

@@ -10,6 +10,8 @@ from ._acerust import Model, Plan
 # What one pass over the atoms gives, by the names of the library.
 FORCES = ["energy", "site_energies", "forces", "virial"]
 MORE = ["committee_energies", "committee_site_energies", "committee_forces", "committee_virials", "grade", "descriptors"]
+# Standard deviations over the committee, and what they are of.
+SPREADS = {"energy_std": "committee_energies", "forces_std": "committee_forces"}
 VOIGT = [0, 4, 8, 5, 2, 1]
 
 
@@ -28,19 +30,19 @@ class Calculator(Base):
     """Energy, free_energy, energies, forces, stress and stresses of a model, in ASE's units.
 
     `model` is a Model, a Plan, or the name of a model file; the options are those of Plan. The neighbour list is kept while no
-    atom has moved by more than half the `skin` (Å). Committees, the extrapolation grade and descriptors come by the library's
-    names: `calc.get_property("committee_energies", atoms)`.
+    atom has moved by more than half the `skin` (Å). Committees, their standard deviations `energy_std` and `forces_std`, the
+    extrapolation `grade` and `descriptors` come by these names: `calc.get_property("grade", atoms)`.
     """
 
-    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses", *MORE]
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses", *MORE, *SPREADS]
     ignored_changes = {"initial_charges", "initial_magmoms"}
 
-    def __init__(self, model, *, device="cpu", precision="f64", radial="auto", threads=0, committee=None, skin=0.5, **kwargs):
+    def __init__(self, model, *, device="cpu", precision="f64", radial="auto", threads=0, committee=None, active_set=None, skin=0.5, **kwargs):
         if isinstance(model, Plan):
             self.plan = model
         else:
             model = model if isinstance(model, Model) else Model(model)
-            self.plan = Plan(model, device, precision, radial, threads, committee)
+            self.plan = Plan(model, device, precision, radial, threads, committee, active_set)
         self.skin = skin
         self._neighbours = self.plan.neighbours(skin)
         # Those of the plan that the results have seen.
@@ -87,7 +89,10 @@ class Calculator(Base):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         atoms = self.atoms if atoms is None else atoms
-        more = [name for name in properties if name in MORE]
+        spreads = [name for name in properties if name in SPREADS]
+        if spreads and not len(self.plan.committee):
+            raise PropertyNotImplementedError(f"{spreads[0]}: the calculator has no committee")
+        more = [name for name in MORE if name in properties or name in map(SPREADS.get, spreads)]
         if any(name in ("forces", "stress", "stresses") for name in properties):
             self._outputs = FORCES
         outputs = self._outputs + (["site_virials"] if "stresses" in properties else []) + more
@@ -107,6 +112,7 @@ class Calculator(Base):
         if virials is not None:
             virials = (virials + virials.transpose(0, 2, 1)).reshape(-1, 9)
             results["stresses"] = virials[:, VOIGT] / (-2 * volume)
+        results |= {name: found[SPREADS[name]].std(axis=0) for name in spreads}
         self.results = results | found
 
     def _holds(self, atoms):

@@ -35,3 +35,11 @@ class MemoryError(Error, MemoryError):  # noqa: A001
 
 class NotFiniteError(Error, ArithmeticError):
     """A result is not a finite number."""
+
+
+class RecipeError(Error, ValueError):
+    """A recipe is malformed, or asks for what cannot be built."""
+
+
+class FitError(Error, RuntimeError):
+    """A fit lacks data or has no solution; a file of a fit is something else."""

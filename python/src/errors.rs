@@ -14,6 +14,8 @@ pub fn raise(error: Error) -> PyErr {
         Error::Device(_) => "DeviceError",
         Error::Memory(_) => "MemoryError",
         Error::NotFinite(_) => "NotFiniteError",
+        Error::Recipe(_) => "RecipeError",
+        Error::Fit(_) => "FitError",
         _ => "Error",
     };
     Python::attach(|py| {

@@ -9,11 +9,14 @@
 
 mod arrays;
 mod errors;
+mod fit;
 mod model;
 mod plan;
 
 #[pyo3::pymodule]
 mod _acerust {
+    #[pymodule_export]
+    use crate::fit::fit;
     #[pymodule_export]
     use crate::model::Model;
     #[pymodule_export]

@@ -4,13 +4,14 @@ use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
 use acerust::graph::Graph;
-use acerust::plan::{self, Device, Input, Options, Outputs, Precision, RadialMode, Rows};
+use acerust::plan::{self, ActiveSet, Device, Input, Options, Outputs, Precision, RadialMode, Rows};
 use acerust::shared::SharedPlan;
 use acerust::structure::Structure;
 use numpy::ndarray::{ArrayViewMut, ArrayViewMut2, ArrayViewMut3, Dimension, IntoDimension};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -82,9 +83,10 @@ type Arrays<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAn
 #[pymethods]
 impl Plan {
     /// `device`: cpu, cuda, cuda:N; `precision`: f64, f32, f32-distances; `radial`: auto, exact, table=TOLERANCE; `threads`: 0 for all
-    /// of the machine, or as many as RAYON_NUM_THREADS says; `committee`: (n_members, length_basis), linear parameters.
+    /// of the machine, or as many as RAYON_NUM_THREADS says; `committee`: (n_members, length_basis), linear parameters, or a file of
+    /// `acerust fit --committee`; `active_set`, for the grade: a file of `acerust fit --active-set`, or its bytes.
     #[new]
-    #[pyo3(signature = (model, device="cpu", precision="f64", radial="auto", threads=0, committee=None))]
+    #[pyo3(signature = (model, device="cpu", precision="f64", radial="auto", threads=0, committee=None, active_set=None))]
     fn new(
         py: Python,
         model: &Model,
@@ -93,6 +95,7 @@ impl Plan {
         radial: &str,
         threads: usize,
         committee: Option<&Bound<PyAny>>,
+        active_set: Option<&Bound<PyAny>>,
     ) -> PyResult<Plan> {
         let at = match (device, device.strip_prefix("cuda:").map(str::parse)) {
             ("cpu", _) => Device::Cpu,
@@ -112,6 +115,7 @@ impl Plan {
         if let Some(committee) = committee {
             plan.set_committee(py, committee)?;
         }
+        plan.set_active_set(py, active_set)?;
         Ok(plan)
     }
 
@@ -169,12 +173,41 @@ impl Plan {
         Ok(())
     }
 
-    /// Sets the committee, (n_members, length_basis) linear parameters; no members remove it.
+    /// Sets the committee, (n_members, length_basis) linear parameters or a file; no members remove it.
     fn set_committee(&self, py: Python, parameters: &Bound<PyAny>) -> PyResult<()> {
+        if let Ok(path) = parameters.extract::<PathBuf>() {
+            py.detach(|| self.shared.load_committee(path)).map_err(raise)?;
+            self.changes.fetch_add(1, Ordering::Release);
+            return Ok(());
+        }
         let n = py.detach(|| self.shared.with(plan::Plan::length_basis));
         let parameters = numbers("committee", parameters, &[None, Some(n)])?;
         let members = parameters.len().checked_div(n).unwrap_or(0);
         py.detach(|| self.shared.set_committee(&parameters, members)).map_err(raise)?;
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// The active set that grades are relative to, as the bytes of its file.
+    #[getter]
+    fn active_set<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        let bytes = py.detach(|| self.shared.with(|plan| plan.active_set().map(ActiveSet::to_bytes)));
+        bytes.map(|bytes| PyBytes::new(py, &bytes))
+    }
+
+    /// Sets what grades are relative to: a file of `acerust fit --active-set`, or its bytes; None removes it.
+    #[pyo3(signature = (active_set))]
+    fn set_active_set(&self, py: Python, active_set: Option<&Bound<PyAny>>) -> PyResult<()> {
+        let read = |set: &Bound<PyAny>| match set.extract::<PathBuf>() {
+            Ok(path) => py.detach(|| ActiveSet::load(path)).map_err(raise),
+            Err(_) => {
+                let bytes: Vec<u8> =
+                    set.extract().map_err(|_| argument("active_set: neither a file name nor bytes"))?;
+                py.detach(|| ActiveSet::from_bytes(&bytes)).map_err(raise)
+            }
+        };
+        let active = active_set.map(read).transpose()?;
+        py.detach(|| self.shared.set_active_set(active)).map_err(raise)?;
         self.changes.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -278,7 +311,7 @@ impl Plan {
     fn __reduce__<'py>(slf: Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, plan) = (slf.py(), slf.get());
         let (device, precision, radial, threads) = &plan.words;
-        let arguments = (plan.model(py), device, precision, radial, *threads, plan.committee(py)?);
+        let arguments = (plan.model(py), device, precision, radial, *threads, plan.committee(py)?, plan.active_set(py));
         Ok((slf.get_type().into_any(), arguments.into_pyobject(py)?))
     }
 }

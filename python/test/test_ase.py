@@ -2,6 +2,7 @@
 import multiprocessing
 import os
 import pickle
+import subprocess
 import time
 
 import numpy as np
@@ -15,7 +16,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS, FIRE
-from conftest import MODELS, crystal, mixture
+from conftest import MODELS, ROOT, crystal, mixture
 
 import acerust
 
@@ -229,3 +230,35 @@ def test_a_fork_has_the_parents_calculator(silicon):
         time.sleep(0.01)
     os.close(writer)
     assert os.read(reader, 1) == b"1"
+
+
+def test_uncertainty(tmp_path):
+    """Grades and spreads, with files of the program."""
+    program = os.environ.get("ACERUST", ROOT / "target" / "release" / "acerust")
+    recipe = "elements = ['Si']\norder = 2\ndegree = 8\nrcut = 5.0\nE0 = { Si = -0.846 }\n"
+    (tmp_path / "si.toml").write_text(recipe)
+    data = ROOT / "benchmark" / "data" / "Si_test.extxyz"
+    command = [program, "fit", "si.toml", data, "-o", "si.json", "--active-set", "si.asi", "--committee", "5"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    files = {"committee": tmp_path / "si.committee.npz", "active_set": tmp_path / "si.asi"}
+    atoms = crystal(2, rattle=0.1)
+    write(tmp_path / "frame.extxyz", atoms)
+    command = [program, "eval", "si.json", "frame.extxyz", "--grade", "si.asi", "--committee", "si.committee.npz", "-o", "out.extxyz"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    expected = read(tmp_path / "out.extxyz")
+    calc = acerust.Calculator(tmp_path / "si.json", **files)
+    # The file has rounded positions.
+    np.testing.assert_allclose(calc.get_property("grade", atoms), expected.arrays["grade"], rtol=1e-4)
+    assert calc.get_property("energy_std", atoms) == pytest.approx(expected.info["energy_std"], rel=1e-4)
+    np.testing.assert_allclose(calc.get_property("forces_std", atoms), expected.arrays["forces_std"], rtol=1e-3, atol=1e-6)
+    twin = pickle.loads(pickle.dumps(calc))
+    np.testing.assert_array_equal(twin.get_property("grade", atoms), calc.get_property("grade", atoms))
+    calc.plan.set_active_set(None)
+    with pytest.raises(acerust.errors.ArgumentError, match="no active set"):
+        calc.get_property("grade", atoms)
+    with pytest.raises(PropertyNotImplementedError):
+        acerust.Calculator(tmp_path / "si.json").get_property("forces_std", atoms)
+    for name, value, message in [("active_set", files["committee"], "is no element"), ("committee", files["active_set"], "parameters"),
+                                 ("active_set", 3, "neither"), ("active_set", b"PK", "active set")]:
+        with pytest.raises(acerust.errors.Error, match=message):
+            acerust.Plan(acerust.Model(tmp_path / "si.json"), **{name: value})

@@ -7,7 +7,8 @@ import threading
 
 import numpy as np
 import pytest
-from ase.io import write
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
 from conftest import MODELS, ROOT, crystal, mixture
 
 import acerust
@@ -154,3 +155,49 @@ def test_threads_share_a_plan_and_run_at_once(silicon):
     assert len(inside) > 100
     for a, b in zip(found, expected):
         np.testing.assert_array_equal(a, b)
+
+
+RECIPE = {"elements": ["Si"], "order": 2, "degree": 8, "rcut": 5.0, "E0": {"Si": -0.846},
+          "fit": {"solver": {"type": "ridge", "lambda": 1e-5}, "weights": {"default": {"energy": 10, "force": 1}}, "committee": 4}}
+
+
+def test_fits_are_those_of_the_program(tmp_path):
+    """The same data from a file, from calculators, and from `info` and `arrays`."""
+    data = ROOT / "benchmark" / "data" / "Si_test.extxyz"
+    images = read(data, ":")
+    fitted = acerust.fit(RECIPE, images, active_set=True)
+    (tmp_path / "si.json").write_text(json.dumps(RECIPE))
+    program = os.environ.get("ACERUST", ROOT / "target" / "release" / "acerust")
+    subprocess.run([program, "fit", "si.json", data, "-o", "model.json"], cwd=tmp_path, check=True, capture_output=True)
+    expected = acerust.Model(tmp_path / "model.json").linear_parameters
+    scale = np.max(np.abs(expected))
+    np.testing.assert_allclose(fitted["model"].linear_parameters, expected, atol=1e-7 * scale)
+    assert fitted["committee"].shape == (4, len(expected)) and fitted["rows"] > 1000 and fitted["skipped"] == {}
+    named = []
+    for atoms in images:
+        named.append(atoms.copy())
+        named[-1].calc = None
+        named[-1].info["dft_energy"], named[-1].arrays["dft_force"] = atoms.get_potential_energy(), atoms.get_forces()
+    keys = {"energy_key": "DFT_energy", "force_key": "dft_force"}
+    other = acerust.fit(RECIPE | {"fit": RECIPE["fit"] | keys}, named)
+    np.testing.assert_array_equal(other["model"].linear_parameters, fitted["model"].linear_parameters)
+    again = acerust.fit(tmp_path / "si.json", images)
+    np.testing.assert_array_equal(again["model"].linear_parameters, fitted["model"].linear_parameters)
+    assert again["active_set"] is None
+    plan = acerust.Plan(fitted["model"], committee=fitted["committee"], active_set=fitted["active_set"])
+    for found in acerust.evaluate(images, plan, ["grade"]):
+        assert found["grade"].max() <= 1.002
+    # What a plan computes is fitted to the same parameters.
+    labelled = [atoms.copy() for atoms in images]
+    for atoms, found in zip(labelled, acerust.evaluate(images, plan)):
+        atoms.info = {"config_type": atoms.info["config_type"]}
+        v = found["virial"] / -atoms.get_volume()
+        stress = (v + v.T)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] / 2
+        atoms.calc = SinglePointCalculator(atoms, energy=found["energy"], forces=found["forces"], stress=stress)
+    recipe = RECIPE | {"fit": {"solver": {"type": "ridge", "lambda": 1e-12}}}
+    same = acerust.fit(recipe, labelled)
+    assert all(error < 1e-5 for group in same["errors"].values() for error in group.values())
+    with pytest.raises(acerust.errors.RecipeError, match="degre"):
+        acerust.fit(RECIPE | {"degre": 3}, images)
+    with pytest.raises(acerust.errors.FitError):
+        acerust.fit(RECIPE, [])
