@@ -12,7 +12,7 @@ file(name) = (Sys.iswindows() ? name : "lib" * name) * "." * Libdl.dlext
 function build(cargo, target, names)
     packages = reduce(vcat, [["-p", replace(name, '_' => '-')] for name in names])
     # Without the command line, and without symbols: a few megabytes.
-    features = ["--no-default-features", "--features", "cuda"]
+    features = ["--no-default-features", "--features", "cuda,mace,ops"]
     command = Cmd(`$cargo build --release --locked --lib $features $packages --target-dir $target`; dir = SOURCES)
     run(addenv(command, "JLRS_JULIA_DIR" => JULIA, "CARGO_PROFILE_RELEASE_STRIP" => "symbols"))
     foreach(name -> cp(joinpath(target, "release", file(name)), joinpath(@__DIR__, file(name)); force = true), names)

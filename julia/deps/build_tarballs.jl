@@ -24,7 +24,7 @@ cd ${WORKSPACE}/srcdir/sources/*/
 if [[ "${target}" == *-apple-* ]]; then
     export RUSTFLAGS="-C link-arg=-undefined -C link-arg=dynamic_lookup"
 fi
-cargo build --release --lib --locked --no-default-features --features cuda -p acerust -p acerust-jl
+cargo build --release --lib --locked --no-default-features --features cuda,mace,ops -p acerust -p acerust-jl
 for library in acerust acerust_jl; do
     install -Dvm 0755 "target/${rust_target}/release/lib${library}.${dlext}" "${libdir}/lib${library}.${dlext}"
 done

@@ -33,10 +33,26 @@ def _arrays(atoms):
     return atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
 
 
+def _conditions(atoms, heads, head=None):
+    """What MACE models with such heads are told of atoms; a head of their own comes before `head`, if the model has it."""
+    if not heads:
+        return {}
+    info = atoms.info
+    found = {key: info[key] for key in ("total_charge", "total_spin") if key in info}
+    own = info.get("head")
+    head = own if own is not None and (head is None or own in heads) else head
+    return found if head is None else {"head": head, **found}
+
+
 def evaluate(images, plan, outputs=("energy", "forces", "virial")):
-    """Evaluates many ASE Atoms: a list of dictionaries of outputs, as of `Plan.evaluate`. `plan` may be a model as well."""
+    """Evaluates many ASE Atoms: a list of dictionaries of outputs, as of `Plan.evaluate`. `plan` may be a model as well.
+
+    For MACE models, `head`, `total_charge` and `total_spin` of the atoms' `info` count.
+    """
     plan = plan if isinstance(plan, Plan) else Plan(plan)
-    return plan.evaluate_batch([_arrays(atoms) for atoms in images], list(outputs))
+    images, heads = list(images), plan.model.heads
+    conditions = [_conditions(atoms, heads) for atoms in images]
+    return plan.evaluate_batch([_arrays(atoms) for atoms in images], list(outputs), conditions)
 
 
 def rows(images, plan):

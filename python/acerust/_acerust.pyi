@@ -20,6 +20,11 @@ class Outputs(TypedDict, total=False):
     grade: _Array
     descriptors: _Array
 
+class Conditions(TypedDict, total=False):
+    head: str
+    total_charge: int
+    total_spin: int
+
 class DesignRows(TypedDict):
     energy: _Array
     forces: _Array
@@ -55,6 +60,8 @@ class Model:
     def length_basis(self) -> int: ...
     @property
     def parts(self) -> list[str]: ...
+    @property
+    def heads(self) -> list[str]: ...
     def extract(self, parts: Sequence[int]) -> Model: ...
     @property
     def linear_parameters(self) -> _Array: ...
@@ -111,11 +118,13 @@ class Plan:
         pbc: Optional[ArrayLike] = None,
         outputs: Optional[Sequence[str]] = None,
         neighbours: Optional[Neighbours] = None,
+        conditions: Optional[Conditions] = None,
     ) -> Outputs: ...
     def evaluate_batch(
         self,
         structures: Sequence[tuple[ArrayLike, ArrayLike, Optional[ArrayLike], Optional[ArrayLike]]],
         outputs: Optional[Sequence[str]] = None,
+        conditions: Optional[Sequence[Conditions]] = None,
     ) -> list[Outputs]: ...
     def rows(
         self, numbers: ArrayLike, positions: ArrayLike, cell: Optional[ArrayLike] = None, pbc: Optional[ArrayLike] = None

@@ -5,7 +5,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator as Base
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 
+from . import _conditions
 from ._acerust import Model, Plan
+from .errors import ArgumentError
 
 # What one pass over the atoms gives, by the names of the library.
 FORCES = ["energy", "site_energies", "forces", "virial"]
@@ -32,21 +34,27 @@ class Calculator(Base):
     `model` is a Model, a Plan, or the name of a model file; the options are those of Plan. The neighbour list is kept while no
     atom has moved by more than half the `skin` (Å). Committees, their standard deviations `energy_std` and `forces_std`, the
     extrapolation `grade` and `descriptors` come by these names: `calc.get_property("grade", atoms)`.
+
+    MACE models are told `head`, `total_charge` and `total_spin` of the atoms' `info`; `head` is for atoms that name none the model has.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses", *MORE, *SPREADS]
     ignored_changes = {"initial_charges", "initial_magmoms"}
 
-    def __init__(self, model, *, device="cpu", precision="f64", radial="auto", threads=0, committee=None, active_set=None, skin=0.5, **kwargs):
+    def __init__(self, model, *, device="cpu", precision="f64", radial="auto", threads=0, committee=None, active_set=None, skin=0.5, head=None, **kwargs):
         if isinstance(model, Plan):
             self.plan = model
         else:
             model = model if isinstance(model, Model) else Model(model)
             self.plan = Plan(model, device, precision, radial, threads, committee, active_set)
         self.skin = skin
+        self.head = head
+        self._heads = self.plan.model.heads
+        if head is not None and head not in self._heads:
+            raise ArgumentError(f"head {head!r}: the model has {', '.join(self._heads) or 'none'}")
         self._neighbours = self.plan.neighbours(skin)
-        # Those of the plan that the results have seen.
-        self._changes = 0
+        # Those of the plan, and of the atoms, that the results have seen.
+        self._changes, self._conditions = 0, {}
         # Who once asked for forces will want them at every step.
         self._outputs = FORCES[:2]
         super().__init__(**kwargs)
@@ -102,8 +110,9 @@ class Calculator(Base):
             raise PropertyNotImplementedError("a stress needs a cell with a volume")
         known = self.results if self._holds(atoms) else {}
         self.results, self._changes = {}, self.plan.changes
+        self._conditions = conditions = _conditions(atoms, self._heads, self.head)
         arrays = atoms.arrays
-        found = self.plan.evaluate(arrays["numbers"], arrays["positions"], cell, atoms.pbc, outputs, self._neighbours)
+        found = self.plan.evaluate(arrays["numbers"], arrays["positions"], cell, atoms.pbc, outputs, self._neighbours, conditions)
         energies = found.pop("site_energies")
         results = known | {"energy": found["energy"], "free_energy": found["energy"], "energies": energies}
         virial, virials = found.pop("virial", None), found.pop("site_virials", None)
@@ -116,7 +125,7 @@ class Calculator(Base):
         self.results = results | found
 
     def _holds(self, atoms):
-        if self.plan.changes != self._changes:
+        if self.plan.changes != self._changes or self._heads and _conditions(atoms, self._heads, self.head) != self._conditions:
             return False
         arrays = atoms.arrays
         return self._neighbours.holds(arrays["numbers"], arrays["positions"], atoms.cell.array, atoms.pbc)

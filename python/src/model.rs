@@ -77,6 +77,12 @@ impl Model {
         self.0.spec().parts.iter().map(|p| p.kind()).collect()
     }
 
+    /// The heads of a MACE model; none for others.
+    #[getter]
+    fn heads(&self) -> Vec<String> {
+        self.0.mace().map_or_else(Vec::new, |mace| mace.network().heads.clone())
+    }
+
     /// The model made of some of the parts.
     fn extract(&self, parts: Vec<usize>) -> PyResult<Model> {
         self.0.extract(&parts).map(Model).map_err(raise)

@@ -4,7 +4,7 @@ use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
 use acerust::graph::Graph;
-use acerust::plan::{self, ActiveSet, Device, Input, Options, Outputs, Precision, RadialMode, Rows};
+use acerust::plan::{self, ActiveSet, Conditions, Device, Input, Options, Outputs, Precision, RadialMode, Rows};
 use acerust::shared::SharedPlan;
 use acerust::structure::Structure;
 use numpy::ndarray::{ArrayViewMut, ArrayViewMut2, ArrayViewMut3, Dimension, IntoDimension};
@@ -223,8 +223,9 @@ impl Plan {
     ///
     /// `numbers` (n_atoms), `positions` (n_atoms, 3) in Å, `cell` (3, 3), vectors as rows, `pbc` (3) or one for all. `outputs`: energy,
     /// site_energies, forces, virial, site_virials, committee_energies, committee_site_energies, committee_forces, committee_virials,
-    /// grade, descriptors. `neighbours`: a list to keep from call to call.
-    #[pyo3(signature = (numbers, positions, cell=None, pbc=None, outputs=None, neighbours=None))]
+    /// grade, descriptors. `neighbours`: a list to keep from call to call. `conditions`, for MACE models: a dictionary of head,
+    /// total_charge and total_spin, each of which may be absent.
+    #[pyo3(signature = (numbers, positions, cell=None, pbc=None, outputs=None, neighbours=None, conditions=None))]
     fn evaluate<'py>(
         &self,
         py: Python<'py>,
@@ -234,39 +235,53 @@ impl Plan {
         pbc: Option<&Bound<'py, PyAny>>,
         outputs: Option<Vec<PyBackedStr>>,
         neighbours: Option<&Neighbours>,
+        conditions: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let structure = structure(numbers, positions, cell, pbc)?;
-        let names = names(outputs.as_deref());
+        let (names, conditions) = (names(outputs.as_deref()), conditions_of(conditions.as_ref())?);
         let results = py.detach(|| {
-            self.shared.run(|plan| match neighbours {
-                None => results(plan, Input::Structure(&structure), structure.n_atoms(), &names),
-                Some(neighbours) => neighbours.with(|list| {
-                    list.last = None;
-                    let out = results(plan, Input::List(&structure, &mut list.list), structure.n_atoms(), &names)?;
-                    list.last = Some(structure);
-                    Ok(out)
-                }),
+            self.shared.run(|plan| {
+                under(plan, &conditions, |plan| match neighbours {
+                    None => results(plan, Input::Structure(&structure), structure.n_atoms(), &names),
+                    Some(neighbours) => neighbours.with(|list| {
+                        list.last = None;
+                        let out = results(plan, Input::List(&structure, &mut list.list), structure.n_atoms(), &names)?;
+                        list.last = Some(structure);
+                        Ok(out)
+                    }),
+                })
             })
         });
         dictionary(py, results?)
     }
 
-    /// As `evaluate` for many structures, each a tuple of numbers, positions, cell, pbc.
-    #[pyo3(signature = (structures, outputs=None))]
+    /// As `evaluate` for many structures, each a tuple of numbers, positions, cell, pbc; `conditions`: one for each structure.
+    #[pyo3(signature = (structures, outputs=None, conditions=None))]
     fn evaluate_batch<'py>(
         &self,
         py: Python<'py>,
         structures: Vec<Arrays<'py>>,
         outputs: Option<Vec<PyBackedStr>>,
+        conditions: Option<Vec<Bound<'py, PyDict>>>,
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let structures = all(&structures)?;
         let names = names(outputs.as_deref());
+        let (n, under_each) = (structures.len(), conditions.iter().flatten());
+        let under_each: PyResult<Vec<_>> =
+            under_each.enumerate().map(|(k, c)| conditions_of(Some(c)).map_err(|e| at(k, e))).collect();
+        let under_each = under_each?;
+        if conditions.is_some() && under_each.len() != n {
+            return Err(argument(format!("conditions: {} for {n} structures", under_each.len())));
+        }
+        let none = Conditions::new();
         let found: PyResult<Vec<_>> = py.detach(|| {
             self.shared.run(|plan| {
                 let mut list = plan.neighbours(0.0).map_err(raise)?;
                 let each = structures.iter().enumerate();
                 each.map(|(k, structure)| {
-                    let out = results(plan, Input::List(structure, &mut list), structure.n_atoms(), &names);
+                    let conditions = under_each.get(k).unwrap_or(&none);
+                    let input = Input::List(structure, &mut list);
+                    let out = under(plan, conditions, |plan| results(plan, input, structure.n_atoms(), &names));
                     out.map_err(|e| at(k, e))
                 })
                 .collect()
@@ -316,6 +331,29 @@ impl Plan {
     }
 }
 
+/// Runs `f` with the plan under conditions.
+fn under<T>(plan: &plan::Plan, conditions: &Conditions, f: impl FnOnce(&plan::Plan) -> PyResult<T>) -> PyResult<T> {
+    match *conditions == Conditions::new() {
+        true => f(plan),
+        false => f(&plan.at(conditions).map_err(raise)?),
+    }
+}
+
+fn conditions_of(dictionary: Option<&Bound<PyDict>>) -> PyResult<Conditions> {
+    let mut conditions = Conditions::new();
+    for (key, value) in dictionary.into_iter().flatten() {
+        let key: PyBackedStr = key.extract()?;
+        let whole = || value.extract().map_err(|_| argument(format!("conditions: {key} is no whole number")));
+        match &key[..] {
+            "head" => conditions.head = Some(value.extract().map_err(|_| argument("conditions: head is no text"))?),
+            "total_charge" => conditions.total_charge = Some(whole()?),
+            "total_spin" => conditions.total_spin = Some(whole()?),
+            _ => return Err(argument(format!("conditions: {key:?}: none of head, total_charge, total_spin"))),
+        }
+    }
+    Ok(conditions)
+}
+
 /// Names of outputs, by default energy, forces and virial.
 fn names(outputs: Option<&[PyBackedStr]>) -> Vec<String> {
     match outputs {
@@ -337,7 +375,7 @@ fn shape(plan: &plan::Plan, name: &str, n: usize) -> PyResult<Vec<usize>> {
         "committee_site_energies" => vec![members, n],
         "committee_forces" => vec![members, n, 3],
         "committee_virials" => vec![members, 3, 3],
-        "descriptors" => vec![n, plan.n_basis()],
+        "descriptors" => vec![n, plan.n_descriptors()],
         _ => return Err(argument(format!("outputs: there is no {name:?}"))),
     })
 }

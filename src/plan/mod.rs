@@ -188,6 +188,11 @@ impl Plan {
         self.length_basis() / self.model.species().len()
     }
 
+    /// How many descriptors an atom has.
+    pub fn n_descriptors(&self) -> usize {
+        self.potential.n_descriptors()
+    }
+
     /// Bytes of tables and coefficients.
     pub fn bytes(&self) -> usize {
         self.potential.bytes()
@@ -292,7 +297,7 @@ impl Plan {
             Input::Graph(graph, _) => (graph.n_owned(), graph.n_atoms(), Some(graph.n_edges())),
             Input::OnDevice(AtAddresses(at, _)) => (at.numbers.len(), at.numbers.len(), None),
         };
-        Sizes { owned, atoms, edges, members: self.committee.len(), descriptors: self.potential.n_descriptors() }
+        Sizes { owned, atoms, edges, members: self.committee.len(), descriptors: self.n_descriptors() }
     }
 
     /// The energy alone, eV.

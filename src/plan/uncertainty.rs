@@ -18,8 +18,11 @@ impl Plan {
     /// # Errors
     /// As [`Plan::set_linear_parameters`]; nothing is changed then.
     pub fn set_committee(&mut self, members: &[Vec<f64>]) -> Result<()> {
-        if !members.is_empty() {
-            self.model.check_linear()?;
+        match members {
+            // Nothing to remove where there can be none.
+            [] if self.potential.linear().is_none() => return Ok(()),
+            [] => {}
+            _ => self.model.check_linear()?,
         }
         for (k, member) in members.iter().enumerate() {
             let checked = self.model.clone().set_linear_parameters(member);

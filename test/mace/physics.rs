@@ -139,6 +139,13 @@ fn single_precision_is_close() {
 }
 
 #[test]
+fn a_model_without_parameters_has_no_committee_to_remove() {
+    let mut plan = plan("tiny.json");
+    plan.set_committee(&[]).unwrap();
+    assert!(plan.set_committee(&[vec![]]).unwrap_err().to_string().contains("linear"));
+}
+
+#[test]
 fn committees_are_means_and_stacks_are_sums() {
     let plans = || ["nonlinear.json", "tiny.json"].map(plan).into_iter();
     // Elements that both know.
