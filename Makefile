@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: bench-fit search-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
+.PHONY: bench-fit search-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu bench-mace-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom. Leaves out what it does not
 # need, and takes long to compile: MACE, operations, CUDA. `make release` brings everything.
@@ -111,7 +111,7 @@ fuzz-corpus: fuzz-build
 
 # On a machine with a CUDA device.
 test-gpu:
-	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu --test gpu_battery --test ops --test pace -- --nocapture --test-threads=1
+	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu --test gpu_battery --test ops --test pace --test mace -- --nocapture --test-threads=1
 	@JULIA=$(JULIA) ACERUST_GPU=1 julia/run.sh "the Julia tests on a GPU" "AtomsBase AtomsCalculators StaticArrays Unitful" julia/test/gpu.jl
 
 bench-gpu:
@@ -120,6 +120,10 @@ bench-gpu:
 # Equivariant operations on a device, beside their targets.
 bench-ops-gpu:
 	$(CARGO) run --release --quiet --example gpu_ops
+
+# MACE models on a device, beside their targets.
+bench-mace-gpu:
+	$(CARGO) run --release --quiet --example gpu_mace
 
 # The table of benchmark/README.md.
 bench:

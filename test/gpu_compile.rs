@@ -5,6 +5,9 @@
 //! `ACERUST_KERNELS=<folder>` keeps the sources.
 #![cfg(feature = "cuda")]
 
+#[path = "../benchmark/mace/model.rs"]
+mod model;
+
 use acerust::cuda::{compile, sources};
 use acerust::model::Model;
 use acerust::ops::Spec;
@@ -87,6 +90,37 @@ fn check(title: &str, name: &str, text: &str, architecture: u32, most: impl Fn(&
         }
     }
     failures
+}
+
+/// Golden MACE models, beside one of the size in use.
+const MACE: [&str; 5] = ["three_layers", "nonlinear", "two_heads", "chebyshev", "tiny"];
+
+#[test]
+fn kernels_of_mace_compile() {
+    if !prepare() {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = |name: &&str| Model::load(root.join(format!("test/mace/{name}.json"))).expect("a golden model");
+    let mut models: Vec<(String, Model)> = MACE.iter().map(|name| ((*name).into(), file(name))).collect();
+    let size = model::Size { k: 128, l: 1, cutoff: 5.0 };
+    models.push(("128x0e+128x1o".into(), Model::from_mace(size.model().expect("a model"), "mace").expect("a network")));
+    let (mut seen, mut failures) = (HashSet::new(), Vec::new());
+    for (name, model) in &models {
+        // The adjoint of a convolution trades some bytes for a third block on a multiprocessor.
+        for (precision, most) in [(Precision::F64, 24), (Precision::F32, 0)] {
+            for source in sources(model, precision).unwrap() {
+                if source.name.starts_with("mace") && seen.insert(source.text.clone()) {
+                    if let Some(folder) = std::env::var_os("ACERUST_KERNELS") {
+                        let file = format!("{name}-{precision}-{}-{}.cu", source.name, seen.len());
+                        std::fs::write(Path::new(&folder).join(file), &source.text).expect("written");
+                    }
+                    failures.extend(check(&format!("{name}-{precision}"), source.name, &source.text, 90, |_| most));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// Operations of networks with 128 channels, their types and architectures, and how many bytes a thread may spill.

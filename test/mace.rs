@@ -9,6 +9,9 @@ mod exchange;
 mod files;
 #[path = "mace/golden.rs"]
 mod golden;
+#[cfg(feature = "cuda")]
+#[path = "mace/gpu.rs"]
+mod gpu;
 #[path = "mace/hostile.rs"]
 mod hostile;
 #[path = "mace/models.rs"]

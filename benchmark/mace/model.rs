@@ -94,6 +94,7 @@ impl Size {
             ("r_max", self.cutoff),
             ("radial_embedding.bessel_fn.prefactor", (2.0 / self.cutoff).sqrt()),
             ("radial_embedding.cutoff_fn.p", 5.0),
+            ("radial_embedding.cutoff_fn.r_max", self.cutoff),
             ("scale_shift.scale", 1.0),
             ("scale_shift.shift", 0.0),
         ] {

@@ -5,7 +5,7 @@
 // in nested form. The code before this file defines N_IN, N_OUT, N_ENTRIES, N_PATHS (rows of weights a species, MUL numbers each), MUL, DIM_IN, DIM_OUT,
 // the tables IN_base, IN_stride, OUT_base, OUT_stride, and
 // PROGRAM(BEGIN, OPEN, LEAF, CLOSE, END): BEGIN(M), OPEN(parent, node, factor), LEAF(node, entry, factor), CLOSE(parent, node, factor), END(M), the root is node 0;
-// GROUPS(BEGIN, ROOT, NODE, ENTRY, END): BEGIN(g), ROOT(node, M), NODE(parent, node, factor), ENTRY(number in the group, node, factor), END(g).
+// where TRAINING is set, GROUPS(BEGIN, ROOT, NODE, ENTRY, END): BEGIN(g), ROOT(node, M), NODE(parent, node, factor), ENTRY(number in the group, node, factor), END(g).
 
 template <class T, int R> struct Pack { T x[R]; };
 #define EACH _Pragma("unroll") for (int r = 0; r < R; r++)
@@ -80,6 +80,7 @@ template <class T, int R> DEVICE void backward(const Nodes& nodes, const Input& 
   for (int q = 0; q < N_IN; q++) EACH if (node[r] != NONE) store(a_bar, AT(IN, u64(node[r]) * DIM_IN, q, u), bar[q].x[r]);
 }
 
+#if TRAINING
 // `Σ_nodes B̄[M] · monomial` of some entries over some nodes of one species: what the adjoint of the weights is made of.
 template <class T> DEVICE void moments(const Nodes& nodes, const u32* chunk_first, const Input& a, const Input& out_bar, const Scratch& out) {
   u32 u = blockIdx.z * blockDim.x + threadIdx.x;
@@ -114,18 +115,22 @@ template <class T> DEVICE void moments(const Nodes& nodes, const u32* chunk_firs
     if (e < N_ENTRIES) store(out, (u64(blockIdx.x) * N_ENTRIES + e) * MUL + u, sum[k]);
   }
 }
+#endif
 
 #define ARGUMENTS const u32 *order, const u32 *species, Input a
 
 KERNEL __launch_bounds__(THREADS) contraction_forward(ARGUMENTS, const real* c, const real* c_d, Output out) {
   forward<real, NODES>(Nodes{order, species}, a, c, c_d, out);
 }
+#if TRAINING
 KERNEL __launch_bounds__(THREADS) contraction_forward_dual(ARGUMENTS, const real* c, const real* c_d, Output out) {
   forward<dual, NODES_DUAL>(Nodes{order, species}, a, c, c_d, out);
 }
+#endif
 KERNEL __launch_bounds__(THREADS) contraction_backward(ARGUMENTS, const real* c, const real* c_d, Input out_bar, Output a_bar) {
   backward<real, NODES_BACKWARD>(Nodes{order, species}, a, c, c_d, out_bar, a_bar);
 }
+#if TRAINING
 KERNEL __launch_bounds__(THREADS) contraction_backward_dual(ARGUMENTS, const real* c, const real* c_d, Input out_bar, Output a_bar) {
   backward<dual, NODES_DUAL>(Nodes{order, species}, a, c, c_d, out_bar, a_bar);
 }
@@ -159,3 +164,4 @@ KERNEL contraction_unfold(const u32* first, const u32* entry, const real* value,
   }
   store(w_bar, (u64(z) * N_PATHS + k) * MUL + u, sum);
 }
+#endif

@@ -25,7 +25,7 @@ DEVICE u32 node_of(const Nodes& nodes, u32 k) {
   if (nodes.order) return nodes.order[k];
   return k < nodes.n ? k : NONE;
 }
-// Of the first node in a block, which is never NONE.
+// Of the first node in a block; a block whose first node is NONE has no others.
 DEVICE u32 species_of(const Nodes& nodes, u32 node) { return nodes.order ? nodes.species[node] : 0; }
 
 struct Tiles {
@@ -58,7 +58,9 @@ linear(const Target* targets, const u32* component, const Term* terms, Nodes nod
   const Target target = targets[blockIdx.z];
   const u32 m = component[blockIdx.z], t = threadIdx.x, column0 = blockIdx.y * COLUMNS;
   if (column0 >= target.mul) return;
-  const u32 z = species_of(nodes, node_of(nodes, blockIdx.x * ROWS));
+  const u32 first_node = node_of(nodes, blockIdx.x * ROWS);
+  if (first_node == NONE) return;
+  const u32 z = species_of(nodes, first_node);
   static_assert(THREADS == COLUMNS, "a thread fetches a column");
   constexpr int N_A = ROWS * DEPTH / THREADS, N_B = COLUMNS * DEPTH / THREADS;
   stored next_a[N_A], next_b[N_B];

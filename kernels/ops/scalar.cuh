@@ -67,22 +67,20 @@ DEVICE void store(const Scratch& out, u64 k, dual x) { out.to[k] = x.d; }
 #define AT(NAME, row, q, u) ((row) + NAME##_base[q] + u64(u) * NAME##_stride[q])
 
 // The sum over the lanes of a warp of N numbers, N a power of two up to 32: lane k ends with entry k·N/32.
-// Half of the entries go to the other half of the lanes in each step, so that it takes N shuffles, not 5 N.
-template <int N, class T> DEVICE T reduce_entries(T* x) {
-  int lane = threadIdx.x % 32;
+// Half of the entries go to the other half of the lanes in each step (K lanes away), so that it takes N shuffles, not 5 N.
+template <int N, int K = 16, class T> DEVICE T reduce_entries(T* x) {
+  if constexpr (K == 0) {
+    return x[0];
+  } else if constexpr (N == 1) {
+    x[0] = x[0] + shuffle(x[0], K);
+    return reduce_entries<1, K / 2>(x);
+  } else {
+    bool upper = threadIdx.x & K;
 #pragma unroll
-  for (int n = N / 2, k = 16; k > 0; k /= 2) {
-    if (n > 0) {
-      bool upper = lane & k;
-#pragma unroll
-      for (int q = 0; q < n; q++) {
-        T keep = upper ? x[q + n] : x[q], give = upper ? x[q] : x[q + n];
-        x[q] = keep + shuffle(give, k);
-      }
-      n /= 2;
-    } else {
-      x[0] = x[0] + shuffle(x[0], k);
+    for (int q = 0; q < N / 2; q++) {
+      T keep = upper ? x[q + N / 2] : x[q], give = upper ? x[q] : x[q + N / 2];
+      x[q] = keep + shuffle(give, K);
     }
+    return reduce_entries<N / 2, K / 2>(x);
   }
-  return x[0];
 }

@@ -208,7 +208,7 @@ impl Cuda {
             jacobian[graph.n_owned_edges() * self.n_basis * 3..].fill(0.0);
         }
         self.with_workspace(|w| {
-            let on_device = w.upload(Sites { n_species: 1, ..sites }, 1, self.precision)?;
+            let on_device = w.upload(Sites { n_species: 1, ..sites }, sites.graph.n_owned(), 1, self.precision)?;
             let Workspace { stream, memory, staging, .. } = w;
             let mut copy = Vec::new();
             for part in 0..self.parts.len() {
@@ -235,7 +235,7 @@ impl Cuda {
         let module = self.module("basis", 0)?;
         let n_params = self.species.len() * self.n_basis;
         self.with_workspace(|w| {
-            let on_device = w.upload(Sites { n_species: 1, ..sites }, 1, self.precision)?;
+            let on_device = w.upload(Sites { n_species: 1, ..sites }, sites.graph.n_owned(), 1, self.precision)?;
             let Workspace { stream, memory, staging, .. } = w;
             let energy_row = memory.sums.fill(0, 7 * n_params, stream)?;
             let virial_rows = energy_row + 8 * n_params as u64;

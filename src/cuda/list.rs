@@ -6,10 +6,11 @@ use crate::device::cuda::context::{Buffer, Context};
 use crate::device::cuda::kernel::{Grid, Module, arguments};
 use crate::device::cuda::staging::{LARGE, Pinned, Staging};
 use crate::device::cuda::stream::{Argument, Place, Stream};
-use crate::graph::ListOnDevice;
+use crate::graph::{ListOnDevice, Neighbours, Place as ListPlace};
 use crate::part::cuda::THREADS;
 use crate::precision::Precision;
 use crate::{Error, Result};
+use std::any::Any;
 use std::sync::Arc;
 
 /// Numbers that a thread sums in the first step of a scan, times the threads of a block.
@@ -152,6 +153,24 @@ impl DeviceList {
         Ok(list)
     }
 
+    /// The list on this device for a model of these species.
+    ///
+    /// # Errors
+    /// A list on the host, and as [`DeviceList::check`].
+    pub fn of<'a>(
+        list: &'a mut Neighbours,
+        device: &Context,
+        species: &[u8],
+        precision: Precision,
+    ) -> Result<&'a mut DeviceList> {
+        if let ListPlace::Device(list) = &mut list.0
+            && let Some(list) = (&mut **list as &mut dyn Any).downcast_mut::<DeviceList>()
+        {
+            return list.check(device, species, precision).map(|()| list);
+        }
+        Err(Error::Argument("the neighbour list belongs to another device".into()))
+    }
+
     /// Whether the list may hold for this structure: all but the positions is as before.
     pub fn may_hold(&self, frame: &Frame) -> bool {
         self.built.as_ref().is_some_and(|b| b.cell == frame.cell && b.pbc == frame.pbc && b.numbers == frame.numbers)
@@ -263,7 +282,7 @@ impl DeviceList {
 
     /// # Errors
     /// A list of another device, of a model with other species, or with distances in another precision.
-    pub fn check(&self, device: &Context, species: &[u8], precision: Precision) -> Result<()> {
+    fn check(&self, device: &Context, species: &[u8], precision: Precision) -> Result<()> {
         if self.device.index != device.index {
             let message = format!("the neighbour list is on device {}, not {}", self.device.index, device.index);
             return Err(Error::Argument(message));

@@ -7,11 +7,13 @@
 mod basis;
 mod cells;
 pub(crate) mod list;
+mod mace;
+mod run;
 mod source;
 mod workspace;
 
 pub use crate::device::cuda::compile;
-use crate::device::cuda::context::{Buffer, Context};
+use crate::device::cuda::context::{Buffer, Context, reals};
 use crate::device::cuda::kernel::{Grid, KernelSource, Module, arguments};
 use crate::device::cuda::stream::{Place, Stream};
 use crate::graph::{Neighbours, OnDevice, Place as ListPlace, Sites};
@@ -27,7 +29,6 @@ use crate::stage::table::RadialMode;
 use crate::structure::Structure;
 use crate::{Error, Result};
 use list::{DeviceList, Frame, Positions};
-use std::any::Any;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -69,12 +70,14 @@ pub(crate) fn potential(
     precision: Precision,
     mode: RadialMode,
 ) -> Result<Box<dyn Potential>> {
-    if model.mace().is_some() {
-        return Err(Error::Device("MACE models run on the processor only, so far".into()));
-    }
-    if let RadialMode::Table { .. } = mode {
+    if let RadialMode::Table { .. } = mode
+        && model.mace().is_none()
+    {
         let message = "radial tables are for the processor: on CUDA devices radial functions are always exact";
         return Err(Error::Argument(message.into()));
+    }
+    if let Some(mace) = model.mace() {
+        return Ok(Box::new(mace::MacePotential::new(mace.network().clone(), index, precision)?));
     }
     Ok(Box::new(Stack::new(Cuda::new(model, index, precision, mode)?)))
 }
@@ -90,6 +93,12 @@ fn compile(model: &Model, single: bool, mode: RadialMode) -> Result<Compiled<Par
 
 /// Every kernel file that a plan may load, as text: for compiling without a device.
 pub fn sources(model: &Model, precision: Precision) -> Result<Vec<KernelSource>> {
+    if let Some(mace) = model.mace() {
+        let mut all = crate::mace::cuda::sources(mace.network(), precision.is_single());
+        all.push(forces(precision));
+        all.extend(LIST_LANES.map(|lanes| list_source(precision, lanes)));
+        return Ok(all);
+    }
     let Compiled { parts, .. } = compile(model, precision.is_single(), RadialMode::Exact)?;
     let code = source::Kernels { n_species: model.species().len(), precision, parts: &parts };
     let mut all: Vec<KernelSource> = GROUPS.iter().map(|&(_, group)| code.site(group)).collect();
@@ -120,19 +129,23 @@ fn forces(precision: Precision) -> KernelSource {
     source::plain("forces", include_str!("../../kernels/forces.cu"), precision, FORCE_LANES, "")
 }
 
+/// # Errors
+/// An address that is not in the memory of the device.
+fn check_addresses(device: &Context, at: &OnDevice) -> Result<()> {
+    let addresses = [("positions", Some(at.positions)), ("site_energies", at.site_energies), ("forces", at.forces)];
+    for (name, address) in addresses {
+        if let Some(address) = address.filter(|_| !at.numbers.is_empty()) {
+            device.check_address(name, address)?;
+        }
+    }
+    Ok(())
+}
+
 /// Lanes that share a centre, for systems up to so many centres.
 const GROUPS: [(usize, usize); 3] = [(6_000, 32), (40_000, 4), (usize::MAX, 1)];
 
 fn group(n_centres: usize) -> usize {
     GROUPS.iter().find(|g| n_centres <= g.0).map_or(1, |g| g.1)
-}
-
-/// The bytes of numbers in the working precision.
-fn reals(x: &[f64], single: bool) -> Vec<u8> {
-    match single {
-        true => x.iter().flat_map(|&x| (x as f32).to_ne_bytes()).collect(),
-        false => x.iter().flat_map(|x| x.to_ne_bytes()).collect(),
-    }
 }
 
 impl Cuda {
@@ -195,12 +208,7 @@ impl Cuda {
 
     /// The list, if it goes with this plan.
     fn own<'a>(&self, list: &'a mut Neighbours) -> Result<&'a mut DeviceList> {
-        if let ListPlace::Device(list) = &mut list.0
-            && let Some(list) = (&mut **list as &mut dyn Any).downcast_mut::<DeviceList>()
-        {
-            return list.check(&self.device, &self.species, self.precision).map(|()| list);
-        }
-        Err(Error::Argument("the neighbour list belongs to another device".into()))
+        DeviceList::of(list, &self.device, &self.species, self.precision)
     }
 
     /// Runs `f` with a workspace; one whose call failed is not used again.
@@ -242,16 +250,9 @@ impl Cuda {
         let parts = self.arguments(readout);
         // Energies are written in place unless they have to be put in order.
         let energies = if graph.atom == 0 { to.energies } else { w.energies.reserve(graph.n_centres)? };
-        let (n_slots, n_centres, n_atoms) = (graph.n_slots as u32, graph.n_centres as u32, graph.n_atoms as u32);
+        let n_slots = graph.n_slots as u32;
         let mut grid = Grid { blocks: graph.n_slots.div_ceil(THREADS / group), threads: THREADS, shared: site.shared };
-        let DeviceGraph { order, first, neighbour, species, r, incoming_first, incoming, atom, .. } = *graph;
-        let n_partial = match gradients {
-            true => graph.n_atoms.div_ceil(THREADS / FORCE_LANES),
-            false => graph.n_centres.div_ceil(8 * THREADS),
-        };
-        // A single block has the totals already.
-        let partial = if n_partial == 1 { to.totals } else { w.partial.reserve(n_partial * SUMS)? };
-        let sums = Grid { blocks: n_partial, threads: THREADS, shared: 0 };
+        let DeviceGraph { order, first, neighbour, species, r, .. } = *graph;
         if gradients {
             let g = w.gradients.reserve(3 * graph.n_edges * self.real())?;
             grid.shared = site.shared_gradient;
@@ -259,42 +260,18 @@ impl Cuda {
             unsafe {
                 let arguments = arguments![parts[..], order, n_slots, first, neighbour, species, r, energies, g];
                 site.launch("site_gradients", grid, stream, arguments)?;
-                let arguments = arguments![
-                    n_atoms,
-                    n_centres,
-                    first,
-                    incoming_first,
-                    incoming,
-                    g,
-                    r,
-                    energies,
-                    atom,
-                    to.forces,
-                    to.energies,
-                    partial
-                ];
-                forces.launch("forces", sums, stream, arguments)?;
             }
         } else {
-            // SAFETY: the targets have a number for every centre, `partial` one for every block; the graph is the caller's.
+            // SAFETY: the targets have a number for every centre; the graph is the caller's.
             unsafe {
                 let arguments = arguments![parts[..], order, n_slots, first, neighbour, species, r, energies];
                 site.launch("site_energies", grid, stream, arguments)?;
-                let arguments = arguments![n_centres, energies, atom, to.energies, partial];
-                forces.launch("energy_sums", sums, stream, arguments)?;
             }
         }
-        if n_partial == 1 {
-            return Ok(());
-        }
-        let n_partial = n_partial as u32;
-        let grid = Grid { blocks: SUMS, threads: THREADS, shared: 0 };
-        // SAFETY: `partial` has the sums of `n_partial` blocks, the totals their `SUMS`.
-        unsafe { forces.launch("totals", grid, stream, arguments![n_partial, partial, to.totals]) }
+        run::sum(&forces, graph, gradients, energies, to, stream, w)
     }
 
-    /// Evaluates at `positions` with a list that is reused where it holds, and copies the results to the host slices;
-    /// returns the sums.
+    /// [`run::with_list`], returning the sums.
     #[allow(clippy::too_many_arguments)]
     fn with_list(
         &self,
@@ -303,67 +280,13 @@ impl Cuda {
         positions: &Positions,
         gradients: bool,
         to: Targets,
-        energies: &mut [f64],
-        forces: &mut [[f64; 3]],
+        results: (&mut [f64], &mut [[f64; 3]]),
         w: &mut Workspace,
     ) -> Result<[f64; SUMS]> {
-        let n = frame.numbers.len();
-        let stream = list.stream.clone();
-        loop {
-            let reused = list.may_hold(frame);
-            let mut x = None;
-            if !reused {
-                if frame.pbc != [true; 3] {
-                    x = Some(list.positions(positions, &mut w.staging)?);
-                }
-                list.prepare(frame, x, group(n))?;
-            }
-            let as_graph = list.goes_as_graph(n, reused);
-            let mut queue = || {
-                let x = x.map_or_else(|| list.positions(positions, &mut w.staging), Ok)?;
-                let mut graph = match reused {
-                    true => list.reuse(frame, x, to.status)?,
-                    false => list.build(frame, x, to.status)?,
-                };
-                if gradients {
-                    graph.incoming = list.reverse(n)?;
-                }
-                self.launch(&graph, 0, gradients, to, &stream, w)?;
-                w.fetch(&stream, energies.len(), forces.len())
-            };
-            stream.mark(0)?;
-            let queued = if as_graph { stream.as_graph(queue) } else { queue() };
-            match queued.and_then(|()| stream.mark(1)).and_then(|()| w.download(&stream, energies, forces)) {
-                Ok((totals, status)) => {
-                    if list.accepts(status, reused)? {
-                        return Ok(totals);
-                    }
-                }
-                Err(e) => {
-                    // Nothing may use what the next call overwrites.
-                    let _ = stream.wait();
-                    list.forget();
-                    return Err(e);
-                }
-            }
-        }
-    }
-
-    /// Edge gradients in double precision.
-    fn download_gradients(&self, edges: &mut [[f64; 3]], w: &mut Workspace) -> Result<()> {
-        let mut bytes = vec![0u8; edges.len() * 3 * self.real()];
-        w.gradients.download(&mut bytes, &w.stream)?;
-        let edges = edges.as_flattened_mut();
-        if self.precision.is_single() {
-            for (g, b) in edges.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                *g = f64::from(f32::from_ne_bytes(*b));
-            }
-        } else {
-            for (g, b) in edges.iter_mut().zip(bytes.as_chunks::<8>().0) {
-                *g = f64::from_ne_bytes(*b);
-            }
-        }
-        Ok(())
+        let mut launch =
+            |graph: &DeviceGraph, stream: &Stream, w: &mut Workspace| self.launch(graph, 0, gradients, to, stream, w);
+        let with = run::With { frame, positions, gradients, group: group(frame.numbers.len()) };
+        run::with_list(list, with, to, results, w, &mut launch)
     }
 }
 
@@ -389,7 +312,7 @@ impl Engine for Cuda {
     fn pass(&self, sites: Sites, readouts: Range<usize>, out: Pass) -> Result<()> {
         let graph = sites.graph;
         self.with_workspace(|w| {
-            let on_device = w.upload(sites, group(graph.n_owned()), self.precision)?;
+            let on_device = w.upload(sites, graph.n_owned(), group(graph.n_owned()), self.precision)?;
             let (n_owned, n_atoms, n_edges) = (graph.n_owned(), graph.n_atoms(), graph.n_edges());
             let Pass { site_energies, mut gradients } = out;
             for (k, readout) in readouts.enumerate() {
@@ -418,7 +341,7 @@ impl Engine for Cuda {
                     None if site_virials.is_some() => memory::at_least(&mut own, n_edges, [0.0; 3]),
                     None => continue,
                 };
-                self.download_gradients(edges, w)?;
+                w.download_gradients(edges, self.precision)?;
                 if let Some(site_virials) = site_virials {
                     crate::potential::site_virials(graph, edges, &mut site_virials[k * n_atoms..][..n_atoms]);
                 }
@@ -444,7 +367,7 @@ impl Engine for Cuda {
             let positions = Positions::Host(positions);
             let Pass { site_energies, gradients } = out;
             let Some(Gradients { virials, forces, .. }) = gradients else {
-                let totals = self.with_list(list, &frame, &positions, false, to, site_energies, &mut [], w)?;
+                let totals = self.with_list(list, &frame, &positions, false, to, (site_energies, &mut []), w)?;
                 return Ok(totals[9]);
             };
             let forces = forces.unwrap_or_default();
@@ -454,7 +377,7 @@ impl Engine for Cuda {
                 true => memory::at_least(&mut own, n, 0.0),
                 false => site_energies,
             };
-            let totals = self.with_list(list, &frame, &positions, true, to, site_energies, forces, w)?;
+            let totals = self.with_list(list, &frame, &positions, true, to, (site_energies, forces), w)?;
             virials[0].as_flattened_mut().copy_from_slice(&totals[..9]);
             Ok(totals[9])
         })
@@ -462,12 +385,7 @@ impl Engine for Cuda {
 
     unsafe fn on_device(&self, list: &mut Neighbours, at: &OnDevice, species: &[u32]) -> Result<(f64, Virial)> {
         let list = self.own(list)?;
-        let addresses = [("positions", Some(at.positions)), ("site_energies", at.site_energies), ("forces", at.forces)];
-        for (name, address) in addresses {
-            if let Some(address) = address.filter(|_| !at.numbers.is_empty()) {
-                self.device.check_address(name, address)?;
-            }
-        }
+        check_addresses(&self.device, at)?;
         let frame = Frame { numbers: at.numbers, species, cell: at.cell, pbc: at.pbc };
         let n = at.numbers.len();
         self.with_workspace(|w| {
@@ -476,7 +394,7 @@ impl Engine for Cuda {
             to.energies = at.site_energies.unwrap_or(to.energies);
             list.stream.follow(at.stream)?;
             let positions = Positions::Device(at.positions);
-            let totals = self.with_list(list, &frame, &positions, at.forces.is_some(), to, &mut [], &mut [], w)?;
+            let totals = self.with_list(list, &frame, &positions, at.forces.is_some(), to, (&mut [], &mut []), w)?;
             let virial = std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b]));
             Ok((totals[9], virial))
         })

@@ -40,6 +40,9 @@ pub struct Workspace {
     /// Sums over all atoms, site energies, forces.
     results: Buffer<f64>,
     pub staging: Staging,
+    /// For MACE.
+    pub layers: Buffer<u8>,
+    pub descriptors: Buffer<f64>,
     /// For basis, Jacobian and design rows.
     pub memory: Memory,
     /// A copy of the results on the host, for small systems.
@@ -85,6 +88,8 @@ impl Workspace {
             partial: Buffer::new(device),
             results: Buffer::new(device),
             staging: Staging::new(device),
+            layers: Buffer::new(device),
+            descriptors: Buffer::new(device),
             memory: Memory::new(device),
             copy: Pinned::new(device),
         })
@@ -133,19 +138,38 @@ impl Workspace {
         Ok((totals, Status::from_words([header[SUMS], header[SUMS + 1], header[SUMS + 2]])))
     }
 
-    /// Copies a graph of the host.
+    /// Edge gradients in double precision.
+    pub fn download_gradients(&self, edges: &mut [[f64; 3]], precision: Precision) -> Result<()> {
+        let single = precision.is_single();
+        let mut bytes = vec![0u8; edges.len() * 3 * if single { 4 } else { 8 }];
+        self.gradients.download(&mut bytes, &self.stream)?;
+        let edges = edges.as_flattened_mut();
+        if single {
+            for (g, b) in edges.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *g = f64::from(f32::from_ne_bytes(*b));
+            }
+        } else {
+            for (g, b) in edges.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *g = f64::from_ne_bytes(*b);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a graph of the host, to be evaluated at its first `n_centres` atoms.
     pub fn upload(
         &mut self,
         Sites { graph, species, n_species }: Sites,
+        n_centres: usize,
         group: usize,
         precision: Precision,
     ) -> Result<DeviceGraph> {
         let (stream, copy) = (&self.stream, &mut self.staging);
         let (order, n_slots) = if n_species > 1 {
-            let order = by_species(&species[..graph.n_owned()], n_species, THREADS / group);
+            let order = by_species(&species[..n_centres], n_species, THREADS / group);
             (self.order.upload(&order, stream)?, order.len())
         } else {
-            (0, graph.n_owned())
+            (0, n_centres)
         };
         let r = if precision.is_single() {
             let single: Vec<f32> = parallel::map(graph.vectors().as_flattened(), |&x| x as f32);
@@ -155,7 +179,7 @@ impl Workspace {
         };
         Ok(DeviceGraph {
             n_atoms: graph.n_atoms(),
-            n_centres: graph.n_owned(),
+            n_centres,
             n_edges: graph.n_edges(),
             first: copy.upload(&mut self.first, graph.first(), stream)?,
             neighbour: copy.upload(&mut self.neighbour, graph.neighbours(), stream)?,

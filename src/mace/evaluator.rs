@@ -9,6 +9,15 @@ use std::fmt::{self, Debug, Formatter};
 /// A network packed for the instruction set of a processor. Shared freely between threads.
 pub struct Evaluator(Box<dyn Evaluate>);
 
+/// # Errors
+/// A build without the feature `mace`.
+pub(super) fn check_built() -> Result<()> {
+    match cfg!(feature = "mace") {
+        true => Ok(()),
+        false => Err(Error::Device("MACE models are not in this build: its feature `mace` is off".into())),
+    }
+}
+
 impl Debug for Evaluator {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "Evaluator({} bytes)", self.bytes())
@@ -24,9 +33,7 @@ impl Evaluator {
         if !isa.is_available() {
             return Err(Error::Device(format!("this processor has no {isa:?}")));
         }
-        if cfg!(not(feature = "mace")) {
-            return Err(Error::Device("MACE models are not in this build: its feature `mace` is off".into()));
-        }
+        check_built()?;
         let network = network.clone();
         Ok(Evaluator(match single {
             false => with_lanes!(isa, f64, V => Box::new(Cpu::<V>::new(network))),

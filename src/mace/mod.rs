@@ -6,13 +6,18 @@
 //! | checkpoints, read without Python | `checkpoint` |
 //! | the model as mathematics, checked and folded | [`network`] |
 //! | on processors | `cpu` |
+//! | on CUDA devices | `cuda` |
 
 mod checkpoint;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod evaluator;
 pub mod network;
 pub mod spec;
 
+#[cfg(feature = "cuda")]
+pub(crate) use cpu::complete;
 pub use cpu::{Exchange, Gradients, Input, Output};
 pub use evaluator::Evaluator;
 pub use network::Network;

@@ -2,6 +2,7 @@
 
 mod active;
 mod conditions;
+pub(crate) mod messages;
 mod outputs;
 mod rows;
 pub(crate) mod stack;

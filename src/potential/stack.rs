@@ -274,7 +274,7 @@ impl<E: Engine> Potential for Stack<E> {
 
 /// # Errors
 /// An output that is wanted and not among the `known`.
-fn refuse_others(out: &Outputs, known: &[&str]) -> Result<()> {
+pub(crate) fn refuse_others(out: &Outputs, known: &[&str]) -> Result<()> {
     match out.wanted().into_iter().find(|name| !known.contains(name)) {
         Some(name) => Err(Error::Argument(format!("{name}: not from a list on a device; evaluate on a graph for it"))),
         None => Ok(()),

@@ -110,6 +110,14 @@ impl Plain for f32 {}
 impl Plain for f64 {}
 impl Plain for [f64; 3] {}
 
+/// The bytes of numbers in the working precision.
+pub fn reals(x: &[f64], single: bool) -> Vec<u8> {
+    match single {
+        true => x.iter().flat_map(|&x| (x as f32).to_ne_bytes()).collect(),
+        false => x.iter().flat_map(|x| x.to_ne_bytes()).collect(),
+    }
+}
+
 /// Device memory that grows and keeps its size; contents are lost when it grows.
 pub struct Buffer<T> {
     pub ptr: sys::CUdeviceptr,

@@ -60,11 +60,28 @@ impl Module {
     /// # Safety
     /// The arguments must be what the kernel expects, and what they point to must be large enough and outlive it.
     pub unsafe fn launch(&self, kernel: &str, grid: Grid, stream: &Stream, arguments: &[Argument]) -> Result<()> {
-        if grid.blocks == 0 {
+        // SAFETY: the word of the caller.
+        unsafe { self.launch_blocks(kernel, [grid.blocks, 1, 1], grid, stream, arguments) }
+    }
+
+    /// [`Module::launch`] with blocks in three directions; those of the grid do not count.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn launch_blocks(
+        &self,
+        kernel: &str,
+        blocks: [usize; 3],
+        grid: Grid,
+        stream: &Stream,
+        arguments: &[Argument],
+    ) -> Result<()> {
+        if blocks.contains(&0) {
             return Ok(());
         }
         let function = self.function(kernel, grid.shared)?;
-        let [blocks, threads, shared] = [grid.blocks, grid.threads, grid.shared].map(|n| n as u32);
+        let [threads, shared] = [grid.threads, grid.shared].map(|n| n as u32);
+        let blocks = blocks.map(|n| n as u32);
         // SAFETY: the function is of this module, which outlives its launches (`Drop`); the caller vouches for the arguments.
         unsafe { stream.launch(Launch { module: self.number, function, blocks, threads, shared }, arguments) }
     }

@@ -33,7 +33,7 @@ enum Step {
         /// Function handles may come again once a module is gone, these numbers do not.
         module: u64,
         function: usize,
-        blocks: u32,
+        blocks: [u32; 3],
         threads: u32,
         shared: u32,
         /// How many arguments.
@@ -130,7 +130,7 @@ impl Argument {
 pub struct Launch {
     pub module: u64,
     pub function: sys::CUfunction,
-    pub blocks: u32,
+    pub blocks: [u32; 3],
     pub threads: u32,
     pub shared: u32,
 }
@@ -348,7 +348,7 @@ unsafe fn kernel(launch: Launch, arguments: &mut [*mut c_void], stream: &Stream)
     let Launch { function, blocks, threads, shared, .. } = launch;
     // SAFETY: the stream is alive; the driver copies the arguments before it returns, and the caller vouches for what they hold.
     let launched =
-        unsafe { result::launch_kernel(function, (blocks, 1, 1), (threads, 1, 1), shared, stream.raw, arguments) };
+        unsafe { result::launch_kernel(function, blocks.into(), (threads, 1, 1), shared, stream.raw, arguments) };
     launched.map_err(failed("launching a kernel"))
 }
 

@@ -6,8 +6,8 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::edges::Edges;
-use super::table::{Quintic, Tables};
-use crate::mace::network::{Layer, Path};
+use super::table::Tables;
+use crate::mace::network::{Layer, Path, Quintic};
 use crate::ops::coupling::{Convention, w3j};
 use crate::simd::{Lanes, Real};
 

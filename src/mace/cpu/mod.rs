@@ -431,7 +431,7 @@ impl<V: Lanes> Evaluate for Cpu<V> {
 
 /// # Errors
 /// [`Error::Graph`] for an atom without edges among those whose features reach an owned atom.
-fn complete(graph: &Graph, n_owned: usize, n_layers: usize) -> Result<()> {
+pub fn complete(graph: &Graph, n_owned: usize, n_layers: usize) -> Result<()> {
     let (n_centres, n_atoms) = (graph.n_centres(), graph.n_atoms());
     if n_centres == n_atoms {
         return Ok(());

@@ -11,13 +11,15 @@ mod layer;
 mod linear;
 mod radial;
 mod readout;
+mod table;
 mod zbl;
 
 pub use contraction::{Contraction, MAX_ORDER, Term};
 pub use jet::Jet;
 pub use radial::{Pairs, Radial};
-pub use readout::{Embedding, Property, Readout, ReadoutKind, silu};
-pub use zbl::Zbl;
+pub use readout::{Embedding, Property, Readout, ReadoutKind, ReadoutLayer, silu};
+pub(crate) use table::{Pieces, Quintic, evaluate};
+pub use zbl::{DECAY, Zbl};
 
 /// `k` channels of irreps of the degrees `ls`; the same degree may occur more than once.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -64,6 +64,7 @@ pub(crate) fn source(op: &Contraction, spec: &Spec) -> Result<String> {
         ("NODES", NODES),
         ("NODES_BACKWARD", NODES_BACKWARD),
         ("NODES_DUAL", NODES_DUAL),
+        ("TRAINING", 1),
     ] {
         source.define(name, value);
     }
@@ -75,7 +76,7 @@ pub(crate) fn source(op: &Contraction, spec: &Spec) -> Result<String> {
 }
 
 /// Each output component as a polynomial in nested form: products are nodes, with their own numbers where the root is 0.
-fn nested(program: &Program) -> String {
+pub(crate) fn nested(program: &Program) -> String {
     let mut text = String::new();
     for m in 0..program.n_out {
         let mut tree = Tree { program, leaves: HashMap::new(), children: HashMap::new() };

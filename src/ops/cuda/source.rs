@@ -58,7 +58,8 @@ impl Source {
     }
 }
 
-fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
+/// Side by side, with commas.
+pub(crate) fn list<T: Display>(values: impl IntoIterator<Item = T>) -> String {
     let mut text = String::new();
     for (k, value) in values.into_iter().enumerate() {
         write!(text, "{}{value}", if k > 0 { ", " } else { "" }).expect("writing to a string");

@@ -3,6 +3,7 @@
 use super::channelwise::Channelwise;
 use super::paths::Path;
 use crate::Result;
+use crate::ops::coupling::Entry;
 use crate::ops::cuda::launch::{Input, Module, Target, launch};
 use crate::ops::cuda::source::{BlockAt, Source, THREADS, across, blocks_at};
 use crate::ops::cuda::{Call, DeviceKernel, clear};
@@ -74,7 +75,8 @@ fn source(op: &Channelwise, spec: &Spec, paths: &[Path], mul: usize) -> Result<S
     let own: Vec<&Path> = paths.iter().filter(|p| p.mul[0] == mul).collect();
     let mut program = Paths::default();
     for (p, path) in own.iter().enumerate() {
-        program.add(p, path, x_first[path.blocks[0]], y[path.blocks[1]].start, out_first[path.blocks[2]]);
+        let [a, b, c] = path.blocks;
+        program.add(p, &path.coupling, path.dim, [x_first[a], y[b].start, out_first[c]]);
     }
     let mut source = Source::new(spec.storage);
     for (name, value) in [
@@ -82,8 +84,6 @@ fn source(op: &Channelwise, spec: &Spec, paths: &[Path], mul: usize) -> Result<S
         ("N_Y", op.irreps_in2.dim()),
         ("N_OUT", out_at.len()),
         ("N_PATHS", own.len()),
-        ("N_T", program.coefficients.len()),
-        ("N_TERMS", program.coefficients.iter().map(Vec::len).max().unwrap_or(0)),
         ("MUL", mul),
         ("DIM_X", op.irreps_in1.dim()),
         ("DIM_Y", op.irreps_in2.dim()),
@@ -98,17 +98,13 @@ fn source(op: &Channelwise, spec: &Spec, paths: &[Path], mul: usize) -> Result<S
     source.components("X", &x_at).components("OUT", &out_at);
     source.table("u32", "Y_at", 0..op.irreps_in2.dim());
     source.table("u32", "W_base", own.iter().map(|p| p.w.start));
-    source.rows("real", "T_coefficient", &program.coefficients);
-    source.rows("u16", "T_index", &program.indices);
-    source.define("PATHS(OPEN, ROW, TERM, CLOSE)", &program.forward);
-    source.define("ADJOINT(OPEN, ROW, TERM, END, CLOSE)", &program.adjoint);
-    source.define("COUPLINGS(OPEN, TERM)", &program.couplings);
+    program.define(&mut source);
     Ok(source.finish(&[include_str!("../../../kernels/ops/uvu.cu"), include_str!("../../../kernels/ops/sums.cu")]))
 }
 
 /// The paths as programs, and the entries of `T = Σ_b C y_b`: equal ones are one.
 #[derive(Default)]
-struct Paths {
+pub(crate) struct Paths {
     coefficients: Vec<Vec<f64>>,
     indices: Vec<Vec<usize>>,
     known: HashMap<Vec<(usize, u64)>, usize>,
@@ -118,10 +114,11 @@ struct Paths {
 }
 
 impl Paths {
-    fn add(&mut self, p: usize, path: &Path, x: usize, y: usize, out: usize) {
+    /// Path `p` with the coupling of its irreps, of so many components, and its first components in `x`, `y` and `out`.
+    pub fn add(&mut self, p: usize, coupling: &[Entry], dim: [usize; 3], [x, y, out]: [usize; 3]) {
         let [mut forward, mut adjoint, mut couplings] = [String::new(), String::new(), String::new()];
-        for a in 0..path.dim[0] {
-            let entries: Vec<_> = path.coupling.iter().filter(|e| e.index[0] == a).collect();
+        for a in 0..dim[0] {
+            let entries: Vec<_> = coupling.iter().filter(|e| e.index[0] == a).collect();
             if entries.is_empty() {
                 continue;
             }
@@ -129,7 +126,7 @@ impl Paths {
             put(&mut forward, format_args!(" ROW({x})"));
             put(&mut adjoint, format_args!(" ROW({x})"));
             put(&mut couplings, format_args!(" OPEN({p}, {x})"));
-            for c in 0..path.dim[2] {
+            for c in 0..dim[2] {
                 let terms: Vec<(usize, f64)> =
                     entries.iter().filter(|e| e.index[2] == c).map(|e| (y + e.index[1], e.value)).collect();
                 if terms.is_empty() {
@@ -147,6 +144,22 @@ impl Paths {
         put(&mut self.forward, format_args!(" OPEN({p}){forward} CLOSE({p})"));
         put(&mut self.adjoint, format_args!(" OPEN({p}){adjoint} CLOSE({p})"));
         self.couplings += &couplings;
+    }
+
+    /// Numbers that are the same for all channels.
+    pub fn n_entries(&self) -> usize {
+        self.coefficients.len()
+    }
+
+    /// The tables and programs of the kernels.
+    pub fn define(&self, source: &mut Source) {
+        source.define("N_T", self.coefficients.len());
+        source.define("N_TERMS", self.coefficients.iter().map(Vec::len).max().unwrap_or(0));
+        source.rows("real", "T_coefficient", &self.coefficients);
+        source.rows("u16", "T_index", &self.indices);
+        source.define("PATHS(OPEN, ROW, TERM, CLOSE)", &self.forward);
+        source.define("ADJOINT(OPEN, ROW, TERM, END, CLOSE)", &self.adjoint);
+        source.define("COUPLINGS(OPEN, TERM)", &self.couplings);
     }
 
     fn entry(&mut self, terms: &[(usize, f64)]) -> usize {

@@ -1,0 +1,98 @@
+//! Times MACE models on a CUDA device: `make bench-mace-gpu`. Numbers of atoms, and names of files as further models, may follow.
+//!
+//! A rattled diamond with 28 neighbours within 5 Å; energy, forces and virial, in milliseconds on the wall, the shortest of some rounds; with a
+//! neighbour list that is built in the call, and with one that holds. Beside it what the others need for the same model, from
+//! Python (`benchmark/README.md`), the memory that is taken, and the share of the multiply–add peak by nominal operations.
+
+mod model;
+
+use acerust::mace::Network;
+use acerust::model::Model;
+use acerust::plan::{Device, Neighbours, Outputs, Plan, Precision};
+use acerust::structure::Structure;
+use cudarc::driver::result::mem_get_info;
+use model::Size;
+use std::time::Instant;
+
+const ROUNDS: usize = 10;
+/// Tflop/s of multiply–adds, measured (`make bench-gpu`).
+const PEAK: [(Precision, f64); 2] = [(Precision::F32, 56.9), (Precision::F64, 32.1)];
+/// Cells along each direction, of eight atoms; targets in f32 and f64, ms.
+const SIZES: [(usize, [f64; 2]); 5] =
+    [(2, [0.6, f64::NAN]), (4, [0.9, f64::NAN]), (8, [4.0, f64::NAN]), (16, [25.0, 60.0]), (32, [f64::NAN; 2])];
+const NEIGHBOURS: f64 = 28.0;
+
+fn main() -> acerust::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let only: Vec<usize> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
+    let mut models = Vec::new();
+    for (name, k, l) in [("64x0e", 64, 0), ("128x0e+128x1o", 128, 1)] {
+        models.push((name.to_owned(), Model::from_mace(Size { k, l, cutoff: 5.0 }.model()?, name)?));
+    }
+    for file in arguments.iter().filter(|a| a.parse::<usize>().is_err()) {
+        models.push((file.clone(), Model::load(file)?));
+    }
+    println!(
+        "{:<16} {:>4} {:>8} {:>10} {:>10} {:>9} {:>8} {:>8} {:>7}",
+        "model", "", "atoms", "ms", "list held", "µs/atom", "target", "GiB", "share"
+    );
+    for (name, model) in models {
+        let operations = operations(model.mace().expect("MACE").network());
+        for (which, (precision, peak)) in PEAK.into_iter().enumerate() {
+            let plan = Plan::new(&model, Device::Cuda(0), precision)?;
+            for (cells, targets) in SIZES {
+                let n = 8 * cells.pow(3);
+                if !only.is_empty() && !only.contains(&n) {
+                    continue;
+                }
+                let free = mem_get_info().expect("a device").0;
+                let mut s = Structure::diamond(model.species()[0], 5.43).repeat([cells; 3]).rattle(0.087, 1);
+                s.numbers
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, z)| *z = model.species()[i % model.species().len().min(2)]);
+                let mut list = plan.neighbours(0.0)?;
+                let (mut built, mut held) = (f64::INFINITY, f64::INFINITY);
+                let mut forces = vec![[0.0; 3]; n];
+                for round in 0..ROUNDS {
+                    // Another cell, and the list is no longer that of the structure.
+                    s.cell[0][0] *= 1.0 + 1e-9 * (round % 2) as f64;
+                    built = built.min(time(&plan, &s, &mut list, &mut forces)?);
+                    held = held.min(time(&plan, &s, &mut list, &mut forces)?);
+                }
+                let taken = (free - mem_get_info().expect("a device").0) as f64 / (1_u64 << 30) as f64;
+                let share = operations * n as f64 / held / (peak * 1e9);
+                println!(
+                    "{name:<16} {precision:>4} {n:>8} {built:>10.3} {held:>10.3} {:>9.3} {:>8} {taken:>8.2} {:>6.1}%",
+                    1e3 * held / n as f64,
+                    if name.starts_with("128") { targets[which] } else { f64::NAN },
+                    100.0 * share
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Milliseconds of a call.
+fn time(plan: &Plan, s: &Structure, list: &mut Neighbours, forces: &mut [[f64; 3]]) -> acerust::Result<f64> {
+    let (mut energy, mut virial) = (0.0, [[0.0; 3]; 3]);
+    let start = Instant::now();
+    plan.evaluate((s, list), &mut Outputs::new().energy(&mut energy).forces(forces).virial(&mut virial[..]))?;
+    Ok(1e3 * start.elapsed().as_secs_f64())
+}
+
+/// Operations an atom, forwards and backwards: three times those forwards.
+fn operations(net: &Network) -> f64 {
+    let layer = |l: &acerust::mace::network::Layer| {
+        let k_edge = l.up.to.k as f64;
+        let pairs: usize = l.paths.iter().map(|p| (2 * p.l1 + 1) * (2 * p.l3 + 1)).sum();
+        let edges = NEIGHBOURS * k_edge * (10 * l.paths.len() + 2 * pairs) as f64;
+        let map = |m: &acerust::mace::network::Map| -> f64 {
+            m.blocks.iter().map(|b| (2 * m.from.ls[b.from] + 1) as f64 * 2.0 * b.w.len() as f64).sum()
+        };
+        let maps = map(&l.up) + map(&l.message[0]) + map(&l.linear) + l.skip.first().map_or(0.0, map);
+        edges + maps + 2.0 * (l.product.terms.len() * l.product.from.k) as f64
+    };
+    3.0 * net.layers.iter().map(layer).sum::<f64>()
+}

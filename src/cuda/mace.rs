@@ -1,0 +1,281 @@
+//! A MACE model on a CUDA device as a potential: what the plan evaluates.
+
+use super::list::{self, DeviceList, Frame, Positions};
+use super::workspace::{DeviceGraph, Workspace};
+use super::{LIST_LANES, SUMS, Targets, forces, list_source, run};
+use crate::device::cuda::context::Context;
+use crate::device::cuda::kernel::Module;
+use crate::device::cuda::stream::Stream;
+use crate::graph::{Neighbours, OnDevice, Place as ListPlace, Sites};
+use crate::mace::cuda::{DeviceNetwork, Embedded, Graph, GraphAt, ROWS, Results};
+use crate::mace::{Network, complete};
+use crate::memory;
+use crate::part::cuda::THREADS;
+use crate::potential::{Conditions, Outputs, Potential, Reach, Virial, messages, stack};
+use crate::potential::{matrices, numbers, total, vectors};
+use crate::precision::Precision;
+use crate::structure::Structure;
+use crate::{Error, Result};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Lanes that share a centre, so that blocks of one species are what the linear maps work on.
+const GROUP: usize = THREADS / ROWS;
+
+/// A network on a device, under the conditions of a call.
+pub struct MacePotential {
+    shared: Arc<Shared>,
+    embedded: Embedded,
+}
+
+struct Shared {
+    network: Arc<Network>,
+    evaluator: DeviceNetwork,
+    device: Arc<Context>,
+    precision: Precision,
+    forces: Module,
+    /// For small and for large systems, loaded with the first list.
+    list: OnceLock<[(usize, Arc<Module>); 2]>,
+    workspaces: Mutex<Vec<Workspace>>,
+}
+
+impl MacePotential {
+    /// # Errors
+    /// No driver, device, NVRTC or memory.
+    pub fn new(network: Arc<Network>, index: usize, precision: Precision) -> Result<MacePotential> {
+        let device = Context::open(index)?;
+        let evaluator = memory::caught(|| DeviceNetwork::new(network.clone(), precision.is_single(), &device))?;
+        let embedded = evaluator.embed(0, &messages::properties(&network, &Conditions::default())?)?;
+        let forces = Module::load(&device, &forces(precision))?;
+        let (list, workspaces) = (OnceLock::new(), Mutex::default());
+        let shared = Shared { network, evaluator, device, precision, forces, list, workspaces };
+        Ok(MacePotential { shared: Arc::new(shared), embedded })
+    }
+
+    /// Runs `f` with a workspace; one whose call failed is not used again.
+    fn with_workspace<T>(&self, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
+        let Shared { device, workspaces, .. } = &*self.shared;
+        device.bind()?;
+        let kept = workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut workspace = kept.map_or_else(|| Workspace::new(device), Ok)?;
+        let result = f(&mut workspace)?;
+        workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        Ok(result)
+    }
+
+    /// Site energies and, where `gradients`, edge gradients and forces; the sums over all atoms.
+    fn launch(
+        &self,
+        graph: &DeviceGraph,
+        n_owned: usize,
+        (gradients, descriptors): (bool, u64),
+        to: Targets,
+        stream: &Stream,
+        w: &mut Workspace,
+    ) -> Result<()> {
+        let Shared { evaluator, forces, precision, .. } = &*self.shared;
+        let DeviceGraph { n_atoms, n_centres, n_edges, first, neighbour, species, r, .. } = *graph;
+        let at = GraphAt {
+            graph: Graph { first, neighbour, species, r },
+            n_owned,
+            n_centres,
+            n_atoms,
+            n_edges,
+            incoming_first: graph.incoming_first,
+            incoming: graph.incoming,
+            order: if self.shared.network.species.len() > 1 { graph.order } else { 0 },
+            n_slots: graph.n_slots,
+        };
+        // Energies are written in place unless they have to be put in order.
+        let energies = if graph.atom == 0 { to.energies } else { w.energies.reserve(n_centres)? };
+        let vector = if precision.is_single() { 12 } else { 24 };
+        let gradients_at = if gradients { w.gradients.reserve(n_edges * vector)? } else { 0 };
+        let results = Results { energies, gradients: gradients_at, descriptors };
+        evaluator.launch(&at, &self.embedded, results, stream, &mut w.layers)?;
+        run::sum(forces, graph, gradients, energies, to, stream, w)
+    }
+
+    fn own<'a>(&self, list: &'a mut Neighbours) -> Result<&'a mut DeviceList> {
+        let Shared { device, network, precision, .. } = &*self.shared;
+        DeviceList::of(list, device, &network.species, *precision)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn with_list(
+        &self,
+        list: &mut DeviceList,
+        frame: &Frame,
+        positions: &Positions,
+        gradients: bool,
+        to: Targets,
+        results: (&mut [f64], &mut [[f64; 3]]),
+        w: &mut Workspace,
+    ) -> Result<[f64; SUMS]> {
+        self.shared.evaluator.prepare(frame.species, &list.stream)?;
+        let n = frame.numbers.len();
+        let mut launch = |graph: &DeviceGraph, stream: &Stream, w: &mut Workspace| {
+            self.launch(graph, n, (gradients, 0), to, stream, w)
+        };
+        run::with_list(list, run::With { frame, positions, gradients, group: GROUP }, to, results, w, &mut launch)
+    }
+}
+
+impl Potential for MacePotential {
+    fn reach(&self) -> Reach {
+        Reach::new(self.shared.network.cutoff, self.shared.network.hops())
+    }
+
+    fn bytes(&self) -> usize {
+        self.shared.evaluator.bytes()
+    }
+
+    fn n_descriptors(&self) -> usize {
+        self.shared.network.layers.iter().map(|l| l.linear.to.k).sum()
+    }
+
+    fn at(&self, conditions: &Conditions) -> Result<Box<dyn Potential>> {
+        let Shared { network, evaluator, device, .. } = &*self.shared;
+        device.bind()?;
+        let head = messages::head(network, conditions)?;
+        let embedded = evaluator.embed(head, &messages::properties(network, conditions)?)?;
+        Ok(Box::new(MacePotential { shared: self.shared.clone(), embedded }))
+    }
+
+    fn evaluate(&self, sites: Sites, out: &mut Outputs) -> Result<()> {
+        let Sites { graph, species, .. } = sites;
+        let (n_owned, n_centres, n_atoms) = (graph.n_owned(), graph.n_centres(), graph.n_atoms());
+        complete(graph, n_owned, self.shared.network.hops())?;
+        let gradients = stack::wants_gradients(out);
+        let n_descriptors = self.n_descriptors();
+        self.with_workspace(|w| {
+            let stream = w.stream.clone();
+            self.shared.evaluator.prepare(species, &stream)?;
+            let on_device = w.upload(sites, n_centres, GROUP, self.shared.precision)?;
+            let to = w.targets(n_centres, n_atoms)?;
+            // SAFETY: `targets` made room. There is no list, but the header is read as a whole.
+            unsafe { stream.fill(to.status, 0xff, size_of::<list::Status>()) }?;
+            let descriptors = match out.descriptors {
+                Some(_) => w.descriptors.reserve(n_centres * n_descriptors)?,
+                None => 0,
+            };
+            self.launch(&on_device, n_owned, (gradients, descriptors), to, &stream, w)?;
+            let mut energies = vec![0.0; n_centres];
+            let mut forces = vec![[0.0; 3]; if out.forces.is_some() { n_atoms } else { 0 }];
+            w.fetch(&stream, n_centres, forces.len())?;
+            let (totals, _) = w.download(&stream, &mut energies, &mut forces)?;
+            energies.truncate(n_owned);
+            let virial: Virial = match gradients {
+                true => std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b])),
+                false => Virial::default(),
+            };
+            let sum = total(&energies);
+            stack::check(sum, &energies, virial, Some(&forces))?;
+            let mut own = Vec::new();
+            let edges = match (vectors(&mut out.edge_gradients), &out.site_virials) {
+                (Some(edges), _) => edges,
+                (None, Some(_)) => memory::at_least(&mut own, graph.n_edges(), [0.0; 3]),
+                (None, None) => &mut [],
+            };
+            if !edges.is_empty() {
+                w.download_gradients(edges, self.shared.precision)?;
+            }
+            let edges = &*edges;
+            if let Some(virials) = matrices(&mut out.site_virials) {
+                messages::site_virials(graph, edges, virials);
+            }
+            if let Some(to) = numbers(&mut out.descriptors) {
+                w.descriptors.download(to, &stream)?;
+            }
+            if let Some(to) = vectors(&mut out.forces) {
+                to.copy_from_slice(&forces);
+            }
+            out.site_energies.iter_mut().for_each(|v| v.assign(&ndarray::aview1(&energies)));
+            out.energy.iter_mut().for_each(|e| **e = sum);
+            out.virial.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial)));
+            Ok(())
+        })
+    }
+
+    fn neighbours(&self, skin: f64) -> Result<Neighbours> {
+        let Shared { device, network, precision, list, .. } = &*self.shared;
+        device.bind()?;
+        let kernels = match list.get() {
+            Some(kernels) => kernels.clone(),
+            None => {
+                let load = |lanes| Ok((lanes, Arc::new(Module::load(device, &list_source(*precision, lanes))?)));
+                let [small, large] = LIST_LANES.map(load);
+                let both = [small?, large?];
+                list.get_or_init(|| both).clone()
+            }
+        };
+        let list = DeviceList::new(device, kernels, &network.species, *precision, network.cutoff, skin)?;
+        Ok(Neighbours(ListPlace::Device(Box::new(list))))
+    }
+
+    fn evaluate_list(
+        &self,
+        list: &mut Neighbours,
+        structure: &Structure,
+        species: &[u32],
+        out: &mut Outputs,
+    ) -> Result<()> {
+        stack::refuse_others(out, &["energy", "site_energies", "forces", "virial"])?;
+        let list = self.own(list)?;
+        let gradients = stack::wants_gradients(out);
+        let Structure { numbers: z, positions, cell, pbc } = structure;
+        let frame = Frame { numbers: z, species, cell: *cell, pbc: *pbc };
+        let n = z.len();
+        let Outputs { energy, site_energies, forces, virial: wanted, .. } = out;
+        self.with_workspace(|w| {
+            let to = w.targets(n, n)?;
+            let forces = vectors(forces).unwrap_or_default();
+            // Results are fetched from the first energy to the last force.
+            let mut own = Vec::new();
+            let energies = match numbers(site_energies) {
+                Some(energies) => energies,
+                None if forces.is_empty() => &mut [],
+                None => memory::at_least(&mut own, n, 0.0),
+            };
+            let positions = Positions::Host(positions);
+            let totals = self.with_list(list, &frame, &positions, gradients, to, (&mut *energies, &mut *forces), w)?;
+            let virial = virial_of(&totals);
+            stack::check(totals[9], energies, virial, Some(forces))?;
+            energy.iter_mut().for_each(|e| **e = totals[9]);
+            wanted.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial)));
+            Ok(())
+        })
+    }
+
+    unsafe fn evaluate_on_device(
+        &self,
+        list: &mut Neighbours,
+        at: &OnDevice,
+        species: &[u32],
+        out: &mut Outputs,
+    ) -> Result<()> {
+        stack::refuse_others(out, &["energy", "virial"])?;
+        if out.virial.is_some() && at.forces.is_none() {
+            return Err(Error::Argument("the virial comes with forces alone, which have no address".into()));
+        }
+        let list = self.own(list)?;
+        super::check_addresses(&self.shared.device, at)?;
+        let frame = Frame { numbers: at.numbers, species, cell: at.cell, pbc: at.pbc };
+        let n = at.numbers.len();
+        self.with_workspace(|w| {
+            let mut to = w.targets(n, n)?;
+            to.forces = at.forces.unwrap_or(to.forces);
+            to.energies = at.site_energies.unwrap_or(to.energies);
+            list.stream.follow(at.stream)?;
+            let (positions, none) = (Positions::Device(at.positions), (&mut [][..], &mut [][..]));
+            let totals = self.with_list(list, &frame, &positions, at.forces.is_some(), to, none, w)?;
+            let virial = virial_of(&totals);
+            stack::check(totals[9], &[], virial, None)?;
+            out.energy.iter_mut().for_each(|e| **e = totals[9]);
+            out.virial.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial)));
+            Ok(())
+        })
+    }
+}
+
+fn virial_of(totals: &[f64; SUMS]) -> Virial {
+    std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b]))
+}

@@ -1,0 +1,122 @@
+//! What evaluations on a device have in common, whatever computes energies and edge gradients: the sums that come after them, and
+//! neighbour lists that hold or do not.
+
+use super::list::{DeviceList, Frame, Positions};
+use super::workspace::{DeviceGraph, Workspace};
+use super::{FORCE_LANES, SUMS, Targets};
+use crate::Result;
+use crate::device::cuda::kernel::{Grid, Module, arguments};
+use crate::device::cuda::stream::Stream;
+use crate::part::cuda::THREADS;
+
+/// From site energies and, where `gradients`, those of edges in the workspace to forces and the sums over all atoms.
+pub fn sum(
+    forces: &Module,
+    graph: &DeviceGraph,
+    gradients: bool,
+    energies: u64,
+    to: Targets,
+    stream: &Stream,
+    w: &mut Workspace,
+) -> Result<()> {
+    let DeviceGraph { n_atoms, n_centres, first, r, incoming_first, incoming, atom, .. } = *graph;
+    let n_partial = match gradients {
+        true => n_atoms.div_ceil(THREADS / FORCE_LANES),
+        false => n_centres.div_ceil(8 * THREADS),
+    };
+    // A single block has the totals already.
+    let partial = if n_partial == 1 { to.totals } else { w.partial.reserve(n_partial * SUMS)? };
+    let grid = Grid { blocks: n_partial, threads: THREADS, shared: 0 };
+    let (n_atoms, n_centres, g) = (n_atoms as u32, n_centres as u32, w.gradients.ptr);
+    // SAFETY: the targets have a number for every centre and atom, `partial` one for every block, the workspace one for every edge; the
+    // graph is the caller's.
+    unsafe {
+        if gradients {
+            let arguments = arguments![
+                n_atoms,
+                n_centres,
+                first,
+                incoming_first,
+                incoming,
+                g,
+                r,
+                energies,
+                atom,
+                to.forces,
+                to.energies,
+                partial
+            ];
+            forces.launch("forces", grid, stream, arguments)?;
+        } else {
+            let arguments = arguments![n_centres, energies, atom, to.energies, partial];
+            forces.launch("energy_sums", grid, stream, arguments)?;
+        }
+    }
+    if n_partial == 1 {
+        return Ok(());
+    }
+    let n_partial = n_partial as u32;
+    let grid = Grid { blocks: SUMS, threads: THREADS, shared: 0 };
+    // SAFETY: `partial` has the sums of `n_partial` blocks, the totals their `SUMS`.
+    unsafe { forces.launch("totals", grid, stream, arguments![n_partial, partial, to.totals]) }
+}
+
+/// What is evaluated with a list.
+pub struct With<'a> {
+    pub frame: &'a Frame<'a>,
+    pub positions: &'a Positions<'a>,
+    pub gradients: bool,
+    /// Lanes that share a centre.
+    pub group: usize,
+}
+
+/// Evaluates at positions with a list that is reused where it holds, and copies the results to the host slices; returns the sums.
+pub fn with_list(
+    list: &mut DeviceList,
+    With { frame, positions, gradients, group }: With,
+    to: Targets,
+    (energies, forces): (&mut [f64], &mut [[f64; 3]]),
+    w: &mut Workspace,
+    launch: &mut dyn FnMut(&DeviceGraph, &Stream, &mut Workspace) -> Result<()>,
+) -> Result<[f64; SUMS]> {
+    let n = frame.numbers.len();
+    let stream = list.stream.clone();
+    loop {
+        let reused = list.may_hold(frame);
+        let mut x = None;
+        if !reused {
+            if frame.pbc != [true; 3] {
+                x = Some(list.positions(positions, &mut w.staging)?);
+            }
+            list.prepare(frame, x, group)?;
+        }
+        let as_graph = list.goes_as_graph(n, reused);
+        let mut queue = || {
+            let x = x.map_or_else(|| list.positions(positions, &mut w.staging), Ok)?;
+            let mut graph = match reused {
+                true => list.reuse(frame, x, to.status)?,
+                false => list.build(frame, x, to.status)?,
+            };
+            if gradients {
+                graph.incoming = list.reverse(n)?;
+            }
+            launch(&graph, &stream, w)?;
+            w.fetch(&stream, energies.len(), forces.len())
+        };
+        stream.mark(0)?;
+        let queued = if as_graph { stream.as_graph(queue) } else { queue() };
+        match queued.and_then(|()| stream.mark(1)).and_then(|()| w.download(&stream, energies, forces)) {
+            Ok((totals, status)) => {
+                if list.accepts(status, reused)? {
+                    return Ok(totals);
+                }
+            }
+            Err(e) => {
+                // Nothing may use what the next call overwrites.
+                let _ = stream.wait();
+                list.forget();
+                return Err(e);
+            }
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! MACE on CUDA devices: a sequence of launches over all atoms, forwards and backwards.
+//!
+//! Channels lie side by side; a thread has a channel. Convolutions go by receiver, and what flows back to senders lies with the edges,
+//! of which a bounded number is worked on at a time, until it is summed by sender: no atomics, the same result every time. Radial nets are
+//! tables, as on the processor. The linear maps and the symmetric contraction are the kernels of the operations.
+
+mod layer;
+mod maps;
+mod readouts;
+mod source;
+mod tables;
+
+pub(crate) use maps::ROWS;
+
+use super::network::Network;
+use crate::device::cuda::context::{Buffer, Context, reals};
+use crate::device::cuda::kernel::{Grid, KernelSource, Module, arguments};
+use crate::device::cuda::stream::{Argument, Place, Stream};
+use crate::{Error, Result};
+use layer::{FirstAddresses, FirstRows, Kept, Rows, Shared, Step};
+use readouts::Readouts;
+use std::sync::Arc;
+
+/// Lanes that share an atom, as in `kernels/mace/atoms.cu`.
+const LANES: usize = 8;
+
+/// The struct `Graph` of the kernels. Vectors are in the working precision.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Graph {
+    pub first: u64,
+    pub neighbour: u64,
+    pub species: u64,
+    pub r: u64,
+}
+
+/// A graph on the device.
+#[derive(Clone, Copy)]
+pub(crate) struct GraphAt {
+    pub graph: Graph,
+    pub n_owned: usize,
+    pub n_centres: usize,
+    pub n_atoms: usize,
+    /// At most.
+    pub n_edges: usize,
+    pub incoming_first: u64,
+    pub incoming: u64,
+    /// Centres by species in blocks of [`ROWS`]; 0 with a single species.
+    pub order: u64,
+    pub n_slots: usize,
+}
+
+/// Where results go; 0 where they are not wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Results {
+    /// (centres), f64, zero for ghosts.
+    pub energies: u64,
+    /// `∂E/∂r_ij`, (edges, 3), in the working precision.
+    pub gradients: u64,
+    /// The scalars of all layers, (centres, layers × channels), f64.
+    pub descriptors: u64,
+}
+
+struct Kernels {
+    linear: Module,
+    atoms: Module,
+}
+
+/// A network on a device.
+pub(crate) struct DeviceNetwork {
+    network: Arc<Network>,
+    device: Arc<Context>,
+    single: bool,
+    kernels: Kernels,
+    steps: Vec<Step>,
+    readouts: Readouts,
+    /// (heads, species).
+    e0: Buffer<f64>,
+    /// Constants of the pairs of species in the repulsion.
+    repulsion: Buffer<f64>,
+}
+
+/// A head, and the features of species under a charge and a spin.
+pub(crate) struct Embedded {
+    head: usize,
+    up: Buffer<u8>,
+    first: FirstAddresses,
+    /// What `first` points to.
+    _rows: [Buffer<u8>; 2],
+}
+
+/// Places in a piece of memory, 256 bytes apart at least.
+pub(crate) struct Arena {
+    at: u64,
+}
+
+impl Arena {
+    fn take(&mut self, bytes: usize) -> u64 {
+        let at = self.at;
+        self.at += bytes.next_multiple_of(256) as u64;
+        at
+    }
+}
+
+/// What launches of a call have in common.
+struct Run<'a> {
+    graph: Graph,
+    n_centres: usize,
+    n_edges: usize,
+    incoming_first: u64,
+    incoming: u64,
+    order: u64,
+    n_slots: usize,
+    /// A species for all.
+    zeros: u64,
+    kernels: &'a Kernels,
+    stream: &'a Stream,
+    /// Of the workspace.
+    allocation: u64,
+}
+
+impl Run<'_> {
+    fn queue(
+        &self,
+        module: &Module,
+        kernel: &str,
+        blocks: [usize; 3],
+        threads: usize,
+        arguments: &[Argument],
+    ) -> Result<()> {
+        let grid = Grid { blocks: 0, threads, shared: 0 };
+        // SAFETY: arguments are what `kernels/mace` and `kernels/ops` declare; `Layout` has made room, the graph is the caller's.
+        unsafe { module.launch_blocks(kernel, blocks, grid, self.stream, arguments) }
+    }
+
+    /// A block for each centre.
+    fn over_rows(&self, kernel: &str, arguments: &[Argument]) -> Result<()> {
+        self.queue(&self.kernels.atoms, kernel, [self.n_centres, 1, 1], source::THREADS, arguments)
+    }
+
+    /// Some lanes for each centre.
+    fn over_lanes(&self, kernel: &str, arguments: &[Argument]) -> Result<()> {
+        self.over(kernel, self.n_centres * LANES, arguments)
+    }
+
+    /// A thread for each of `n`.
+    fn over(&self, kernel: &str, n: usize, arguments: &[Argument]) -> Result<()> {
+        self.queue(&self.kernels.atoms, kernel, [n.div_ceil(source::THREADS), 1, 1], source::THREADS, arguments)
+    }
+
+    /// `x += rows`, or `x = rows`, with the rows of the species of the centres or of themselves.
+    fn add_rows(&self, width: usize, by_species: bool, rows: u64, x: u64, assign: bool) -> Result<()> {
+        let (width, species, assign) =
+            (width as u32, if by_species { self.graph.species } else { 0 }, u32::from(assign));
+        self.over_rows("add_rows", arguments![width, species, rows, x, assign])
+    }
+
+    fn clear(&self, address: u64, bytes: usize) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        // SAFETY: as in `queue`.
+        unsafe { self.stream.fill(Place { address, allocation: self.allocation }, 0, bytes) }
+    }
+}
+
+/// What a call needs memory for.
+#[derive(Default)]
+struct Layout {
+    y: u64,
+    y_bar: u64,
+    /// Features before and after each layer but the first.
+    next: Vec<u64>,
+    up: Vec<u64>,
+    kept: Vec<Kept>,
+    bars: [u64; 2],
+    up_bar: u64,
+    shared: Shared,
+    sums: u64,
+    zeros: u64,
+    order: u64,
+}
+
+impl DeviceNetwork {
+    /// # Errors
+    /// What the driver and the compiler say; a readout that is too wide for the kernels.
+    pub fn new(network: Arc<Network>, single: bool, device: &Arc<Context>) -> Result<DeviceNetwork> {
+        super::evaluator::check_built()?;
+        check(&network)?;
+        let stream = Stream::new(device)?;
+        let load = |source: KernelSource| Module::load(device, &source);
+        let kernels = Kernels { linear: load(maps::source(single))?, atoms: load(source::atoms(&network, single))? };
+        let steps = (0..network.layers.len()).map(|t| Step::new(&network, t, single, device, &stream));
+        let steps = steps.collect::<Result<Vec<_>>>()?;
+        let (mut e0, mut repulsion) = (Buffer::new(device), Buffer::new(device));
+        e0.upload(&network.e0.concat(), &stream)?;
+        if let Some(zbl) = &network.zbl {
+            let nz = network.species.len();
+            let pairs: Vec<f64> = (0..nz * nz).flat_map(|k| zbl.constants(k / nz, k % nz)).collect();
+            repulsion.upload(&pairs, &stream)?;
+        }
+        let readouts = Readouts::new(&network, device, &stream)?;
+        stream.wait()?;
+        Ok(DeviceNetwork { network, device: device.clone(), single, kernels, steps, readouts, e0, repulsion })
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.steps.iter().map(Step::bytes).sum()
+    }
+
+    /// What depends on the conditions of a call.
+    ///
+    /// # Errors
+    /// A property beyond its table; out of memory.
+    pub fn embed(&self, head: usize, properties: &[i64]) -> Result<Embedded> {
+        let net = &self.network;
+        let k = net.embedding.len() / net.species.len();
+        let mut h = net.embedding.clone();
+        if let Some(extra) = &net.extra {
+            let add = extra.features(properties, k).map_err(Error::Argument)?;
+            h.chunks_mut(k).for_each(|row| row.iter_mut().zip(&add).for_each(|(x, a)| *x += a));
+        }
+        let rows = FirstRows::new(&net.layers[0], &h);
+        let stream = Stream::new(&self.device)?;
+        let upload = |x: Option<&Vec<f64>>| -> Result<Buffer<u8>> {
+            let mut buffer = Buffer::new(&self.device);
+            if let Some(x) = x {
+                buffer.upload(&reals(x, self.single), &stream)?;
+            }
+            Ok(buffer)
+        };
+        let (up, skip, residual) =
+            (upload(Some(&rows.up))?, upload(rows.skip.as_ref())?, upload(rows.residual.as_ref())?);
+        stream.wait()?;
+        let first = FirstAddresses { skip: skip.ptr, residual: residual.ptr };
+        Ok(Embedded { head, up, first, _rows: [skip, residual] })
+    }
+
+    /// Makes the tables for these species. To be called before [`DeviceNetwork::launch`].
+    ///
+    /// # Errors
+    /// As [`tables::DeviceTables::prepare`].
+    pub fn prepare(&self, species: &[u32], stream: &Stream) -> Result<()> {
+        let mut there = vec![false; self.network.species.len()];
+        species.iter().for_each(|&z| there[z as usize] = true);
+        let there: Vec<usize> = (0..there.len()).filter(|&z| there[z]).collect();
+        self.steps.iter().try_for_each(|step| step.tables.prepare(&there, stream))
+    }
+
+    /// Queues an evaluation. Memory is reserved before anything is queued.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn launch(
+        &self,
+        at: &GraphAt,
+        conditions: &Embedded,
+        to: Results,
+        stream: &Stream,
+        memory: &mut Buffer<u8>,
+    ) -> Result<()> {
+        let gradients = to.gradients != 0;
+        let bytes = self.layout(at, gradients, 0).1;
+        let base = memory.reserve(bytes)?;
+        let layout = self.layout(at, gradients, base).0;
+        let (net, n, last) = (&self.network, at.n_centres, self.steps.len() - 1);
+        let mut run = Run {
+            graph: at.graph,
+            n_centres: n,
+            n_edges: at.n_edges,
+            incoming_first: at.incoming_first,
+            incoming: at.incoming,
+            order: at.order,
+            n_slots: at.n_slots,
+            zeros: layout.zeros,
+            kernels: &self.kernels,
+            stream,
+            allocation: memory.place(0).allocation,
+        };
+        let (n32, owned32, graph, y, sums) = (n as u32, at.n_owned as u32, at.graph, layout.y, layout.sums);
+        if run.order == 0 {
+            run.n_slots = n.next_multiple_of(ROWS);
+            run.order = layout.order;
+            let (slots, order) = (run.n_slots as u32, run.order);
+            run.over("count", run.n_slots, arguments![n32, slots, order])?;
+        }
+        run.clear(layout.zeros, 4 * at.n_atoms)?;
+        run.clear(sums, 8 * n)?;
+        run.over("harmonics", at.n_edges, arguments![graph, n32, y])?;
+        let head = conditions.head;
+        let (scale, shift) = (net.scale[head], net.shift[head]);
+        let rows = |t: usize| Rows {
+            h: if t == 0 { 0 } else { layout.next[t - 1] },
+            up: if t == 0 { conditions.up.ptr } else { layout.up[t] },
+            next: layout.next[t],
+        };
+        let first = |t: usize| if t == 0 { conditions.first } else { FirstAddresses::default() };
+        if gradients {
+            run.clear(layout.bars[0], n * self.steps[last].next_width() * self.real())?;
+        }
+        for (t, step) in self.steps.iter().enumerate() {
+            step.forward(&run, y, rows(t), layout.kept[t], layout.shared, first(t))?;
+            let bar = if gradients && t == last { layout.bars[0] } else { 0 };
+            self.readouts.read(&run, (head, t), at.n_owned, step, layout.next[t], scale, [sums, bar])?;
+            if t < last {
+                let next = &self.steps[t + 1];
+                if at.n_atoms > n {
+                    // Nobody needs the features of atoms without edges; they must be numbers all the same.
+                    let width = next.up_width() * self.real();
+                    run.clear(layout.up[t + 1] + (n * width) as u64, (at.n_atoms - n) * width)?;
+                }
+                next.up.forward(&run, layout.next[t], layout.up[t + 1], false)?;
+            }
+        }
+        if to.descriptors != 0 {
+            let all: usize = self.steps.iter().map(|s| s.k).sum();
+            let mut at = 0;
+            for (step, &next) in self.steps.iter().zip(&layout.next) {
+                let (width, k, all, start) = (step.next_width() as u32, step.k as u32, all as u32, at as u32);
+                run.over_rows("scalars", arguments![width, k, next, all, start, to.descriptors])?;
+                at += step.k;
+            }
+        }
+        if gradients {
+            let [mut bar, mut before] = layout.bars;
+            for (t, step) in self.steps.iter().enumerate().rev() {
+                let bars = (y, layout.y_bar, t < last);
+                step.backward(&run, bars, rows(t), bar, (before, layout.up_bar), layout.kept[t], layout.shared)?;
+                if t > 0 {
+                    let below = &self.steps[t - 1];
+                    self.readouts.read(
+                        &run,
+                        (head, t - 1),
+                        at.n_owned,
+                        below,
+                        layout.next[t - 1],
+                        scale,
+                        [0, before],
+                    )?;
+                }
+                std::mem::swap(&mut bar, &mut before);
+            }
+        }
+        if gradients || net.zbl.is_some() {
+            let (pairs, y_bar) = (self.repulsion.ptr, if gradients { layout.y_bar } else { 0 });
+            let arguments = arguments![graph, n32, owned32, pairs, scale, y, y_bar, sums, to.gradients];
+            run.over_lanes("edge_gradients", arguments)?;
+        }
+        let (species, energies) = (graph.species, to.energies);
+        let e0 = self.e0.ptr + (8 * head * net.species.len()) as u64;
+        run.over("finish", n, arguments![n32, owned32, species, e0, scale, shift, sums, energies])
+    }
+
+    fn real(&self) -> usize {
+        if self.single { 4 } else { 8 }
+    }
+
+    /// Addresses from `base` on, and how many bytes there are.
+    fn layout(&self, at: &GraphAt, gradients: bool, base: u64) -> (Layout, usize) {
+        let (n, real, mut arena) = (at.n_centres, self.real(), Arena { at: base });
+        let harmonics = (self.network.lmax + 1).pow(2) * at.n_edges * real;
+        let mut layout = Layout { y: arena.take(harmonics), ..Layout::default() };
+        layout.y_bar = arena.take(if gradients { harmonics } else { 0 });
+        let most = |f: &dyn Fn(&Step) -> usize| self.steps.iter().map(|s| f(s) * real).max().unwrap_or(0);
+        for (t, step) in self.steps.iter().enumerate() {
+            layout.next.push(arena.take(n * step.next_width() * real));
+            layout.up.push(arena.take(if t > 0 { at.n_atoms * step.up_width() * real } else { 0 }));
+            layout.kept.push(step.kept(&mut arena, n));
+        }
+        let bars = if gradients { n * most(&Step::next_width) } else { 0 };
+        layout.bars = [arena.take(bars), arena.take(bars)];
+        layout.up_bar = arena.take(if gradients { n * most(&Step::up_width) } else { 0 });
+        layout.shared = Step::shared(&self.steps, &mut arena, n, at.n_edges, gradients);
+        layout.sums = arena.take(8 * n);
+        layout.zeros = arena.take(4 * at.n_atoms);
+        layout.order = arena.take(4 * n.next_multiple_of(ROWS));
+        (layout, (arena.at - base) as usize)
+    }
+}
+
+/// # Errors
+/// What kernels have no room for.
+fn check(net: &Network) -> Result<()> {
+    let [width, layers] = source::readout_sizes(net);
+    match width * (2 * layers + 2) * 8 * (source::THREADS / 32) <= 48 << 10 {
+        true => Ok(()),
+        false => Err(Error::Device(format!(
+            "CUDA: a MACE readout of {layers} hidden layers of up to {width} numbers is too wide"
+        ))),
+    }
+}
+
+/// Every kernel file of a network, for compiling without a device.
+pub(crate) fn sources(network: &Network, single: bool) -> Vec<KernelSource> {
+    let mut all = vec![maps::source(single), source::atoms(network, single)];
+    for (t, layer) in network.layers.iter().enumerate() {
+        all.push(source::convolution(network, t, single));
+        all.push(source::contraction(layer, single).0);
+    }
+    all
+}

@@ -1,0 +1,100 @@
+//! Radial tables on a device, made for the pairs of species that are asked for.
+
+use super::source::radial_pairs;
+use crate::device::cuda::context::{Buffer, Context, reals};
+use crate::device::cuda::stream::Stream;
+use crate::mace::network::{Pieces, Radial};
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The struct `Table` of the kernels: rows, densities, intervals over ångströms, their number.
+type Words = [u64; 4];
+
+pub struct DeviceTables {
+    radial: Radial,
+    channels: usize,
+    single: bool,
+    device: Arc<Context>,
+    known: Mutex<Known>,
+    /// Words by sender and receiver; those of pairs that nobody has asked for are zero.
+    pub address: u64,
+}
+
+struct Known {
+    by_table: HashMap<usize, (Words, [Buffer<u8>; 2])>,
+    words: Vec<u32>,
+    /// Never grows.
+    buffer: Buffer<u32>,
+}
+
+impl DeviceTables {
+    /// # Errors
+    /// Out of memory.
+    pub fn new(radial: &Radial, channels: usize, single: bool, device: &Arc<Context>) -> Result<DeviceTables> {
+        let n = radial.n_species * radial.n_species * size_of::<Words>() / 4;
+        let mut buffer = Buffer::new(device);
+        let address = buffer.reserve(n)?;
+        let known = Mutex::new(Known { by_table: HashMap::new(), words: vec![0; n], buffer });
+        Ok(DeviceTables { radial: radial.clone(), channels, single, device: device.clone(), known, address })
+    }
+
+    pub fn bytes(&self) -> usize {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.by_table.values().flat_map(|(_, buffers)| buffers).map(Buffer::capacity).sum()
+    }
+
+    /// Makes the tables of all pairs of these species that are not there yet.
+    ///
+    /// # Errors
+    /// Functions that change too fast for any table; out of memory.
+    pub fn prepare(&self, species: &[usize], stream: &Stream) -> Result<()> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { by_table, words, buffer } = &mut *known;
+        let mut new = false;
+        for (&sender, &receiver) in species.iter().flat_map(|s| species.iter().map(move |r| (s, r))) {
+            let at = (sender * self.radial.n_species + receiver) * 8;
+            if words[at..at + 8].iter().any(|&w| w != 0) {
+                continue;
+            }
+            let table = self.radial.table(sender, receiver);
+            if !by_table.contains_key(&table) {
+                by_table.insert(table, self.table(sender, receiver, stream)?);
+            }
+            let halves = by_table[&table].0.iter().flat_map(|&w| [w as u32, (w >> 32) as u32]);
+            words[at..at + 8].iter_mut().zip(halves).for_each(|(to, w)| *to = w);
+            new = true;
+        }
+        if new {
+            // What kernels may be reading is written again as it was.
+            buffer.upload(words, stream)?;
+            stream.wait()?;
+        }
+        Ok(())
+    }
+
+    fn table(&self, sender: usize, receiver: usize, stream: &Stream) -> Result<(Words, [Buffer<u8>; 2])> {
+        let (degree, tolerance) = if self.single { (3, 5e-7) } else { (5, 2e-11) };
+        let all = Pieces::new(&self.radial, [sender, receiver], degree, tolerance);
+        if !all.accurate {
+            return Err(Error::Model("the radial weights change too fast with the distance".into()));
+        }
+        let (k, n_paths, n_c) = (self.channels, self.radial.n_weights / self.channels, 2 * radial_pairs(self.single));
+        let mut rows = vec![0.0; all.n * n_paths * n_c * k];
+        // Pairs of coefficients, channels side by side.
+        crate::parallel::for_chunks_mut(&mut rows, n_paths * n_c * k, |interval, row| {
+            for (column, at) in (0..n_paths * k).map(|c| (c, c / k * n_c * k + 2 * (c % k))) {
+                let c = all.at(interval, column);
+                (0..n_c).for_each(|n| row[at + n / 2 * 2 * k + n % 2] = c[n]);
+            }
+        });
+        let density: Vec<f64> = match self.radial.density {
+            Some(_) => (0..all.n).flat_map(|interval| all.at(interval, self.radial.n_weights)).collect(),
+            None => Vec::new(),
+        };
+        let mut buffers = [Buffer::new(&self.device), Buffer::new(&self.device)];
+        let mut upload = |n: usize, x: &[f64]| buffers[n].upload(&reals(x, self.single), stream);
+        let words = [upload(0, &rows)?, upload(1, &density)?, (1.0 / all.step).to_bits(), all.n as u64];
+        Ok((words, buffers))
+    }
+}
