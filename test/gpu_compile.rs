@@ -130,7 +130,7 @@ const OPERATIONS: [(&str, &str, &str, u32, usize); 9] = [
     ("linear", LINEAR, "f64", 90, 0),
     ("channelwise", CHANNELWISE, "f32", 90, 0),
     ("channelwise", CHANNELWISE, "f16", 80, 0),
-    ("channelwise", CHANNELWISE, "f64", 100, 16),
+    ("channelwise", CHANNELWISE, "f64", 100, 80),
     ("contraction", CONTRACTION, "f32", 90, 0),
     ("contraction", CONTRACTION, "f64", 90, 0),
     ("contraction", CONTRACTION, "bf16", 80, 0),

@@ -1,8 +1,8 @@
 //! Times MACE models on a CUDA device: `make bench-mace-gpu`. Numbers of atoms, and names of files as further models, may follow.
 //!
 //! A rattled diamond with 28 neighbours within 5 Å; energy, forces and virial, in milliseconds on the wall, the shortest of some rounds; with a
-//! neighbour list that is built in the call, and with one that holds. Beside it what the others need for the same model, from
-//! Python (`benchmark/README.md`), the memory that is taken, and the share of the multiply–add peak by nominal operations.
+//! neighbour list that is built in the call, and with one that holds. Beside it the target of the call that builds, the memory that is
+//! taken, and the share of the multiply–add peak by nominal operations. `docs/mace.md` has a table.
 
 mod model;
 
