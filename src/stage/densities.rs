@@ -3,8 +3,9 @@
 //! The products are nested as for one readout ([`super::product`]); each coefficient costs one fused product forwards and one
 //! backwards. But backwards comes after all of forwards: what is passed back depends on all densities.
 
-use super::product::Trie;
+use super::product::{ANY, Trie};
 use crate::simd::{Lanes, Real};
+use std::ops::Range;
 
 /// More densities than this are evaluated in groups of so many.
 pub const GROUP: usize = 4;
@@ -17,6 +18,20 @@ macro_rules! by_densities {
             2 => $object.$f::<V, 2>($($x),*),
             3 => $object.$f::<V, 3>($($x),*),
             _ => $object.$f::<V, 4>($($x),*),
+        }
+    };
+}
+
+/// Calls `$f::<.., P, L>` for the number of leaves `$n` of each node in a run.
+macro_rules! by_leaves {
+    ($n:expr, $P:ident, $object:ident.$f:ident($($x:expr),*)) => {
+        match $n {
+            0 => $object.$f::<V, $P, 0>($($x),*),
+            1 => $object.$f::<V, $P, 1>($($x),*),
+            2 => $object.$f::<V, $P, 2>($($x),*),
+            3 => $object.$f::<V, $P, 3>($($x),*),
+            4 => $object.$f::<V, $P, 4>($($x),*),
+            _ => $object.$f::<V, $P, ANY>($($x),*),
         }
     };
 }
@@ -61,16 +76,39 @@ impl Trie {
             *s = V::splat(c);
         }
         let mut root = [V::zero(); P];
-        for (k, node) in self.nodes.iter().enumerate().rev() {
-            let (first, last) = (node.first as usize, node.last as usize);
-            // SAFETY: nodes, leaves and their indices are those of the trie; the lengths were checked above.
-            unsafe {
+        for run in self.runs.iter().rev() {
+            let nodes = run.nodes.clone();
+            // SAFETY: the lengths were checked above.
+            unsafe { by_leaves!(run.n_leaves, P, self.forward_run(nodes, c, a, s, &mut root)) }
+        }
+        rho.copy_from_slice(&root);
+    }
+
+    /// Nodes with `L` leaves each, or with [`ANY`] number, last to first.
+    ///
+    /// # Safety
+    /// `P` of `c` for each coefficient and of `s` for each node, one of `a` for every factor that occurs.
+    #[inline(always)]
+    unsafe fn forward_run<V: Lanes, const P: usize, const L: usize>(
+        &self,
+        nodes: Range<usize>,
+        c: &[V::Real],
+        a: &[V],
+        s: &mut [V],
+        root: &mut [V; P],
+    ) {
+        // SAFETY: nodes, leaves and their indices are those of the trie; the caller vouches for the lengths.
+        unsafe {
+            for k in nodes.rev() {
+                let node = *self.nodes.get_unchecked(k);
+                let (first, c) = (node.first as usize, c.get_unchecked(self.nodes.len() * P..));
+                let last = if L == ANY { node.last as usize } else { first + L };
                 let mut sums = [[V::zero(); P]; 2];
                 sums[0].copy_from_slice(s.get_unchecked(k * P..(k + 1) * P));
                 let add = |i: usize, sum: &mut [V; P]| {
                     let a = *a.get_unchecked(*self.leaves.get_unchecked(i) as usize);
                     for (p, sum) in sum.iter_mut().enumerate() {
-                        *sum = V::splat(*c.get_unchecked((n + i) * P + p)).mul_add(a, *sum);
+                        *sum = V::splat(*c.get_unchecked(i * P + p)).mul_add(a, *sum);
                     }
                 };
                 // Two sums in turn hide the latency of the addition.
@@ -82,7 +120,7 @@ impl Trie {
                 }
                 let (parent, a) = (node.parent as usize, *a.get_unchecked(node.v as usize));
                 for p in 0..P {
-                    let sum = sums[0][p] + sums[1][p];
+                    let sum = if last > first + 1 { sums[0][p] + sums[1][p] } else { sums[0][p] };
                     *s.get_unchecked_mut(k * P + p) = sum;
                     if k == 0 {
                         root[p] = root[p] + sum;
@@ -96,7 +134,6 @@ impl Trie {
                 }
             }
         }
-        rho.copy_from_slice(&root);
     }
 
     #[inline(always)]
@@ -104,25 +141,47 @@ impl Trie {
         let n = self.nodes.len();
         assert!(c.len() == P * self.n_coefficients() && s.len() == P * n && u.len() == P && above.len() == n);
         assert!(a_bar.len() >= self.n_a);
-        for (k, node) in self.nodes.iter().enumerate() {
-            // SAFETY: nodes name parents, leaves and `A` within the lengths asserted above, as they did when the trie was made.
-            unsafe {
-                let mut weights = [V::zero(); P];
-                for (w, &u) in weights.iter_mut().zip(u) {
-                    *w = u * *above.get_unchecked(k);
-                }
-                for i in node.first as usize..node.last as usize {
+        for run in &self.runs {
+            let nodes = run.nodes.clone();
+            // SAFETY: the lengths were checked above.
+            unsafe { by_leaves!(run.n_leaves, P, self.backward_run(nodes, c, s, u, above, a_bar)) }
+        }
+    }
+
+    /// Nodes with `L` leaves each, or with [`ANY`] number.
+    ///
+    /// # Safety
+    /// `P` of `c` for each coefficient, of `s` for each node, and of `u`; one of `above` for each node, of `a_bar` for every factor.
+    #[inline(always)]
+    unsafe fn backward_run<V: Lanes, const P: usize, const L: usize>(
+        &self,
+        nodes: Range<usize>,
+        c: &[V::Real],
+        s: &[V],
+        u: &[V],
+        above: &[V],
+        a_bar: &mut [V],
+    ) {
+        // SAFETY: nodes, leaves and their indices are those of the trie; the caller vouches for the lengths.
+        unsafe {
+            let u: [V; P] = std::array::from_fn(|p| *u.get_unchecked(p));
+            for k in nodes {
+                let node = *self.nodes.get_unchecked(k);
+                let (first, c) = (node.first as usize, c.get_unchecked(self.nodes.len() * P..));
+                let last = if L == ANY { node.last as usize } else { first + L };
+                let weights = u.map(|u| u * *above.get_unchecked(k));
+                for i in first..last {
                     let a_bar = a_bar.get_unchecked_mut(*self.leaves.get_unchecked(i) as usize);
                     let mut sum = *a_bar;
                     for (p, &w) in weights.iter().enumerate() {
-                        sum = V::splat(*c.get_unchecked((n + i) * P + p)).mul_add(w, sum);
+                        sum = V::splat(*c.get_unchecked(i * P + p)).mul_add(w, sum);
                     }
                     *a_bar = sum;
                 }
                 if k > 0 {
                     let mut below = V::zero();
-                    for p in 0..P {
-                        below = (*u.get_unchecked(p)).mul_add(*s.get_unchecked(k * P + p), below);
+                    for (p, &u) in u.iter().enumerate() {
+                        below = u.mul_add(*s.get_unchecked(k * P + p), below);
                     }
                     let a_bar = a_bar.get_unchecked_mut(node.v as usize);
                     *a_bar = below.mul_add(*above.get_unchecked(node.parent as usize), *a_bar);

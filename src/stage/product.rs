@@ -16,7 +16,7 @@ pub struct Trie {
     /// The last factor of every other product, by parent.
     pub(crate) leaves: Vec<u32>,
     /// Consecutive nodes with equally many leaves.
-    runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
     /// Nodes from here on are no parents.
     n_inner: usize,
     pub(super) n_a: usize,
@@ -34,12 +34,12 @@ pub struct Node {
 }
 
 /// For [`Trie::run`]: the number of leaves is not known beforehand.
-const ANY: usize = usize::MAX;
+pub(super) const ANY: usize = usize::MAX;
 
 #[derive(Clone, Debug)]
-struct Run {
-    n_leaves: usize,
-    nodes: Range<usize>,
+pub(super) struct Run {
+    pub n_leaves: usize,
+    pub nodes: Range<usize>,
 }
 
 #[derive(Default)]
