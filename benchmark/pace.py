@@ -154,7 +154,7 @@ def potentials(program, folder):
 
     copper(folder / "copper.yace")
     print(f"\n{PACKAGE}, recursive evaluator, potentials of pacemaker, one core, µs an atom; list at hand")
-    print(f"{'potential':14}{'atoms':>7}{'neighbours':>11}{'ML-PACE':>9}{'acerust':>9}{'ratio':>7}{'% of peak':>11}")
+    print(f"{'potential':14}{'atoms':>7}{'neighbours':>11}{'ML-PACE':>9}{'acerust':>9}{'ratio':>7}{'% of peak':>11}{'convert, s':>12}")
     rows = []
     for name, atoms in crystals().items():
         path = folder / "copper.yace" if name == "copper" else ROOT / f"test/golden/pace/{name}.yace"
@@ -173,10 +173,13 @@ def potentials(program, folder):
             mine.append(ours(program, path, frames))
         best = min(mine, key=lambda m: m["us_per_atom"])
         pace, own = min(theirs), best["us_per_atom"]
-        row = [len(atoms), best["edges_per_atom"], pace, own, pace / own, 100 * best["share_of_peak"]]
-        print(f"{name:14}{row[0]:>7}{row[1]:>11.1f}{pace:>9.2f}{own:>9.3f}{pace / own:>7.1f}{row[5]:>11.1f}")
+        started = time.perf_counter()
+        subprocess.run([program, "convert", path, "-o", folder / f"{name}.json"], check=True)
+        convert = time.perf_counter() - started
+        row = [len(atoms), best["edges_per_atom"], pace, own, pace / own, 100 * best["share_of_peak"], convert]
+        print(f"{name:14}{row[0]:>7}{row[1]:>11.1f}{pace:>9.2f}{own:>9.3f}{pace / own:>7.1f}{row[5]:>11.1f}{convert:>12.2f}")
         rows.append([name, len(atoms), *(f"{x:.4g}" for x in row[1:])])
-    save("pace-potentials", ["potential", "atoms", "neighbours", "pace", "acerust", "ratio", "percent_of_peak"], rows)
+    save("pace-potentials", ["potential", "atoms", "neighbours", "pace", "acerust", "ratio", "percent_of_peak", "convert_s"], rows)
 
 
 def save(name, header, rows):

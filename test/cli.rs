@@ -11,6 +11,8 @@ mod fit;
 mod mace;
 #[path = "cli/numbers.rs"]
 mod numbers;
+#[path = "cli/pace.rs"]
+mod pace;
 #[path = "cli/pages.rs"]
 mod pages;
 #[path = "cli/rows.rs"]

@@ -54,3 +54,16 @@ kinds(results) = filter(k -> haskey(results, k), ["onebody", "pair", "ace"])
         end
     end
 end
+
+@testset "PACE potentials, as they are: $name" for name in ("cho-chebpow", "cuzr-zbl", "si-rank4")
+    golden = parse_json(read(joinpath(GOLDEN, "pace", name * ".json"), String))
+    calc = WrappedSiteCalculator(load_model(joinpath(GOLDEN, "pace", name * ".yace")); radial = :exact)
+    for s in golden["structures"]
+        atoms = [Symbol(z) => SVector{3,Float64}(x) * u"Å" for (z, x) in zip(s["symbols"], s["positions"])]
+        sys = s["pbc"] ? periodic_system(atoms, Tuple(Vector{Float64}(v) * u"Å" for v in s["cell"])) : isolated_system(atoms)
+        (; energy, forces) = AtomsCalculators.energy_forces_virial(sys, calc)
+        expected = s["exact"]
+        @test abs(bare(energy) - sum(Float64, expected["energies"])) < 1e-9
+        @test maximum(norm, bare.(forces) .- vectors(expected["forces"])) < 1e-9
+    end
+end

@@ -24,6 +24,7 @@ function json_value(s, i)
     stop = something(findnext(in(codeunits(",]} \n")), s, i), length(s) + 1)
     word = String(s[i:(stop - 1)])
     word in ("true", "false") && return word == "true", stop
+    word == "null" && return nothing, stop
     whole = tryparse(Int, word)
     return whole === nothing ? parse(Float64, word) : whole, stop
 end

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from conftest import MODELS, ROOT, crystal, mixture
@@ -37,6 +38,17 @@ def test_the_program_says_the_same(silica, tmp_path):
             np.testing.assert_allclose(batch[name], found[name], rtol=1e-11, atol=1e-11)
         assert np.sum(found["site_energies"]) == pytest.approx(found["energy"], rel=1e-14)
         np.testing.assert_allclose(found["site_virials"].sum(axis=0), found["virial"], rtol=1e-10, atol=1e-9)
+
+
+@pytest.mark.parametrize("file", ["cho-chebpow.yace", "cuzr-zbl.yace", "si-rank4.yace"])
+def test_pace_potentials(file):
+    path = ROOT / "test" / "golden" / "pace" / file
+    plan = acerust.Plan(acerust.Model(path))
+    for s in json.loads(path.with_suffix(".json").read_text())["structures"]:
+        atoms = Atoms(s["symbols"], s["positions"], cell=s["cell"], pbc=s["pbc"])
+        found, expected = plan.evaluate(*arrays(atoms), ALL[:3]), s["exact"]
+        np.testing.assert_allclose(found["site_energies"], expected["energies"], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(found["forces"], expected["forces"], rtol=0, atol=1e-9)
 
 
 def test_rows_and_parameters(silica):

@@ -27,6 +27,11 @@ fn models_come_and_go_unchanged() {
     let text = std::fs::read(&path).unwrap();
     ok!(acerust_model_from_json(text.as_ptr().cast(), text.len(), &mut out));
     assert_eq!(back(out), expected);
+    for file in ["si-rank4.yace", "cuzr-zbl.yaml"] {
+        let path = format!("{root}/test/golden/pace/{file}");
+        ok!(acerust_model_load(c(&path).as_ptr(), &mut out));
+        assert_eq!(back(out), Model::load(&path).unwrap());
+    }
     let reference = std::fs::read(format!("{root}/test/golden/tial_o3.json")).unwrap();
     ok!(acerust_model_from_reference_json(reference.as_ptr().cast(), reference.len(), &mut out));
     assert_eq!(back(out), Model::from_reference_json(&reference).unwrap());
