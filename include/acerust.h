@@ -254,6 +254,13 @@ typedef struct {
 } acerust_conditions;
 
 /**
+ * Exchanges features between processes: `rows` is (n_atoms, width), row-major, in the order of the atoms of the graph. What is not 0
+ * ends the evaluation with `ACERUST_ERROR_ARGUMENT`. It must neither throw nor evaluate with the same plan; with several threads it
+ * may be called from one that is not the caller's.
+ */
+typedef int32_t (*acerust_exchange)(void *context, size_t layer, size_t width, double *rows);
+
+/**
  * Atoms and how their neighbours are known. Set `size` to `sizeof(acerust_input)` and what is not needed to 0; later versions of the
  * library may add fields at the end, whose 0 will mean what this version does. One of three:
  *
@@ -303,6 +310,20 @@ typedef struct {
    * Not 0: `positions` are on the device. Energy and virial are still on the host, and there is a virial with forces alone.
    */
   int32_t on_device;
+  /**
+   * For graphs whose ghosts have no edges, and potentials of several hops: fills in the rows of ghosts, from those of the atoms that
+   * they are images of. Called before each layer but the first, on every process of an engine that splits space, those without
+   * atoms included. Null, as `backward` then: the graph has all edges that the hops take.
+   */
+  acerust_exchange forward;
+  /**
+   * Adds the rows of ghosts to those of the atoms that they are images of. Called as often, where an output is a derivative.
+   */
+  acerust_exchange backward;
+  /**
+   * What both are called with.
+   */
+  void *context;
 } acerust_input;
 
 /**
@@ -583,13 +604,16 @@ int32_t acerust_atomic_number(const char *symbol, int32_t *out);
 int32_t acerust_model_load(const char *path, acerust_model **out);
 
 /**
- * Reads the text of a model file, or of a potential of pacemaker (`.yace`, `.yaml`); which of them, the text says.
+ * Reads what a model file holds, text or not, or a potential of pacemaker (`.yace`, `.yaml`), or a checkpoint of MACE; which of them, the
+ * bytes say.
  *
  * @param json `length` bytes, which need not end in NUL.
  * @param out The model; to be freed with `acerust_model_free`.
  * @return `ACERUST_ERROR_MODEL` for a text that is no valid model.
  */
-int32_t acerust_model_from_json(const char *json, size_t length, acerust_model **out);
+int32_t acerust_model_from_json(const char *json,
+                                size_t length,
+                                acerust_model **out);
 
 /**
  * Reads the model in the text of a reference file (format `acerust-reference/1`).
@@ -792,6 +816,18 @@ int32_t acerust_plan_model(const acerust_plan *plan, acerust_model **out);
  * The cutoff that graphs for this plan need, Å; 0 where no part has neighbours.
  */
 int32_t acerust_plan_rcut(const acerust_plan *plan, double *out);
+
+/**
+ * How many edges away atoms are that an energy depends on: 1 for site models, one for each layer of messages. Graphs need the edges of
+ * all atoms within that of an owned one, or an exchange.
+ */
+int32_t acerust_plan_hops(const acerust_plan *plan,
+                          size_t *out);
+
+/**
+ * The largest `width` that functions of `acerust_exchange` are called with; 0 where there is nothing to exchange.
+ */
+int32_t acerust_plan_n_exchanged(const acerust_plan *plan, size_t *out);
 
 /**
  * The number of linear parameters, n_params.

@@ -1,7 +1,8 @@
 // The pair style `acerust`: potentials of ACERust in LAMMPS, through the C ABI and nothing else.
 //
-// Centres are the atoms of LAMMPS' full neighbour list. Energies belong to them alone; forces fall on owned and ghost
-// atoms, and the ghosts' travel back to their owners: by LAMMPS with newton on, by this style with newton off.
+// Owned are the atoms of LAMMPS' full neighbour list. Energies belong to them alone; forces fall on owned and ghost
+// atoms, and the ghosts' travel back to their owners: by LAMMPS with newton on, by this style with newton off. Potentials
+// of several hops exchange features of ghosts between their layers, or have ghosts with neighbours of their own.
 
 #include "pair_acerust.h"
 
@@ -17,6 +18,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 using namespace LAMMPS_NS;
 
@@ -46,16 +48,17 @@ void PairACErust::init_style()
   for (int i = 1; i <= 3; i++)
     if (atom->molecular != Atom::ATOMIC && (force->special_lj[i] != 1.0 || force->special_coul[i] != 1.0))
       error->all(FLERR, "pair_style acerust: bonded neighbours count in full, which takes special_bonds lj/coul 1 1 1");
-  neighbor->add_request(this, NeighConst::REQ_FULL);
+  neighbor->add_request(this, is_wide() ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST : NeighConst::REQ_FULL);
+  if (is_wide()) comm->cutghostuser = std::max(comm->cutghostuser, hops * rcut + neighbor->skin);
   graph.reset();
 }
 
-/* Takes over LAMMPS' list: centres first, then all others of our types. */
+/* Takes over LAMMPS' list: owned atoms first, then ghosts that have neighbours, then all others of our types. */
 void PairACErust::collect()
 {
   const int *type = atom->type;
   const int all = atom->nlocal + atom->nghost;
-  same = list->inum == atom->nlocal;
+  same = list->inum == atom->nlocal && !is_wide();
   for (int k = 0; same && k < list->inum; k++) same = list->ilist[k] == k;
   for (int t = 1; t <= atom->ntypes; t++) same = same && number_of_type[t] != 0;
 
@@ -63,7 +66,7 @@ void PairACErust::collect()
   numbers.clear();
   std::vector<int> place;    // in the graph, by LAMMPS' index
   if (same) {
-    n_centres = atom->nlocal;
+    n_owned = n_centres = atom->nlocal;
     for (int i = 0; i < all; i++) numbers.push_back(number_of_type[type[i]]);
   } else {
     place.assign(all, -1);
@@ -74,7 +77,14 @@ void PairACErust::collect()
       numbers.push_back(number_of_type[type[i]]);
     };
     for (int k = 0; k < list->inum; k++) add(list->ilist[k]);
-    n_centres = atoms.size();
+    n_owned = n_centres = atoms.size();
+    for (size_t hop = 1, from = 0; is_wide() && hop < hops; hop++) {
+      for (; from < n_centres; from++) {
+        const int i = atoms[from];
+        for (int k = 0; k < list->numneigh[i]; k++) add(list->firstneigh[i][k] & NEIGHMASK);
+      }
+      n_centres = atoms.size();
+    }
     for (int i = 0; i < all; i++) add(i);
   }
   n_atoms = numbers.size();
@@ -111,14 +121,13 @@ void PairACErust::compute(int eflag, int vflag)
   step = update->ntimestep;
 
   double energy = 0, v[9];
-  energies.resize(n_centres);
+  energies.resize(n_owned);
   forces.resize(3 * n_atoms);
-  const acerust_input in = input();
   acerust_outputs outputs = {};
   outputs.size = sizeof outputs;
   outputs.energy = &energy;
   outputs.site_energies = energies.data();
-  outputs.n_site_energies = n_centres;
+  outputs.n_site_energies = n_owned;
   outputs.forces = forces.data();
   outputs.n_forces = 3 * n_atoms;
   outputs.virial = v;
@@ -133,7 +142,7 @@ void PairACErust::compute(int eflag, int vflag)
     outputs.edge_gradients = gradients.data();
     outputs.n_edge_gradients = gradients.size();
   }
-  check(acerust_evaluate(plan.get(), &in, &outputs));
+  evaluate(outputs);
 
   double *on = by_atom(forces.data());
   int n = atom->nlocal;
@@ -144,7 +153,7 @@ void PairACErust::compute(int eflag, int vflag)
 
   if (eflag_global) eng_vdwl += energy;
   if (eflag_atom)
-    for (size_t c = 0; c < n_centres; c++) eatom[atom_of(c)] += energies[c];
+    for (size_t c = 0; c < n_owned; c++) eatom[atom_of(c)] += energies[c];
   if (vflag_global) {
     const int of[6] = {0, 4, 8, 1, 2, 5};
     for (int k = 0; k < 6; k++) virial[k] += v[of[k]];
@@ -158,7 +167,8 @@ void PairACErust::new_graph(const double *x)
   acerust_edges edges = {};
   edges.size = sizeof edges;
   edges.cutoff = rcut;
-  edges.n_owned = edges.n_centres = n_centres;
+  edges.n_owned = n_owned;
+  edges.n_centres = n_centres;
   edges.n_atoms = n_atoms;
   edges.numbers = numbers.data();
   edges.first = first.data();
@@ -171,20 +181,55 @@ void PairACErust::new_graph(const double *x)
   graph.reset(made);
 }
 
-acerust_input PairACErust::input() const
+acerust_input PairACErust::input()
 {
   acerust_input input = {};
   input.size = sizeof input;
   input.graph = graph.get();
+  if (n_exchanged && !wide) {
+    input.forward = exchange<true>;
+    input.backward = exchange<false>;
+    input.context = this;
+  }
   return input;
 }
 
-/* Forces on the atoms of the graph by LAMMPS' index. */
-double *PairACErust::by_atom(double *forces)
+void PairACErust::evaluate(const acerust_outputs &outputs)
 {
-  if (same) return forces;
-  spread.assign(3 * (atom->nlocal + atom->nghost), 0.0);
-  for (size_t i = 0; i < n_atoms; i++) std::copy_n(forces + 3 * i, 3, &spread[3 * atoms[i]]);
+  const acerust_input in = input();
+  const int32_t status = acerust_evaluate(plan.get(), &in, &outputs);
+  if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
+  check(status);
+}
+
+/* Rows of the graph's atoms, between two layers of a network: ghosts get those of their owners, or owners what ghosts have. */
+template <bool to_ghosts> int32_t PairACErust::exchange(void *context, size_t, size_t width, double *rows)
+{
+  auto *const pair = static_cast<PairACErust *>(context);
+  try {
+    double *on = pair->by_atom(rows, width);
+    if (to_ghosts) {
+      pair->moving = on;
+      pair->columns = width;
+      pair->comm->forward_comm(pair, width);
+    } else {
+      pair->to_owners(on, width);
+    }
+    for (size_t i = 0; !pair->same && i < pair->n_atoms; i++) std::copy_n(on + width * pair->atoms[i], width, rows + width * i);
+    return 0;
+  } catch (...) {
+    // The library's frames know no exceptions.
+    pair->failure = std::current_exception();
+    return 1;
+  }
+}
+
+/* Rows of the atoms of the graph, by LAMMPS' index. */
+double *PairACErust::by_atom(double *rows, size_t width)
+{
+  if (same) return rows;
+  spread.assign(width * (atom->nlocal + atom->nghost), 0.0);
+  for (size_t i = 0; i < n_atoms; i++) std::copy_n(rows + width * i, width, &spread[width * atoms[i]]);
   return spread.data();
 }
 
@@ -219,36 +264,34 @@ void PairACErust::atom_virials()
 void PairACErust::grades(double *out)
 {
   must_have_evaluated("acerust/grade/atom");
-  std::vector<double> grade(n_centres);
-  const acerust_input in = input();
+  std::vector<double> grade(n_owned);
   acerust_outputs outputs = {};
   outputs.size = sizeof outputs;
   outputs.grade = grade.data();
-  outputs.n_grade = n_centres;
-  check(acerust_evaluate(plan.get(), &in, &outputs));
+  outputs.n_grade = n_owned;
+  evaluate(outputs);
   std::fill_n(out, atom->nlocal, 0.0);
-  for (size_t c = 0; c < n_centres; c++) out[atom_of(c)] = grade[c];
+  for (size_t c = 0; c < n_owned; c++) out[atom_of(c)] = grade[c];
 }
 
 void PairACErust::spreads(double **out)
 {
   must_have_evaluated("acerust/committee/atom");
-  std::vector<double> site_energies(n_members * n_centres), on(n_members * 3 * n_atoms);
-  const acerust_input in = input();
+  std::vector<double> site_energies(n_members * n_owned), on(n_members * 3 * n_atoms);
   acerust_outputs outputs = {};
   outputs.size = sizeof outputs;
   outputs.committee_site_energies = site_energies.data();
   outputs.n_committee_site_energies = site_energies.size();
   outputs.committee_forces = on.data();
   outputs.n_committee_forces = on.size();
-  check(acerust_evaluate(plan.get(), &in, &outputs));
+  evaluate(outputs);
   // Members side by side, (n_members, n_owned, 4).
   const size_t owned = atom->nlocal;
   std::vector<double> values(n_members * owned * 4, 0.0);
   for (size_t m = 0; m < n_members; m++) {
     double *member = values.data() + m * owned * 4, *forces = by_atom(on.data() + m * 3 * n_atoms);
     to_owners(forces, 3);
-    for (size_t c = 0; c < n_centres; c++) member[4 * atom_of(c)] = site_energies[m * n_centres + c];
+    for (size_t c = 0; c < n_owned; c++) member[4 * atom_of(c)] = site_energies[m * n_owned + c];
     for (size_t i = 0; i < owned; i++) std::copy_n(forces + 3 * i, 3, member + 4 * i + 1);
   }
   for (size_t i = 0; i < 4 * owned; i++) {
@@ -272,6 +315,17 @@ void PairACErust::to_owners(double *numbers, int each)
   moving = numbers;
   columns = each;
   comm->reverse_comm(this, each);
+}
+
+int PairACErust::pack_forward_comm(int n, int *from, double *buffer, int, int *)
+{
+  for (int i = 0; i < n; i++) std::copy_n(moving + columns * from[i], columns, buffer + columns * i);
+  return columns * n;
+}
+
+void PairACErust::unpack_forward_comm(int n, int start, double *buffer)
+{
+  std::copy_n(buffer, columns * n, moving + columns * start);
 }
 
 int PairACErust::pack_reverse_comm(int n, int start, double *buffer)

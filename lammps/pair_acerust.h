@@ -6,6 +6,7 @@
 #include "acerust.h"
 #include "pair.h"
 
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@ class PairACErust : public Pair {
   void init_style() override;
   double init_one(int, int) override { return rcut; }
   void compute(int, int) override;
+  int pack_forward_comm(int, int *, double *, int, int *) override;
+  void unpack_forward_comm(int, int, double *) override;
   int pack_reverse_comm(int, int, double *) override;
   void unpack_reverse_comm(int, int *, double *) override;
   double memory_usage() override;
@@ -46,14 +49,20 @@ class PairACErust : public Pair {
   int32_t device, index, precision;
   acerust_options options;
   std::string committee_file, grade_file;
+  std::string head;
+  int64_t charge, spin;
+  bool has_charge, has_spin;
   Plan plan;
   size_t n_members = 0;
+  size_t n_exchanged = 0;    // numbers of an atom that travel between layers; 0: there is one layer
+  size_t hops = 1;
+  bool wide = false;         // ghosts as far as the hops reach, instead of an exchange
   double rcut = 0;
   std::vector<int32_t> number_of_type;    // 0: the type is none of ours
 
   // The graph, and what it was made from.
   Graph graph;
-  size_t n_centres = 0, n_atoms = 0;
+  size_t n_owned = 0, n_centres = 0, n_atoms = 0;
   int owned = 0;             // atoms of LAMMPS on this process when the list was built
   bigint step = -1;          // of the positions that it has
   bool same = false;         // are its atoms all those of LAMMPS, in that order?
@@ -65,17 +74,22 @@ class PairACErust : public Pair {
   std::vector<double> energies, forces, virials, gradients;
   std::vector<double> spread;    // forces by LAMMPS' index, where that is not the graph's
 
-  // What goes to its owners: so many numbers an atom.
+  // What goes to ghosts or to their owners: so many numbers an atom.
   double *moving = nullptr;
   int columns = 0;
+  std::exception_ptr failure;    // of an exchange, on its way through the library
 
   int atom_of(size_t i) const { return same ? static_cast<int>(i) : atoms[i]; }
   std::string read(const char *, const std::string &);
   int32_t device_of(const std::string &);
+  // Where the device cannot exchange, ghosts are wide in any case.
+  bool is_wide() const { return hops > 1 && (wide || !n_exchanged); }
   void collect();
   void new_graph(const double *);
-  acerust_input input() const;
-  double *by_atom(double *);
+  acerust_input input();
+  void evaluate(const acerust_outputs &);
+  template <bool to_ghosts> static int32_t exchange(void *, size_t, size_t, double *);
+  double *by_atom(double *, size_t width = 3);
   void atom_virials();
   void to_owners(double *, int);
   void must_have_evaluated(const char *);

@@ -8,13 +8,15 @@
 #include "memory.h"
 #include "universe.h"
 
+#include <algorithm>
 #include <climits>
 #include <fstream>
 #include <sstream>
 
 using namespace LAMMPS_NS;
 
-/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|f32-distances] [threads n] [radial exact|pace-table|tolerance] [committee file] [grade file] */
+/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|f32-distances] [threads n] [radial exact|pace-table|tolerance] [committee file] [grade file]
+   [head name] [charge q] [spin multiplicity] [ghosts exchange|wide] */
 void PairACErust::settings(int narg, char **arg)
 {
   device = ACERUST_CPU;
@@ -25,6 +27,8 @@ void PairACErust::settings(int narg, char **arg)
   options.n_threads = 1;
   committee_file.clear();
   grade_file.clear();
+  head.clear();
+  has_charge = has_spin = wide = false;
   for (int i = 0; i < narg; i += 2) {
     const std::string key = arg[i];
     if (i + 1 == narg) error->all(FLERR, "pair_style acerust: {} needs a value", key);
@@ -52,6 +56,16 @@ void PairACErust::settings(int narg, char **arg)
       committee_file = value;
     } else if (key == "grade") {
       grade_file = value;
+    } else if (key == "ghosts") {
+      if (value != "exchange" && value != "wide")
+        error->all(FLERR, "pair_style acerust: ghosts {} is none of exchange, wide", value);
+      wide = value == "wide";
+    } else if (key == "head") {
+      head = value;
+    } else if (key == "charge" || key == "spin") {
+      const bool of_charge = key == "charge";
+      (of_charge ? charge : spin) = utils::bnumeric(FLERR, value, false, lmp);
+      (of_charge ? has_charge : has_spin) = true;
     } else {
       error->all(FLERR, "pair_style acerust: unknown keyword {}", key);
     }
@@ -139,6 +153,23 @@ void PairACErust::coeff(int narg, char **arg)
   acerust_plan *new_plan = nullptr;
   check(acerust_plan_new(model.get(), device, index, precision, &options, &new_plan));
   plan.reset(new_plan);
+  if (!head.empty() || has_charge || has_spin) {
+    acerust_conditions conditions = {};
+    conditions.size = sizeof conditions;
+    conditions.head = head.empty() ? nullptr : head.c_str();
+    conditions.total_charge = has_charge ? &charge : nullptr;
+    conditions.total_spin = has_spin ? &spin : nullptr;
+    acerust_plan *at = nullptr;
+    check(acerust_plan_at(plan.get(), &conditions, &at));
+    plan.reset(at);
+  }
+  check(acerust_plan_hops(plan.get(), &hops));
+  check(acerust_plan_n_exchanged(plan.get(), &n_exchanged));
+  if (n_exchanged > INT_MAX) error->all(FLERR, "pair_coeff of acerust: features of {} numbers", n_exchanged);
+  // Room for the messages.
+  comm_forward = static_cast<int>(n_exchanged);
+  comm_reverse = std::max(3, comm_forward);
+  comm_reverse_off = std::max(9, comm_forward);
   check(acerust_plan_rcut(plan.get(), &rcut));
   const auto bytes = [](const std::string &file) { return reinterpret_cast<const uint8_t *>(file.data()); };
   n_members = 0;

@@ -104,6 +104,9 @@ impl Stack {
                     return Err(Error::Argument("a list on a device serves one plan, not a stack".into()));
                 }
             },
+            Input::Exchanged(..) => {
+                return Err(Error::Argument("features are exchanged by one plan, not by a stack".into()));
+            }
             Input::OnDevice(_) => {
                 return Err(Error::Argument("addresses on a device serve one plan, not a stack".into()));
             }

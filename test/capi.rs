@@ -8,6 +8,8 @@ mod basis;
 mod call;
 #[path = "capi/conditions.rs"]
 mod conditions;
+#[path = "capi/exchange.rs"]
+mod exchange;
 #[path = "capi/header.rs"]
 mod header;
 #[path = "capi/list.rs"]

@@ -5,6 +5,8 @@ use super::graph::{GRAPHS, acerust_graph};
 use super::list::{LISTS, acerust_list};
 use super::plan::{PLANS, acerust_plan};
 use super::status::{Failure, Result, guard};
+use crate::Error;
+use crate::graph::Exchange;
 use crate::plan::{Plan, Rows};
 use crate::shared::{Addresses, Buffers, SharedPlan, Sites, Taken, atomic_numbers, matrix};
 use crate::structure::Structure;
@@ -41,6 +43,52 @@ pub struct acerust_input {
     pub stream: *mut c_void,
     /// Not 0: `positions` are on the device. Energy and virial are still on the host, and there is a virial with forces alone.
     pub on_device: i32,
+    /// For graphs whose ghosts have no edges, and potentials of several hops: fills in the rows of ghosts, from those of the atoms that
+    /// they are images of. Called before each layer but the first, on every process of an engine that splits space, those without
+    /// atoms included. Null, as `backward` then: the graph has all edges that the hops take.
+    pub forward: acerust_exchange,
+    /// Adds the rows of ghosts to those of the atoms that they are images of. Called as often, where an output is a derivative.
+    pub backward: acerust_exchange,
+    /// What both are called with.
+    pub context: *mut c_void,
+}
+
+/// Exchanges features between processes: `rows` is (n_atoms, width), row-major, in the order of the atoms of the graph. What is not 0
+/// ends the evaluation with `ACERUST_ERROR_ARGUMENT`. It must neither throw nor evaluate with the same plan; with several threads it
+/// may be called from one that is not the caller's.
+#[allow(non_camel_case_types)]
+pub type acerust_exchange =
+    Option<unsafe extern "C" fn(context: *mut c_void, layer: usize, width: usize, rows: *mut f64) -> i32>;
+
+/// Both directions of an exchange.
+#[derive(Debug)]
+struct Callbacks {
+    forward: unsafe extern "C" fn(*mut c_void, usize, usize, *mut f64) -> i32,
+    backward: unsafe extern "C" fn(*mut c_void, usize, usize, *mut f64) -> i32,
+    context: *mut c_void,
+}
+
+// SAFETY: the caller lets the functions be called with the context from another thread, one call at a time, by the promise of
+// `acerust_exchange`.
+unsafe impl Send for Callbacks {}
+
+fn done(status: i32, direction: &str, layer: usize) -> crate::Result<()> {
+    match status {
+        0 => Ok(()),
+        _ => Err(Error::Argument(format!("{direction}: the exchange before layer {layer} failed with {status}"))),
+    }
+}
+
+impl Exchange for Callbacks {
+    fn forward(&mut self, layer: usize, width: usize, rows: &mut [f64]) -> crate::Result<()> {
+        // SAFETY: the caller's function, with the rows that it is told of.
+        done(unsafe { (self.forward)(self.context, layer, width, rows.as_mut_ptr()) }, "forward", layer)
+    }
+
+    fn backward(&mut self, layer: usize, width: usize, rows: &mut [f64]) -> crate::Result<()> {
+        // SAFETY: as above.
+        done(unsafe { (self.backward)(self.context, layer, width, rows.as_mut_ptr()) }, "backward", layer)
+    }
 }
 
 /// Where results go. Set `size` to `sizeof(acerust_outputs)`; a result whose pointer is null is not wanted. The number beside a
@@ -240,8 +288,21 @@ impl acerust_input {
         }
         // SAFETY: the arrays of outputs and input are as long as they say, by the promise of the module.
         let out = unsafe { outputs.buffers(&mut taken) }?;
+        let callbacks = match (self.forward, self.backward) {
+            (None, None) => None,
+            (Some(forward), Some(backward)) => Some(Callbacks { forward, backward, context: self.context }),
+            (forward, _) => {
+                let missing = if forward.is_some() { "backward" } else { "forward" };
+                return Err(Failure::argument(format!("{missing}: an exchange takes both functions")));
+            }
+        };
         // SAFETY: the same of the input.
-        unsafe { self.sites(|sites| Ok(sites.evaluate(plan, out)?)) }
+        unsafe {
+            self.sites(|sites| match callbacks {
+                None => Ok(sites.evaluate(plan, out)?),
+                Some(mut callbacks) => Ok(sites.evaluate_exchanged(plan, &mut callbacks, out)?),
+            })
+        }
     }
 }
 

@@ -27,7 +27,8 @@ pub unsafe extern "C" fn acerust_model_load(path: *const c_char, out: *mut *mut 
     })
 }
 
-/// Reads the text of a model file, or of a potential of pacemaker (`.yace`, `.yaml`); which of them, the text says.
+/// Reads what a model file holds, text or not, or a potential of pacemaker (`.yace`, `.yaml`), or a checkpoint of MACE; which of them, the
+/// bytes say.
 ///
 /// @param json `length` bytes, which need not end in NUL.
 /// @param out The model; to be freed with `acerust_model_free`.
@@ -41,7 +42,7 @@ pub unsafe extern "C" fn acerust_model_from_json(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        MODELS.insert(Model::from_text(buffer::input("json", json.cast(), length)?)?, out);
+        MODELS.insert(Model::from_bytes(buffer::input("json", json.cast(), length)?, "MACE")?, out);
         Ok(())
     })
 }

@@ -237,6 +237,21 @@ pub unsafe extern "C" fn acerust_plan_rcut(plan: *const acerust_plan, out: *mut 
     unsafe { scalar(plan, out, Plan::rcut) }
 }
 
+/// How many edges away atoms are that an energy depends on: 1 for site models, one for each layer of messages. Graphs need the edges of
+/// all atoms within that of an owned one, or an exchange.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_hops(plan: *const acerust_plan, out: *mut usize) -> i32 {
+    // SAFETY: the promise of the module.
+    unsafe { scalar(plan, out, |p| p.reach().hops) }
+}
+
+/// The largest `width` that functions of `acerust_exchange` are called with; 0 where there is nothing to exchange.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_plan_n_exchanged(plan: *const acerust_plan, out: *mut usize) -> i32 {
+    // SAFETY: the promise of the module.
+    unsafe { scalar(plan, out, Plan::n_exchanged) }
+}
+
 /// The number of linear parameters, n_params.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn acerust_plan_length_basis(plan: *const acerust_plan, out: *mut usize) -> i32 {

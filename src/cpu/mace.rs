@@ -1,7 +1,7 @@
 //! A MACE model as a potential: what the plan evaluates.
 
 use crate::Result;
-use crate::graph::Sites;
+use crate::graph::{Exchange, Sites};
 use crate::mace::{Evaluator, Gradients, Input, Network, Output};
 use crate::memory;
 use crate::potential::{Conditions, Outputs, Potential, Reach, Virial, messages, stack};
@@ -49,7 +49,11 @@ impl Potential for MacePotential {
         Ok(Box::new(MacePotential { shared: self.shared.clone(), head, properties }))
     }
 
-    fn evaluate(&self, sites: Sites, out: &mut Outputs) -> Result<()> {
+    fn n_exchanged(&self) -> usize {
+        self.shared.evaluator.n_exchanged()
+    }
+
+    fn evaluate(&self, sites: Sites, exchange: Option<&mut dyn Exchange>, out: &mut Outputs) -> Result<()> {
         let Sites { graph, species, .. } = sites;
         let with_gradients = stack::wants_gradients(out);
         let n_owned = graph.n_owned();
@@ -67,7 +71,7 @@ impl Potential for MacePotential {
             n_owned,
             head: self.head,
             properties: &self.properties,
-            exchange: None,
+            exchange: exchange.map(|e| e as &mut dyn Exchange),
         };
         let gradients = with_gradients.then_some(Gradients { edges: &mut *edges });
         let output = Output { site_energies: &mut energies, interaction: None, gradients, features };

@@ -6,7 +6,7 @@ use super::{LIST_LANES, SUMS, Targets, forces, list_source, run};
 use crate::device::cuda::context::Context;
 use crate::device::cuda::kernel::Module;
 use crate::device::cuda::stream::Stream;
-use crate::graph::{Neighbours, OnDevice, Place as ListPlace, Sites};
+use crate::graph::{Exchange, Neighbours, OnDevice, Place as ListPlace, Sites};
 use crate::mace::cuda::{DeviceNetwork, Embedded, Graph, GraphAt, ROWS, Results};
 use crate::mace::{Network, complete};
 use crate::memory;
@@ -140,7 +140,11 @@ impl Potential for MacePotential {
         Ok(Box::new(MacePotential { shared: self.shared.clone(), embedded }))
     }
 
-    fn evaluate(&self, sites: Sites, out: &mut Outputs) -> Result<()> {
+    fn evaluate(&self, sites: Sites, exchange: Option<&mut dyn Exchange>, out: &mut Outputs) -> Result<()> {
+        if exchange.is_some() {
+            let why = "features are exchanged on processors; on a device ghosts have edges of their own";
+            return Err(Error::Argument(why.into()));
+        }
         let Sites { graph, species, .. } = sites;
         let (n_owned, n_centres, n_atoms) = (graph.n_owned(), graph.n_centres(), graph.n_atoms());
         complete(graph, n_owned, self.shared.network.hops())?;

@@ -5,6 +5,7 @@
 //! then tested against; what was found is put in its final place (`search`).
 
 mod cells;
+mod exchange;
 mod external;
 mod incoming;
 pub(crate) mod lattice;
@@ -15,6 +16,7 @@ mod select;
 mod tile;
 mod vectors;
 
+pub use exchange::Exchange;
 pub use external::Edges;
 pub use list::NeighbourList;
 #[cfg(feature = "cuda")]

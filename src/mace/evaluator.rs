@@ -52,6 +52,11 @@ impl Evaluator {
         self.0.bytes()
     }
 
+    /// Numbers in the longest row of an exchange; 0 for a single layer.
+    pub fn n_exchanged(&self) -> usize {
+        self.0.n_exchanged()
+    }
+
     /// Features of an atom after all layers: scalars alone, or all components.
     pub fn n_features(&self, invariant: bool) -> usize {
         self.0.n_features(invariant)

@@ -18,6 +18,6 @@ pub mod spec;
 
 #[cfg(feature = "cuda")]
 pub(crate) use cpu::complete;
-pub use cpu::{Exchange, Gradients, Input, Output};
+pub use cpu::{Gradients, Input, Output};
 pub use evaluator::Evaluator;
 pub use network::Network;

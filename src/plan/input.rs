@@ -1,6 +1,6 @@
 //! What is evaluated.
 
-use crate::graph::{Graph, Neighbours, OnDevice};
+use crate::graph::{Exchange, Graph, Neighbours, OnDevice};
 use crate::structure::Structure;
 
 /// Atoms and how their neighbours are known.
@@ -13,6 +13,8 @@ pub enum Input<'a> {
     List(&'a Structure, &'a mut Neighbours),
     /// A graph, and the atomic numbers of its atoms, (n_atoms).
     Graph(&'a Graph, &'a [u8]),
+    /// A graph whose ghosts have no edges: what a network needs to know of them comes from the processes that own them.
+    Exchanged(&'a Graph, &'a [u8], &'a mut dyn Exchange),
     /// Made by [`Input::on_device`].
     #[doc(hidden)]
     OnDevice(AtAddresses<'a>),

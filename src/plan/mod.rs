@@ -14,7 +14,7 @@ pub use input::Input;
 
 use crate::cpu;
 use crate::element;
-use crate::graph::{Graph, Place, Sites};
+use crate::graph::{Exchange, Graph, Place, Sites};
 use crate::memory;
 use crate::model::Model;
 use crate::potential::{Buffers, Grader, LinearPotential, Potential, Sizes, check_view};
@@ -193,6 +193,11 @@ impl Plan {
         self.potential.n_descriptors()
     }
 
+    /// Numbers in the longest row of an [`Exchange`](crate::graph::Exchange); 0 where there is nothing to exchange.
+    pub fn n_exchanged(&self) -> usize {
+        self.potential.n_exchanged()
+    }
+
     /// Bytes of tables and coefficients.
     pub fn bytes(&self) -> usize {
         self.potential.bytes()
@@ -253,13 +258,14 @@ impl Plan {
         let input = input.into();
         out.check(&self.sizes(&input))?;
         memory::caught(|| match input {
-            Input::Graph(graph, numbers) => self.on_graph(graph, numbers, out),
-            Input::Structure(structure) => self.on_graph(&self.graph(structure)?, &structure.numbers, out),
+            Input::Graph(graph, numbers) => self.on_graph(graph, numbers, None, out),
+            Input::Exchanged(graph, numbers, exchange) => self.on_graph(graph, numbers, Some(exchange), out),
+            Input::Structure(structure) => self.on_graph(&self.graph(structure)?, &structure.numbers, None, out),
             Input::List(structure, list) => {
                 self.check_list(list)?;
                 check("numbers", structure.numbers.len(), structure.n_atoms())?;
                 match &mut list.0 {
-                    Place::Host(list) => self.on_graph(list.update(structure)?, &structure.numbers, out),
+                    Place::Host(list) => self.on_graph(list.update(structure)?, &structure.numbers, None, out),
                     Place::Device(_) => self.with_numbers(&structure.numbers, |species| {
                         self.potential.evaluate_list(list, structure, species, out)
                     }),
@@ -281,12 +287,18 @@ impl Plan {
         self.evaluate(input, &mut out)
     }
 
-    fn on_graph(&self, graph: &Graph, numbers: &[u8], out: &mut Outputs) -> Result<()> {
+    fn on_graph(
+        &self,
+        graph: &Graph,
+        numbers: &[u8],
+        exchange: Option<&mut dyn Exchange>,
+        out: &mut Outputs,
+    ) -> Result<()> {
         if out.grade.is_some() && self.active.is_none() {
             return Err(Error::Argument("grade: the plan has no active set".into()));
         }
         self.with_sites(graph, numbers, |sites| {
-            self.potential.evaluate(sites, out)?;
+            self.potential.evaluate(sites, exchange, out)?;
             self.grade(sites, out)
         })
     }
@@ -294,7 +306,9 @@ impl Plan {
     fn sizes(&self, input: &Input) -> Sizes {
         let (owned, atoms, edges) = match input {
             Input::Structure(s) | Input::List(s, _) => (s.n_atoms(), s.n_atoms(), None),
-            Input::Graph(graph, _) => (graph.n_owned(), graph.n_atoms(), Some(graph.n_edges())),
+            Input::Graph(graph, _) | Input::Exchanged(graph, ..) => {
+                (graph.n_owned(), graph.n_atoms(), Some(graph.n_edges()))
+            }
             Input::OnDevice(AtAddresses(at, _)) => (at.numbers.len(), at.numbers.len(), None),
         };
         Sizes { owned, atoms, edges, members: self.committee.len(), descriptors: self.n_descriptors() }

@@ -16,7 +16,7 @@ pub(crate) use outputs::{Sizes, check_view, matrices, numbers, total, vectors};
 pub use rows::Rows;
 pub(crate) use virials::site_virials;
 
-use crate::graph::{Neighbours, OnDevice, Sites};
+use crate::graph::{Exchange, Neighbours, OnDevice, Sites};
 use crate::stage::features::Features;
 use crate::structure::Structure;
 use crate::{Error, Result};
@@ -54,8 +54,14 @@ pub(crate) trait Potential: Send + Sync {
     /// Bytes of tables and coefficients.
     fn bytes(&self) -> usize;
 
-    /// Writes every output that has a view but the grade, which the plan computes from descriptors.
-    fn evaluate(&self, sites: Sites, out: &mut Outputs) -> Result<()>;
+    /// Writes every output that has a view but the grade, which the plan computes from descriptors. Without an exchange the graph
+    /// has all edges that the reach takes; site models have nothing to exchange.
+    fn evaluate(&self, sites: Sites, exchange: Option<&mut dyn Exchange>, out: &mut Outputs) -> Result<()>;
+
+    /// Numbers in the longest row of an exchange.
+    fn n_exchanged(&self) -> usize {
+        0
+    }
 
     /// Numbers that describe a site, for [`Outputs::descriptors`].
     fn n_descriptors(&self) -> usize {

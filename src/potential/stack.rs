@@ -2,7 +2,7 @@
 
 use super::outputs::{matrices, numbers, total, vectors};
 use super::{LinearPotential, Outputs, Potential, Reach, Rows, Virial};
-use crate::graph::{Graph, Neighbours, OnDevice, Sites};
+use crate::graph::{Exchange, Graph, Neighbours, OnDevice, Sites};
 use crate::memory;
 use crate::stage::features::Features;
 use crate::structure::Structure;
@@ -191,7 +191,7 @@ impl<E: Engine> Potential for Stack<E> {
         self.engine.bytes()
     }
 
-    fn evaluate(&self, sites: Sites, out: &mut Outputs) -> Result<()> {
+    fn evaluate(&self, sites: Sites, _: Option<&mut dyn Exchange>, out: &mut Outputs) -> Result<()> {
         self.own(sites, out)?;
         self.committee(sites, out)?;
         match &mut out.descriptors {

@@ -2,7 +2,7 @@
 
 use super::SharedPlan;
 use super::outputs::exactly;
-use crate::graph::Graph;
+use crate::graph::{Exchange, Graph};
 use crate::plan::{Input, Plan, Rows};
 use crate::potential::Buffers;
 use crate::structure::Structure;
@@ -38,6 +38,17 @@ impl Sites<'_> {
             Sites::Structure(structure) => plan.evaluate_into(Input::Structure(structure), out),
             Sites::Graph(graph, numbers) => plan.evaluate_into(Input::Graph(graph, numbers), out),
         })
+    }
+
+    /// As [`Sites::evaluate`], with features of ghosts from elsewhere.
+    ///
+    /// # Errors
+    /// As there; sites that are not a graph; what the exchange says.
+    pub fn evaluate_exchanged(&self, plan: &SharedPlan, exchange: &mut dyn Exchange, out: Buffers) -> Result<()> {
+        let Sites::Graph(graph, numbers) = self else {
+            return Err(Error::Argument("features are exchanged on graphs only".into()));
+        };
+        plan.run(|plan| plan.evaluate_into(Input::Exchanged(graph, numbers, exchange), out))
     }
 
     /// # Errors

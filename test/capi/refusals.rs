@@ -66,6 +66,8 @@ fn null_pointers() {
     fails!(a, "argument: species is null", acerust_model_species(model.0, null_mut(), 1));
     fails!(a, "argument: out is null", acerust_model_rcut(model.0, none));
     fails!(a, "argument: out is null", acerust_plan_rcut(plan.0, none));
+    fails!(a, "argument: out is null", acerust_plan_hops(plan.0, null_mut()));
+    fails!(a, "argument: out is null", acerust_plan_n_exchanged(plan.0, null_mut()));
     fails!(a, "argument: out is null", acerust_plan_new(model.0, 0, 0, 0, null(), null_mut()));
     fails!(a, "argument: out is null", acerust_plan_model(plan.0, null_mut()));
     fails!(a, "argument: parameters is null", acerust_plan_linear_parameters(plan.0, none, 0));

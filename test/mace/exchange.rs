@@ -3,15 +3,16 @@
 use super::golden::{graph, properties, species};
 use super::models::{floats, forces_are_derivatives, golden, read};
 use super::plan::{crystal, plan};
-use acerust::graph::{Edges, Graph};
+use acerust::graph::{Edges, Exchange, Graph};
 use acerust::mace::network::Network;
 use acerust::mace::spec::MaceSpec;
-use acerust::mace::{Evaluator, Exchange, Gradients, Input, Output};
+use acerust::mace::{Evaluator, Gradients, Input, Output};
 use acerust::plan::{Isa, Outputs};
 use serde_json::Value;
 use std::sync::{Barrier, Mutex};
 
 /// One of several threads that each own some of the atoms.
+#[derive(Debug)]
 struct Piece<'a> {
     /// The atom of the whole that each row is.
     atoms: &'a [usize],

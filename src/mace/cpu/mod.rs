@@ -14,7 +14,7 @@ mod schedule;
 mod table;
 
 use super::network::{Network, Readout};
-use crate::graph::Graph;
+use crate::graph::{Exchange, Graph};
 use crate::memory;
 use crate::parallel::{self, Disjoint};
 use crate::simd::{Lanes, Real, as_reals, as_reals_mut};
@@ -24,9 +24,9 @@ use edges::Sites;
 use gemm::Rows;
 use layer::{Nodes, Saved, Step, Tile};
 use schedule::Schedule;
-use std::fmt::{self, Debug, Formatter};
 
 /// What is to be evaluated.
+#[derive(Debug)]
 pub struct Input<'a> {
     pub graph: &'a Graph,
     /// Species index of every atom.
@@ -38,33 +38,6 @@ pub struct Input<'a> {
     pub properties: &'a [i64],
     /// Where features of atoms without edges come from.
     pub exchange: Option<&'a mut dyn Exchange>,
-}
-
-impl Debug for Input<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Input { graph, n_owned, head, properties, exchange, .. } = self;
-        let exchange = exchange.is_some();
-        write!(
-            f,
-            "Input({n_owned} of {} atoms, head {head}, properties {properties:?}, exchange {exchange})",
-            graph.n_atoms()
-        )
-    }
-}
-
-/// Features of ghosts, from and to the processes that own them. A row of numbers for each atom of the graph.
-pub trait Exchange {
-    /// Fills in the rows of ghosts from those of the atoms that they are images of.
-    ///
-    /// # Errors
-    /// Whatever the other side says.
-    fn forward(&mut self, layer: usize, width: usize, rows: &mut [f64]) -> Result<()>;
-
-    /// Adds the rows of ghosts to those of the atoms that they are images of.
-    ///
-    /// # Errors
-    /// As above.
-    fn backward(&mut self, layer: usize, width: usize, rows: &mut [f64]) -> Result<()>;
 }
 
 /// What is written; energies always.
@@ -109,6 +82,8 @@ pub trait Evaluate: Send + Sync {
     /// A property beyond its table; what the exchange says.
     fn evaluate(&self, input: Input, out: Output) -> Result<()>;
     fn bytes(&self) -> usize;
+    /// The longest row of an exchange.
+    fn n_exchanged(&self) -> usize;
     /// How many numbers [`Output::features`] has for an atom: scalars alone, or all components.
     fn n_features(&self, invariant: bool) -> usize;
 }
@@ -167,10 +142,10 @@ impl<V: Lanes> Cpu<V> {
     }
 
     /// Rows of `f64` for an exchange, and back.
-    fn exchange(x: &mut [V], n_atoms: usize, f: impl FnOnce(usize, &mut [f64]) -> Result<()>) -> Result<()> {
+    fn exchange(x: &mut [V], f: impl FnOnce(&mut [f64]) -> Result<()>) -> Result<()> {
         let reals = as_reals_mut(x);
         let mut rows: Vec<f64> = reals.iter().map(|x| x.to_f64()).collect();
-        f(rows.len() / n_atoms.max(1), &mut rows)?;
+        f(&mut rows)?;
         reals.iter_mut().zip(&rows).for_each(|(x, &r)| *x = V::Real::of(r));
         Ok(())
     }
@@ -179,6 +154,10 @@ impl<V: Lanes> Cpu<V> {
 impl<V: Lanes> Evaluate for Cpu<V> {
     fn bytes(&self) -> usize {
         self.steps.iter().map(Step::bytes).sum()
+    }
+
+    fn n_exchanged(&self) -> usize {
+        self.steps[1..].iter().map(|step| step.conv.n_blocks * step.conv.n_x * V::N).max().unwrap_or(0)
     }
 
     fn n_features(&self, invariant: bool) -> usize {
@@ -254,7 +233,8 @@ impl<V: Lanes> Evaluate for Cpu<V> {
                 }
             });
             if let Some(exchange) = &mut exchange {
-                Self::exchange(&mut between[t].up, n_atoms, |n, rows| exchange.forward(t + 1, n, rows))?;
+                let n = up_width(t + 1) * V::N;
+                Self::exchange(&mut between[t].up, |rows| exchange.forward(t + 1, n, rows))?;
             }
         }
 
@@ -409,7 +389,7 @@ impl<V: Lanes> Evaluate for Cpu<V> {
                 }
             }
             if let (Some(exchange), Some(b), true) = (&mut exchange, &mut before, with_gradients) {
-                Self::exchange(&mut b.up_bar, n_atoms, |n, rows| exchange.backward(t, n, rows))?;
+                Self::exchange(&mut b.up_bar, |rows| exchange.backward(t, up_width(t) * V::N, rows))?;
             }
         }
         self.repulsion(graph, species_of, n_owned, &mut energies, with_gradients.then_some((edge_gradients, scale)));

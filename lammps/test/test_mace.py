@@ -1,0 +1,77 @@
+"""MACE models: features of ghosts travel between layers, or ghosts have neighbours of their own."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lammps_runs import ROOT, close, expected, lammps, random_system, report, results, setup
+
+OWN = ROOT / "test" / "mace"
+
+
+def system(name, path, elements, lengths, **options):
+    return replace(random_system(name, "sio_o2", elements, lengths, **options), model=str(path))
+
+
+SYSTEMS = [
+    system("bulk", OWN / "three_layers.json", ["Si", "O"], (14, 13, 12), seed=31),
+    system("triclinic", OWN / "three_layers.json", ["O", "Si"], (12, 13, 14), tilt=(3.1, -2.4, 4.0), seed=32),
+    system("slab", OWN / "three_layers.json", ["Si", "O"], (12, 13, 15), pbc=(1, 1, 0), inside=0.5, seed=33),
+    system("cluster", OWN / "three_layers.json", ["Si", "O"], (14, 13, 12), pbc=(0, 0, 0), inside=0.5, seed=34),
+    system("images", OWN / "three_layers.json", ["Si", "O"], (4.5, 5.0, 6.0), seed=35),
+    system("types", OWN / "three_layers.json", ["Si", "O", "Si"], (12, 13, 12), seed=36),
+]
+GRIDS = [(1, None, "on"), (1, None, "off"), (2, "1 1 2", "on"), (2, "2 1 1", "off"), (4, "1 2 2", "on"), (4, "2 2 1", "off"), (8, "2 2 2", "on")]
+
+
+@pytest.mark.parametrize("ghosts", ["exchange", "wide"])
+@pytest.mark.parametrize("processes,grid,newton", GRIDS)
+def test_values_of_the_library(tmp_path, processes, grid, newton, ghosts):
+    commands = []
+    for s in SYSTEMS:
+        commands += setup(tmp_path, s, f"acerust ghosts {ghosts}", newton=newton, processors=grid)
+        commands += ["compute e all pe/atom", "compute s all stress/atom NULL virial", "run 0"]
+        commands += report(s.name, tmp_path, "id fx fy fz c_e c_s[1] c_s[2] c_s[3]")
+    found = results(tmp_path, lammps(tmp_path, commands, processes))
+    for s in SYSTEMS:
+        reference, result = expected(s), found[s.name]
+        close(result["energy"], reference["energy"], 1e-11, f"{s.name}: energy")
+        close(result["dump"][:, :3], reference["forces"], 1e-10, f"{s.name}: forces")
+        close(result["dump"][:, 3], reference["site_energies"], 1e-11, f"{s.name}: energies of atoms")
+        close(result["virial"], reference["virial"], 1e-10, f"{s.name}: virial")
+        # LAMMPS' stress of an atom is minus its virial, in bar Å³.
+        close(-result["dump"][:, 4:].sum(axis=0) / 1.6021765e6, np.diag(result["virial"]), 1e-9, f"{s.name}: virials of atoms")
+
+
+def test_ranks_follow_the_same_path(tmp_path):
+    """Atoms come and go between processes, and lists are built anew."""
+    s = SYSTEMS[0]
+    rng = np.random.default_rng(1)
+    s = replace(s, velocities=rng.normal(0, 3.0, s.positions.shape))
+    paths = {}
+    for processes, ghosts in [(1, "exchange"), (2, "exchange"), (4, "exchange"), (8, "exchange"), (4, "wide")]:
+        commands = setup(tmp_path, s, f"acerust ghosts {ghosts}") + ["fix 1 all nve", "timestep 0.0005", "thermo 20", "run 60"]
+        output = lammps(tmp_path, commands + report("end", tmp_path, "id x y z fx fy fz"), processes)
+        paths[processes, ghosts] = results(tmp_path, output)["end"]["dump"]
+    first = paths.pop((1, "exchange"))
+    assert np.max(np.abs(first[:, :3] - s.positions)) > 0.05
+    for key, path in paths.items():
+        close(path, first, 1e-7, f"{key}")
+
+
+@pytest.mark.parametrize("name,elements,style,options", [
+    ("two_heads", ["C", "O"], "acerust head b", ["--head", "b"]),
+    ("nonlinear", ["O", "H"], "acerust charge 1 spin 2", None),
+])
+def test_heads_charges_and_spins(tmp_path, name, elements, style, options):
+    s = system(name, OWN / f"{name}.json", elements, (9, 8, 7), seed=37)
+    found = [results(tmp_path, lammps(tmp_path, [*setup(tmp_path, s, t), "run 0", *report(name, tmp_path)], n))[name] for t, n in [(style, 2), ("acerust", 1)]]
+    assert found[0]["energy"] != found[1]["energy"]
+    if options:
+        close(found[0]["energy"], expected(s, options)["energy"], 1e-11)
+
+
+def test_wrong_words(tmp_path):
+    code, output = lammps(tmp_path, [*setup(tmp_path, SYSTEMS[0], "acerust head b"), "run 0"], 1, check=False)
+    assert code and "head `b`: the model has" in output
+    code, output = lammps(tmp_path, setup(tmp_path, SYSTEMS[0], "acerust ghosts none"), 1, check=False)
+    assert code and "none of exchange, wide" in output
