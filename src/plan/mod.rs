@@ -104,6 +104,10 @@ impl Plan {
             return Err(Error::Argument(format!("table tolerance {tolerance} is not above 1e-15")));
         }
         if mode == RadialMode::PaceTable {
+            if precision.is_single() {
+                let message = format!("radial pace-table: slopes over its fine steps take f64, not {precision}");
+                return Err(Error::Argument(message));
+            }
             model.check_pace_tables()?;
         }
         if let (Device::Cuda(_), Some(isa)) = (device, options.isa) {

@@ -92,6 +92,16 @@ fn real_products_are_as_many_as_elsewhere() {
 }
 
 #[test]
+fn tables_in_single_precision_are_refused() {
+    let model = Model::load(path("ch-linear.yace")).expect("a model");
+    for precision in [Precision::F32, Precision::F32_DISTANCES] {
+        let options = Options::new().radial(RadialMode::PaceTable);
+        let error = Plan::with_options(&model, Device::Cpu, precision, options).unwrap_err().to_string();
+        assert!(error.contains("radial pace-table"), "{error}");
+    }
+}
+
+#[test]
 fn both_files_of_a_potential_have_the_same_products() {
     for name in ["si-rank4", "cuzr-zbl"] {
         let [mut yaml, yace] = ["yaml", "yace"].map(|e| potential(&format!("{name}.{e}")));

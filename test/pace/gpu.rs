@@ -64,12 +64,10 @@ fn golden_data_are_reproduced_by_every_entry() {
         return;
     }
     let (exact, table) = (RadialMode::Exact, RadialMode::PaceTable);
-    let cases: [Case; 5] = [
+    let cases: [Case; 4] = [
         (Precision::F64, exact, "exact", [1e-10, 1e-9]),
         (Precision::F64, table, "table", [1e-11, 1e-10]),
         (Precision::F32, exact, "exact", [2e-5, 2e-5]),
-        // In single precision the slope of a table, a difference over its fine step, loses digits.
-        (Precision::F32, table, "table", [2e-5, 1e-3]),
         (Precision::F32_DISTANCES, exact, "exact", [5e-4, 5e-4]),
     ];
     for (name, case) in NAMES.into_iter().flat_map(|name| cases.iter().map(move |case| (name, case))) {
