@@ -62,8 +62,11 @@ pub(crate) fn for_each_init<S>(n: usize, init: impl Fn() -> S + Sync, f: impl Fn
     });
 }
 
+/// What a thread does with the items that it is dealt, one after another.
+type Work<'a> = dyn Fn(&mut dyn FnMut() -> Option<usize>) + Sync + 'a;
+
 /// Runs `work` on threads that take the items `0..n` between them. Not generic: rayon's code is compiled once, not for each caller.
-fn deal(n: usize, work: &(dyn Fn(&mut dyn FnMut() -> Option<usize>) + Sync)) {
+fn deal(n: usize, work: &Work) {
     let threads = n_threads().min(n);
     if threads <= 1 {
         let mut items = 0..n;

@@ -197,7 +197,7 @@ impl Plan {
         self.potential.n_descriptors()
     }
 
-    /// Numbers in the longest row of an [`Exchange`](crate::graph::Exchange); 0 where there is nothing to exchange.
+    /// Numbers in the longest row of an [`Exchange`]; 0 where there is nothing to exchange.
     pub fn n_exchanged(&self) -> usize {
         self.potential.n_exchanged()
     }

@@ -138,6 +138,7 @@ impl<T: Real> Coordinate<T> {
 impl Coordinate<f64> {
     /// For device code: cutoff and inverse; `−λ`, scale and offset of `ChebExpCos`, or the exponent of `ChebPow`; begin and inverse
     /// length of the outer, then of the inner cutoff function.
+    #[cfg(feature = "cuda")]
     pub fn constants(&self) -> [f64; 9] {
         let [a, b, c] = self.numbers;
         let a = if self.base == Base::ChebExpCos { a * f64::from(1_u32 << self.halvings) } else { a };
@@ -148,6 +149,7 @@ impl Coordinate<f64> {
     }
 
     /// For device code: which functions.
+    #[cfg(feature = "cuda")]
     pub fn kind(&self) -> u32 {
         match self.base {
             Base::ChebExpCos => 0,

@@ -41,6 +41,7 @@ impl Core {
     }
 
     /// Is there neither repulsion nor a switch?
+    #[cfg(feature = "cuda")]
     pub fn is_nothing(&self) -> bool {
         self.inner != InnerCutoff::Zbl && self.pairs.iter().all(|p| p.reach == 0.0)
     }
@@ -119,6 +120,7 @@ impl CorePair {
     }
 
     /// For device code: the lengths, prefactor and λ, reach, numbers of the repulsion between nuclei, nodes of the table or 0.
+    #[cfg(feature = "cuda")]
     pub fn numbers(&self) -> [f64; 13] {
         let CorePairSpec { rcut, dcut, inner, inner_width, prefactor, lambda } = self.spec;
         let [z, k, a, b, c] = self.zbl;

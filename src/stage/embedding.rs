@@ -46,6 +46,7 @@ impl Density {
     }
 
     /// Weight, kind (0: identity, 1: power, 2: shifted) and parameters, for device code.
+    #[cfg(feature = "cuda")]
     pub fn numbers(&self) -> [f64; 5] {
         match self.function {
             Function::Identity => [self.weight, 0.0, 1.0, 0.0, 0.0],

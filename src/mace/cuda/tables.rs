@@ -6,6 +6,7 @@ use crate::device::cuda::stream::Stream;
 use crate::mace::network::{Pieces, Radial};
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The struct `Table` of the kernels: rows, densities, intervals over ångströms, their number.
@@ -58,10 +59,11 @@ impl DeviceTables {
                 continue;
             }
             let table = self.radial.table(sender, receiver);
-            if !by_table.contains_key(&table) {
-                by_table.insert(table, self.table(sender, receiver, stream)?);
-            }
-            let halves = by_table[&table].0.iter().flat_map(|&w| [w as u32, (w >> 32) as u32]);
+            let made = match by_table.entry(table) {
+                Entry::Occupied(made) => made.into_mut(),
+                Entry::Vacant(place) => place.insert(self.table(sender, receiver, stream)?),
+            };
+            let halves = made.0.iter().flat_map(|&w| [w as u32, (w >> 32) as u32]);
             words[at..at + 8].iter_mut().zip(halves).for_each(|(to, w)| *to = w);
             new = true;
         }
