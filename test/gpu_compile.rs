@@ -124,22 +124,45 @@ fn kernels_of_mace_compile() {
 }
 
 /// Operations of networks with 128 channels, their types and architectures, and how many bytes a thread may spill.
-const OPERATIONS: [(&str, &str, &str, u32, usize); 9] = [
+const OPERATIONS: [(&str, &str, &str, u32, usize); 21] = [
     ("linear", LINEAR, "f32", 80, 0),
     ("linear", LINEAR, "bf16", 100, 0),
     ("linear", LINEAR, "f64", 90, 0),
     ("channelwise", CHANNELWISE, "f32", 90, 0),
     ("channelwise", CHANNELWISE, "f16", 80, 0),
-    ("channelwise", CHANNELWISE, "f64", 100, 80),
+    ("channelwise", CHANNELWISE, "f64", 100, 0),
     ("contraction", CONTRACTION, "f32", 90, 0),
     ("contraction", CONTRACTION, "f64", 90, 0),
     ("contraction", CONTRACTION, "bf16", 80, 0),
+    ("harmonics", HARMONICS, "f32", 100, 0),
+    ("harmonics", HARMONICS, "f64", 80, 0),
+    ("harmonics", HARMONICS, "bf16", 90, 0),
+    ("fully_connected", FULLY_CONNECTED, "f32", 80, 0),
+    ("fully_connected", FULLY_CONNECTED, "f64", 90, 0),
+    ("fully_connected", SHARED, "f16", 100, 32),
+    ("radial", RADIAL, "f32", 90, 0),
+    ("radial", RADIAL, "f64", 100, 0),
+    ("mlp", MLP, "f64", 90, 0),
+    ("mlp", NORMED, "bf16", 80, 0),
+    ("gate", GATE, "f32", 90, 0),
+    ("gate", GATE, "f16", 100, 0),
 ];
 const LINEAR: &str = r#"{"irreps_in": "128x0e+128x1o", "irreps_out": "128x0e+128x1o", "species": 20}"#;
 const CHANNELWISE: &str = r#"{"irreps_in1": "128x0e+128x1o", "irreps_in2": "0e+1o+2e+3o", "targets": "0e+1o+2e+3o",
     "convolution": true}"#;
 const CONTRACTION: &str = r#"{"irreps_in": "128x0e+128x1o+128x2e", "irreps_out": "128x0e+128x1o", "correlation": 3,
     "species": 10}"#;
+const HARMONICS: &str = r#"{"lmax": 4}"#;
+const FULLY_CONNECTED: &str = r#"{"irreps_in1": "32x0e+32x1o", "irreps_in2": "0e+1o+2e", "irreps_out": "32x0e+32x1o+32x2e",
+    "convolution": true}"#;
+const SHARED: &str = r#"{"irreps_in1": "128x0e+128x1o", "irreps_in2": "4x0e+4x1o", "irreps_out": "128x0e+128x1o",
+    "shared_weights": true}"#;
+const RADIAL: &str = r#"{"r_max": 5.0, "basis": {"bessel": {"n": 8}}, "cutoff": 5,
+    "transform": {"agnesi": {"radii": [0.7, 1.1], "a": 1.0805, "q": 0.9183, "p": 4.5791}}}"#;
+const MLP: &str = r#"{"widths": [8, 64, 64, 1280], "activation": "silu", "constant": 1.68}"#;
+const NORMED: &str = r#"{"widths": [24, 64, 64, 1280], "activation": "silu", "layer_norm": 1e-5}"#;
+const GATE: &str = r#"{"scalars": "128x0e", "gated": "128x1o+128x2e", "activation": "silu", "constant": 1.68,
+    "gate_activation": "sigmoid", "gate_constant": 1.85}"#;
 
 #[test]
 fn kernels_of_operations_compile() {

@@ -10,6 +10,9 @@ mod device;
 mod equivariance;
 #[path = "ops/golden.rs"]
 mod golden;
+#[cfg(feature = "cuda")]
+#[path = "ops/gpu.rs"]
+mod gpu;
 #[path = "ops/naive.rs"]
 mod naive;
 #[path = "ops/random.rs"]

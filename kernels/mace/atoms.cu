@@ -1,7 +1,6 @@
 // What MACE does with edges and with rows of atoms beside convolutions, contractions and linear maps. Channels lie side by side.
 //
-// The code before this file defines the tables TOP and RECURSION of the harmonics, GRADIENT(TERM) with TERM(d, c, b, a) for
-// `∂_d Y_b = Σ c Y_a` of solid harmonics, READ_WIDTH and READ_LAYERS (hidden numbers and layers of readouts at most), and for ZBL the flag
+// The code before this file defines what `harmonics.cuh` and `activation.cuh` of the operations need, READ_WIDTH and READ_LAYERS (hidden numbers and layers of readouts at most), and for ZBL the flag
 // HAS_ZBL with ZBL_POWER, ZBL_C and ZBL_B.
 
 #define LANES 8
@@ -19,23 +18,8 @@ KERNEL __launch_bounds__(THREADS) harmonics(Graph g, u32 n, real* to) {
   u32 e = blockIdx.x * THREADS + threadIdx.x;
   if (e >= g.first[n]) return;
   real3 r = g.r[e];
-  real inverse = real(-1) / norm(r), x = r.z * inverse, y = r.x * inverse, z = r.y * inverse, r2 = x * x + y * y + z * z;
-  real out[N_Y];
-  out[0] = 1;
-#pragma unroll
-  for (int l = 1; l <= LMAX; l++) {
-    const int row = l * l + l, below = l * l - l;
-    real c = out[below + l - 1], s = l > 1 ? out[below - (l - 1)] : real(0), k = TOP[l];
-    out[row + l] = k * x * c - k * y * s;
-    out[row - l] = k * x * s + k * y * c;
-#pragma unroll
-    for (int m = 0; m < l; m++) {
-      const int at = l * (l + 1) / 2 + m, two = below - (2 * l - 2);
-      real za = z * RECURSION[at][0], rb = r2 * RECURSION[at][1];
-      out[row + m] = za * out[below + m] - (m + 2 <= l ? rb * out[m + 2 <= l ? two + m : 0] : real(0));
-      if (m > 0) out[row - m] = za * out[below - m] - (m + 2 <= l ? rb * out[m + 2 <= l ? two - m : 0] : real(0));
-    }
-  }
+  real inverse = real(-1) / norm(r), out[N_Y];
+  evaluate_harmonics(r.z * inverse, r.x * inverse, r.y * inverse, out);
 #pragma unroll
   for (int k = 0; k < N_Y; k++) to[u64(e) * N_Y + k] = out[k];
 }
@@ -82,22 +66,13 @@ edge_gradients(Graph g, u32 n, u32 n_owned, const Screened* pairs, double scale,
       }
 #endif
       if (!y_bar) continue;
-      real inverse = real(-1) / length, a[3] = {r.z * inverse, r.x * inverse, r.y * inverse}, d[3] = {0, 0, 0}, along = 0;
+      real inverse = real(-1) / length, a[3] = {r.z * inverse, r.x * inverse, r.y * inverse}, d[3] = {0, 0, 0};
       if (length < real(CUTOFF)) {
-        const real *ys = y + u64(e) * N_Y, *bars = y_bar + u64(e) * N_Y;
-#define TERM(axis, c, b, q) d[axis] += real(c) * bars[b] * ys[q];
-        GRADIENT(TERM)
-#undef TERM
-#pragma unroll
-        for (int l = 1; l <= LMAX; l++) {
-#pragma unroll
-          for (int k = l * l; k < (l + 1) * (l + 1); k++) along += l * bars[k] * ys[k];
-        }
-        radial += bars[0];
+        pull_harmonics(y_bar + u64(e) * N_Y, y + u64(e) * N_Y, a, inverse, d);
+        radial += y_bar[u64(e) * N_Y];
       }
-      // The harmonics are those of the unit vector a: their gradient has the factor 1/r.
 #pragma unroll
-      for (int k = 0; k < 3; k++) d[k] = (d[k] - along * a[k]) * inverse - real(radial) * a[k];
+      for (int k = 0; k < 3; k++) d[k] -= real(radial) * a[k];
       out[e] = {d[1], d[2], d[0]};
     }
   }
@@ -175,16 +150,13 @@ KERNEL __launch_bounds__(THREADS) add_rows(u32 width, const u32* species, const 
   }
 }
 
-DEVICE double sigmoid(double x) { return 1 / (1 + exp(-x)); }
-
 // The gate: a scalar, a gate for each block up to `lmax`, those blocks; the scalar and the blocks come out.
 KERNEL __launch_bounds__(THREADS) gate(u32 k, u32 lmax, double scalar, double gated, const real* x, real* y) {
   const u32 n_out = (lmax + 1) * (lmax + 1), n_in = n_out + lmax;
   for (u32 u = threadIdx.x; u < k; u += THREADS) {
     const real* from = x + u64(blockIdx.x) * n_in * k + u;
     real* to = y + u64(blockIdx.x) * n_out * k + u;
-    double s = from[0];
-    to[0] = real(scalar * s * sigmoid(s));
+    to[0] = real(scalar * curve_silu(from[0]).f);
     for (u32 l = 1; l <= lmax; l++) {
       real factor = real(gated * sigmoid(from[l * k]));
       for (u32 q = l * l; q < (l + 1) * (l + 1); q++) to[q * k] = factor * from[(q + lmax) * k];
@@ -196,11 +168,10 @@ KERNEL __launch_bounds__(THREADS) gate_back(u32 k, u32 lmax, double scalar, doub
   const u32 n_out = (lmax + 1) * (lmax + 1), n_in = n_out + lmax;
   for (u32 u = threadIdx.x; u < k; u += THREADS) {
     const u64 in = u64(blockIdx.x) * n_in * k + u, out = u64(blockIdx.x) * n_out * k + u;
-    double s = x[in], f = sigmoid(s);
-    x_bar[in] = real(scalar * (f + s * f * (1 - f)) * double(y_bar[out]));
+    x_bar[in] = real(scalar * curve_silu(x[in]).d * double(y_bar[out]));
     for (u32 l = 1; l <= lmax; l++) {
-      double h = sigmoid(x[in + l * k]);
-      real factor = real(gated * h), slope = real(gated * h * (1 - h)), sum = 0;
+      Curve h = curve_sigmoid(x[in + l * k]);
+      real factor = real(gated * h.f), slope = real(gated * h.d), sum = 0;
       for (u32 q = l * l; q < (l + 1) * (l + 1); q++) {
         sum += x[in + (q + lmax) * k] * y_bar[out + q * k];
         x_bar[in + (q + lmax) * k] = factor * y_bar[out + q * k];
@@ -231,9 +202,9 @@ readout(u32 n, u32 width, u32 channels, u32 n_layers, const u32* n_out, const do
       if (l + 1 == n_layers) {
         result = sum;
       } else if (lane == 0) {
-        double s = sigmoid(sum);
-        act[warp][l][h] = constant * sum * s;
-        slope[warp][l][h] = constant * (s + sum * s * (1 - s));
+        Curve silu = curve_silu(sum);
+        act[warp][l][h] = constant * silu.f;
+        slope[warp][l][h] = constant * silu.d;
       }
     }
     __syncwarp();

@@ -9,9 +9,10 @@
 
 template <class T, int R> struct Pack { T x[R]; };
 #define EACH _Pragma("unroll") for (int r = 0; r < R; r++)
-template <class T, int R> DEVICE Pack<T, R> operator*(const Pack<T, R>& a, const Pack<T, R>& b) { Pack<T, R> c; EACH c.x[r] = a.x[r] * b.x[r]; return c; }
-template <class T, int R> DEVICE void add(Pack<T, R>& s, const Pack<T, R>& a, const Pack<T, R>& b) { EACH s.x[r] += a.x[r] * b.x[r]; }
-template <class T, int R> DEVICE void add(Pack<T, R>& s, T c, const Pack<T, R>& b) { EACH s.x[r] += c * b.x[r]; }
+// A cotangent has no derivative: what begins with it is plain.
+template <class A, class T, int R> DEVICE Pack<T, R> operator*(const Pack<A, R>& a, const Pack<T, R>& b) { Pack<T, R> c; EACH c.x[r] = a.x[r] * b.x[r]; return c; }
+template <class T, class B, int R> DEVICE void add(Pack<T, R>& s, const Pack<T, R>& a, const Pack<B, R>& b) { EACH s.x[r] += a.x[r] * b.x[r]; }
+template <class T, class B, int R> DEVICE void add(Pack<T, R>& s, T c, const Pack<B, R>& b) { EACH s.x[r] += c * b.x[r]; }
 template <class T, int R> DEVICE Pack<T, R> all(T c) { Pack<T, R> p; EACH p.x[r] = c; return p; }
 
 // Nodes in blocks of one species; NONE fills a block up.
@@ -65,7 +66,7 @@ template <class T, int R> DEVICE void backward(const Nodes& nodes, const Input& 
   Coefficients<T> c{c_v, c_d, u64(z) * N_ENTRIES * MUL + u};
 #pragma unroll
   for (int q = 0; q < N_IN; q++) bar[q] = all<T, R>(zero<T>());
-#define BEGIN(M) { Pack<T, R> p0; EACH p0.x[r] = node[r] == NONE ? zero<T>() : load<T>(out_bar, AT(OUT, u64(node[r]) * DIM_OUT, M, u)); Pack<T, R> s0;
+#define BEGIN(M) { Pack<real, R> p0; EACH p0.x[r] = node[r] == NONE ? real(0) : load<real>(out_bar, AT(OUT, u64(node[r]) * DIM_OUT, M, u)); Pack<T, R> s0;
 #define OPEN(up, d, v) { Pack<T, R> p##d = p##up * x[v], s##d = all<T, R>(zero<T>());
 #define LEAF(d, k, v) { T f = c[k]; add(s##d, f, x[v]); add(bar[v], f, p##d); }
 #define CLOSE(up, d, v) add(s##up, s##d, x[v]); add(bar[v], s##d, p##up); }
@@ -91,14 +92,15 @@ template <class T> DEVICE void moments(const Nodes& nodes, const u32* chunk_firs
   for (u32 n = chunk_first[blockIdx.x]; n < chunk_first[blockIdx.x + 1]; n++) {
     u32 node = nodes.order[n];
     if (node == NONE) continue;
-    T x[N_IN], bar[N_OUT];
+    T x[N_IN];
+    real bar[N_OUT];
 #pragma unroll
     for (int q = 0; q < N_IN; q++) x[q] = load<T>(a, AT(IN, u64(node) * DIM_IN, q, u));
 #pragma unroll
-    for (int q = 0; q < N_OUT; q++) bar[q] = load<T>(out_bar, AT(OUT, u64(node) * DIM_OUT, q, u));
+    for (int q = 0; q < N_OUT; q++) bar[q] = load<real>(out_bar, AT(OUT, u64(node) * DIM_OUT, q, u));
     switch (blockIdx.y) {
 #define BEGIN(g) case g: {
-#define ROOT(n, M) T p##n = bar[M];
+#define ROOT(n, M) real p##n = bar[M];
 #define NODE(up, n, v) T p##n = p##up * x[v];
 #define ENTRY(k, n, v) sum[k] += p##n * x[v];
 #define END(g) break; }

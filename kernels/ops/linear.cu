@@ -53,7 +53,7 @@ DEVICE void multiply(const Tiles& tiles, int set, real (&sum)[PER][PER]) {
 // `targets[blockIdx.z]` gives the block and, of its components, the one to compute.
 KERNEL __launch_bounds__(THREADS, SINGLE ? 3 : 2)
 linear(const Target* targets, const u32* component, const Term* terms, Nodes nodes, const stored* x, u32 dim_x, const stored* w, const stored* bias,
-       stored* out, u32 dim_out, u32 accumulate) {
+       Output out, u32 dim_out, u32 accumulate) {
   __shared__ Tiles tiles;
   const Target target = targets[blockIdx.z];
   const u32 m = component[blockIdx.z], t = threadIdx.x, column0 = blockIdx.y * COLUMNS;
@@ -136,14 +136,14 @@ linear(const Target* targets, const u32* component, const Term* terms, Nodes nod
   for (int i = 0; i < PER; i++) {
     u32 node = node_of(nodes, blockIdx.x * ROWS + own_row() + i);
     if (node == NONE) continue;
-    stored* row_out = out + u64(node) * dim_out + target.at + m * target.component;
+    const u64 row_out = u64(node) * dim_out + target.at + m * target.component;
 #pragma unroll
     for (int j = 0; j < PER; j++) {
       u32 v = column0 + own_column(j);
       if (v >= target.mul) continue;
       real y = sum[i][j] + (biased ? widen(bias[target.bias + v]) : real(0));
-      stored& to = row_out[v * target.channel];
-      to = narrow(accumulate ? y + widen(to) : y);
+      const u64 to = row_out + v * target.channel;
+      store(out, to, accumulate ? y + widen(out.to[to]) : y);
     }
   }
 }
@@ -220,15 +220,17 @@ linear_weights(const Target* targets, const Term* terms, const Pair* pairs, u32 
   }
 }
 
-// W̄ of one species in the caller's order: the sum over its chunks. `pairs` as above, one for each blockIdx.y.
-KERNEL linear_weights_sum(const Target* targets, const Term* terms, const Pair* pairs, const u32* species_chunk, u64 n_weights, const real* partial, stored* w_bar) {
+// W̄ of one species in the caller's order: the sum over its chunks, added to what is there or not. `pairs` as above, one for each blockIdx.y.
+KERNEL linear_weights_sum(const Target* targets, const Term* terms, const Pair* pairs, const u32* species_chunk, u64 n_weights, const real* partial, Output w_bar,
+                          u32 accumulate) {
   const Pair pair = pairs[blockIdx.y];
   const Term term = terms[pair.term];
   const u32 mul = targets[pair.target].mul, k = blockIdx.x * blockDim.x + threadIdx.x, z = blockIdx.z;
   if (k >= term.mul * mul) return;
   real sum = 0;
   for (u32 chunk = species_chunk[z]; chunk < species_chunk[z + 1]; chunk++) sum += partial[chunk * n_weights + pair.offset + k];
-  w_bar[u64(term.weight) + u64(z) * term.species + u64(k / mul) * term.row + u64(k % mul) * term.column] = narrow(sum);
+  const u64 to = u64(term.weight) + u64(z) * term.species + u64(k / mul) * term.row + u64(k % mul) * term.column;
+  store(w_bar, to, accumulate ? sum + widen(w_bar.to[to]) : sum);
 }
 
 // The adjoint of a bias: the sum over all nodes.

@@ -82,9 +82,10 @@ DEVICE void backward(const Input& x, const Input& y, const Input& w, const Edges
   u32 i = blockIdx.x, u = blockIdx.y * THREADS + threadIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   u32 begin = GRAPH ? edges.first[i] : i, end = GRAPH ? edges.first[i + 1] : i + 1;
   bool active = u < MUL;
-  T g[N_OUT], shared[N_PATHS];
+  T shared[N_PATHS];
+  real g[N_OUT];
 #pragma unroll
-  for (int q = 0; q < N_OUT; q++) g[q] = active ? load<T>(out_bar, AT(OUT, u64(i) * DIM_OUT, q, u)) : zero<T>();
+  for (int q = 0; q < N_OUT; q++) g[q] = active ? load<real>(out_bar, AT(OUT, u64(i) * DIM_OUT, q, u)) : real(0);
 #pragma unroll
   for (int p = 0; p < N_PATHS; p++) shared[p] = zero<T>();
   for (u32 e0 = begin; e0 < end; e0 += TILE) {
@@ -122,7 +123,7 @@ DEVICE void backward(const Input& x, const Input& y, const Input& w, const Edges
 #pragma unroll
       for (int q = 0; q < PIECES * N_REDUCED; q++) yb[q] = zero<T>();
 #define OPEN(p, x) v = ws[p] * xs[x];
-#define TERM(c, b, q) yb[b] += real(c) * (v * g[q]);
+#define TERM(c, b, q) yb[b] += (real(c) * g[q]) * v;
       COUPLINGS(OPEN, TERM)
 #undef OPEN
 #undef TERM

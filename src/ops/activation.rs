@@ -18,6 +18,20 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Its function in `kernels/ops/activation.cuh`.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn curve(self) -> &'static str {
+        match self {
+            Activation::Identity => "curve_identity",
+            Activation::Silu => "curve_silu",
+            Activation::Sigmoid => "curve_sigmoid",
+            Activation::Tanh => "curve_tanh",
+            Activation::Relu => "curve_relu",
+            Activation::Ssp => "curve_ssp",
+            Activation::Abs => "curve_abs",
+        }
+    }
+
     /// `φ`, `φ'`, `φ''`
     #[inline]
     pub fn eval(self, x: f64) -> [f64; 3] {

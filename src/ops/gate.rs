@@ -27,7 +27,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    fn n_gates(&self) -> usize {
+    pub(crate) fn n_gates(&self) -> usize {
         self.gated.blocks().iter().map(|b| b.mul).sum()
     }
 

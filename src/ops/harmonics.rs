@@ -41,14 +41,28 @@ impl Harmonics {
         Ok(Ports { inputs: vec![Port::new("vectors", Extent::Rows, 3)], indices: vec![], output })
     }
 
+    /// The place of the table's x, y and z in a row.
+    pub(crate) fn axes(&self) -> [usize; 3] {
+        match self.normalization {
+            Normalization::Component => [2, 0, 1],
+            Normalization::Orthonormal => [0, 1, 2],
+        }
+    }
+
+    /// The factor of the table's harmonics.
+    pub(crate) fn scale(&self) -> f64 {
+        match self.normalization {
+            Normalization::Component => (4.0 * std::f64::consts::PI).sqrt(),
+            Normalization::Orthonormal => 1.0,
+        }
+    }
+
     pub(crate) fn kernel<V: Value<Plain = V>>(&self) -> Box<dyn Kernel<V::Real>> {
-        let component = self.normalization == Normalization::Component;
         Box::new(HarmonicsKernel::<V> {
             plain: Angular::new(self.lmax, true),
             dual: Angular::new(self.lmax, true),
-            // The place of the table's x, y and z in a row.
-            axes: if component { [2, 0, 1] } else { [0, 1, 2] },
-            scale: V::Real::of(if component { (4.0 * std::f64::consts::PI).sqrt() } else { 1.0 }),
+            axes: self.axes(),
+            scale: V::Real::of(self.scale()),
         })
     }
 }

@@ -70,6 +70,16 @@ impl Port {
     pub fn len(&self, sizes: Sizes) -> usize {
         self.n_rows(sizes).saturating_mul(self.width)
     }
+
+    /// # Errors
+    /// If `len` numbers, which are called `name`, are not all rows.
+    pub(crate) fn check_len(&self, name: &str, sizes: Sizes, len: usize) -> Result<()> {
+        let (n_rows, width) = (self.n_rows(sizes), self.width);
+        match Some(len) == n_rows.checked_mul(width) {
+            true => Ok(()),
+            false => Err(Error::Argument(format!("{name}: {len} numbers, expected {n_rows} × {width}"))),
+        }
+    }
 }
 
 /// An argument of indices: one a row.
@@ -89,6 +99,42 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// The length of what belongs to each of the inputs, if it is there, and that there are as many; `what` stands before their names.
+    ///
+    /// # Errors
+    /// Another number of them, a wrong length.
+    pub(crate) fn check_inputs(
+        &self,
+        what: &str,
+        n: usize,
+        sizes: Sizes,
+        len: impl Fn(usize) -> Option<usize>,
+    ) -> Result<()> {
+        if n != self.inputs.len() {
+            let names: Vec<&str> = self.inputs.iter().map(|p| &p.name[..]).collect();
+            let expected = format!("expected {}: {}", self.inputs.len(), names.join(", "));
+            return Err(Error::Argument(format!("{what}inputs: {n} of them, {expected}")));
+        }
+        for (k, port) in self.inputs.iter().enumerate() {
+            if let Some(len) = len(k) {
+                port.check_len(&format!("{what}{}", port.name), sizes, len)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lengths of second gradients: by input, and that of the cotangent last.
+    ///
+    /// # Errors
+    /// As [`Ports::check_inputs`].
+    pub(crate) fn check_seconds(&self, n: usize, sizes: Sizes, len: impl Fn(usize) -> Option<usize>) -> Result<()> {
+        let Some(last) = n.checked_sub(1) else {
+            return Err(Error::Argument(format!("0 second gradients, expected {}", self.inputs.len() + 1)));
+        };
+        self.check_inputs("second gradient of ", last, sizes, &len)?;
+        len(last).map_or(Ok(()), |len| self.output.check_len("second gradient of cotangent", sizes, len))
+    }
+
     /// Lengths and ranges of all indices.
     ///
     /// # Errors

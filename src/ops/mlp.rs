@@ -39,8 +39,37 @@ const MAX_LAYERS: usize = 9;
 const MAX_WIDTH: usize = 1 << 16;
 
 impl Mlp {
-    fn n_layers(&self) -> usize {
+    pub(crate) fn n_layers(&self) -> usize {
         self.widths.len() - 1
+    }
+
+    /// Whether weights are (out, in).
+    fn transposed(&self) -> bool {
+        self.layer_norm.is_some()
+    }
+
+    /// The matrices as linear maps, as which they may stand the other way round, and their factor, where it is not `1/√n`.
+    pub(crate) fn maps(&self) -> Result<(Vec<Linear>, Option<f64>)> {
+        let scalars = |n: usize| Irreps::uniform(n, [Irrep::SCALAR]);
+        let map = |pair: &[usize]| {
+            let [n_in, n_out] = if self.transposed() { [pair[1], pair[0]] } else { [pair[0], pair[1]] };
+            let (irreps_in, irreps_out) = (scalars(n_in)?, scalars(n_out)?);
+            Ok(Linear { irreps_in, irreps_out, bias: false, species: None })
+        };
+        let maps = self.widths.windows(2).map(map).collect::<Result<_>>()?;
+        Ok((maps, self.transposed().then_some(1.0)))
+    }
+
+    /// Where the parameters of layer `k` are among the arguments.
+    pub(crate) fn places(&self, k: usize) -> Places {
+        let hidden = k + 1 < self.n_layers();
+        match self.transposed() {
+            false => Places { w: 1 + k, b: None, scale: None, shift: None },
+            true => {
+                let at = 1 + 4 * k;
+                Places { w: at, b: Some(at + 1), scale: hidden.then_some(at + 2), shift: hidden.then_some(at + 3) }
+            }
+        }
     }
 
     pub(crate) fn ports(&self) -> Result<Ports> {
@@ -70,19 +99,13 @@ impl Mlp {
     }
 
     pub(crate) fn kernel<V: Value<Plain = V>>(&self) -> Result<Box<dyn Kernel<V::Real>>> {
-        let scalars = |n: usize| Irreps::uniform(n, [Irrep::SCALAR]);
-        let mut layers = Vec::new();
-        for pair in self.widths.windows(2) {
-            let [n_in, n_out] = if self.layer_norm.is_some() { [pair[1], pair[0]] } else { [pair[0], pair[1]] };
-            let (irreps_in, irreps_out) = (scalars(n_in)?, scalars(n_out)?);
-            let map = Linear { irreps_in, irreps_out, bias: false, species: None };
-            let scale = if self.layer_norm.is_some() { Some(1.0) } else { None };
-            layers.push(map.scaled_kernel::<V>(scale));
-        }
+        let (maps, scale) = self.maps()?;
+        let layers = maps.iter().map(|map| map.scaled_kernel::<V>(scale)).collect();
         Ok(Box::new(MlpKernel::<V> {
             layers,
+            places: (0..self.n_layers()).map(|k| self.places(k)).collect(),
             widths: self.widths.clone(),
-            transposed: self.layer_norm.is_some(),
+            transposed: self.transposed(),
             nonlinearity: Nonlinearity {
                 activation: self.activation,
                 constant: self.constant,
@@ -94,6 +117,7 @@ impl Mlp {
 
 struct MlpKernel<V: Lanes> {
     layers: Vec<LinearKernel<V>>,
+    places: Vec<Places>,
     widths: Vec<usize>,
     /// Weights are (out, in).
     transposed: bool,
@@ -102,11 +126,11 @@ struct MlpKernel<V: Lanes> {
 
 /// Where the parameters of a layer are among the arguments.
 #[derive(Clone, Copy)]
-struct Places {
-    w: usize,
-    b: Option<usize>,
-    scale: Option<usize>,
-    shift: Option<usize>,
+pub(crate) struct Places {
+    pub w: usize,
+    pub b: Option<usize>,
+    pub scale: Option<usize>,
+    pub shift: Option<usize>,
 }
 
 /// What the layers compute, values and tangents: before and after each activation.
@@ -116,17 +140,6 @@ struct Inner<'a, T> {
 }
 
 impl<V: Value<Plain = V>> MlpKernel<V> {
-    fn places(&self, k: usize) -> Places {
-        let hidden = k + 1 < self.layers.len();
-        match self.transposed {
-            false => Places { w: 1 + k, b: None, scale: None, shift: None },
-            true => {
-                let at = 1 + 4 * k;
-                Places { w: at, b: Some(at + 1), scale: hidden.then_some(at + 2), shift: hidden.then_some(at + 3) }
-            }
-        }
-    }
-
     fn widest(&self) -> usize {
         self.widths.iter().copied().max().unwrap_or(0)
     }
@@ -152,7 +165,7 @@ impl<V: Value<Plain = V>> MlpKernel<V> {
         [value, tangent]: [Option<&mut [V::Real]>; 2],
         scratch: &mut Scratch,
     ) {
-        let (layer, places) = (&self.layers[k], self.places(k));
+        let (layer, places) = (&self.layers[k], self.places[k]);
         let w = call.inputs[places.w];
         let dw = directions.get(places.w).copied().flatten();
         let turned = back != self.transposed;
@@ -212,7 +225,7 @@ impl<V: Value<Plain = V>> MlpKernel<V> {
         call: Call<'a, V::Real>,
         directions: &[Option<&'a [V::Real]>],
     ) -> Option<[Source<'a, V::Real>; 2]> {
-        let places = self.places(k);
+        let places = self.places[k];
         let source = |at: usize| Source { value: call.inputs[at], tangent: directions.get(at).copied().flatten() };
         Some([source(places.scale?), source(places.shift?)])
     }
@@ -236,7 +249,7 @@ impl<V: Value<Plain = V>> MlpKernel<V> {
         bar.set(cotangent);
         for k in (0..=last).rev() {
             let (n_in, n_out) = (rows * self.widths[k], rows * self.widths[k + 1]);
-            let places = self.places(k);
+            let places = self.places[k];
             let from = match k {
                 0 => (call.inputs[0], directions.first().copied().flatten()),
                 _ => inner.after[k - 1].parts::<N>(),
@@ -257,7 +270,7 @@ impl<V: Value<Plain = V>> MlpKernel<V> {
             }
             self.affine(k, true, groups, this, call, directions, next.first_mut::<N>(n_in), scratch);
             let parameters = self.parameters(k - 1, call, directions);
-            let places = self.places(k - 1);
+            let places = self.places[k - 1];
             self.nonlinearity.pull(
                 self.widths[k],
                 parameters,

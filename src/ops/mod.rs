@@ -27,17 +27,25 @@ pub mod coupling;
 pub mod cuda;
 mod edges;
 pub mod gate;
+#[cfg(feature = "cuda")]
+mod gate_cuda;
 pub mod harmonics;
+#[cfg(feature = "cuda")]
+pub(crate) mod harmonics_cuda;
 pub mod irreps;
 mod jet;
 pub mod kernel;
 pub mod layout;
 pub mod linear;
 pub mod mlp;
+#[cfg(feature = "cuda")]
+mod mlp_cuda;
 mod mlp_layer;
 pub mod op;
 pub mod product;
 pub mod radial;
+#[cfg(feature = "cuda")]
+mod radial_cuda;
 pub mod scratch;
 pub mod spec;
 mod species;
@@ -53,6 +61,6 @@ pub use scratch::Workspace;
 pub use spec::{Operation, Spec};
 
 /// The examples of `docs/operations.md`.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "cuda"))]
 #[doc = include_str!("../../docs/operations.md")]
 struct Documentation;

@@ -127,7 +127,7 @@ impl<S: Storage> Op<S> {
     /// If a length is wrong, an index is out of range, or the result would not be finite.
     pub fn forward(&self, args: &Args<S>, out: &mut [S], workspace: &mut Workspace) -> Result<()> {
         self.check(args)?;
-        check_len("out", &self.ports.output, args.sizes, out.len())?;
+        self.ports.output.check_len("out", args.sizes, out.len())?;
         let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::Forward))?);
         let mut inputs = [&[][..]; MAX_INPUTS];
         let call = self.call(args, &mut inputs, &mut scratch);
@@ -150,8 +150,9 @@ impl<S: Storage> Op<S> {
         workspace: &mut Workspace,
     ) -> Result<()> {
         self.check(args)?;
-        check_len("cotangent", &self.ports.output, args.sizes, cotangent.len())?;
-        self.check_many("gradient of ", gradients.len(), args.sizes, |k| gradients[k].as_ref().map(|g| g.len()))?;
+        self.ports.output.check_len("cotangent", args.sizes, cotangent.len())?;
+        self.ports
+            .check_inputs("gradient of ", gradients.len(), args.sizes, |k| gradients[k].as_ref().map(|g| g.len()))?;
         let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::Backward))?);
         let mut inputs = [&[][..]; MAX_INPUTS];
         let call = self.call(args, &mut inputs, &mut scratch);
@@ -176,15 +177,10 @@ impl<S: Storage> Op<S> {
     ) -> Result<()> {
         let n = self.ports.inputs.len();
         self.check(args)?;
-        check_len("cotangent", &self.ports.output, args.sizes, cotangent.len())?;
-        self.check_many("direction of ", directions.len(), args.sizes, |k| directions[k].map(<[S]>::len))?;
-        let Some((second_cotangent, rest)) = seconds.split_last_mut() else {
-            return Err(Error::Argument(format!("0 second gradients, expected {}", n + 1)));
-        };
-        self.check_many("second gradient of ", rest.len(), args.sizes, |k| rest[k].as_ref().map(|g| g.len()))?;
-        if let Some(second) = second_cotangent {
-            check_len("second gradient of cotangent", &self.ports.output, args.sizes, second.len())?;
-        }
+        self.ports.output.check_len("cotangent", args.sizes, cotangent.len())?;
+        self.ports.check_inputs("direction of ", directions.len(), args.sizes, |k| directions[k].map(<[S]>::len))?;
+        self.ports.check_seconds(seconds.len(), args.sizes, |k| seconds[k].as_ref().map(|g| g.len()))?;
+        let (second_cotangent, rest) = seconds.split_last_mut().expect("as many as counted");
         let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::DoubleBackward))?);
         let mut inputs = [&[][..]; MAX_INPUTS];
         let call = self.call(args, &mut inputs, &mut scratch);
@@ -206,23 +202,8 @@ impl<S: Storage> Op<S> {
     fn check(&self, args: &Args<S>) -> Result<()> {
         let sizes = args.sizes;
         sizes.check()?;
-        self.check_many("", args.inputs.len(), sizes, |k| Some(args.inputs[k].len()))?;
+        self.ports.check_inputs("", args.inputs.len(), sizes, |k| Some(args.inputs[k].len()))?;
         self.ports.check_indices(sizes, args.indices)
-    }
-
-    fn check_many(&self, what: &str, n: usize, sizes: Sizes, len: impl Fn(usize) -> Option<usize>) -> Result<()> {
-        let ports = &self.ports.inputs;
-        if n != ports.len() {
-            let names: Vec<&str> = ports.iter().map(|p| &p.name[..]).collect();
-            let expected = format!("expected {}: {}", ports.len(), names.join(", "));
-            return Err(Error::Argument(format!("{what}inputs: {n} of them, {expected}")));
-        }
-        for (k, port) in ports.iter().enumerate() {
-            if let Some(len) = len(k) {
-                check_len(&format!("{what}{}", port.name), port, sizes, len)?;
-            }
-        }
-        Ok(())
     }
 
     /// The arguments as the kernels have them.
@@ -263,6 +244,16 @@ impl<S: Storage> Op<S> {
         self.ports.inputs.iter().zip(gradients).map(|(port, g)| (port, self.spec.layout, g))
     }
 
+    /// Why result `k` is not finite: the gradient of an input, or what has the shape of the output.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn explain(&self, args: &Args<S>, others: &[(&str, &[S])], k: usize) -> Result<Error> {
+        let mut workspace = Workspace::new();
+        let mut scratch = Scratch::new(workspace.lines(self.scratch_lines(args.sizes, Pass::Forward))?);
+        let mut inputs = [&[][..]; MAX_INPUTS];
+        let call = self.call(args, &mut inputs, &mut scratch);
+        Ok(self.culprit(args, others, self.ports.inputs.get(k).unwrap_or(&self.ports.output), call))
+    }
+
     /// Why a result is not finite.
     fn culprit(&self, args: &Args<S>, others: &[(&str, &[S])], port: &Port, call: Call<S::Compute>) -> Error {
         let names = self.ports.inputs.iter().map(|p| &p.name[..]);
@@ -274,14 +265,6 @@ impl<S: Storage> Op<S> {
         }
         let known = self.kernel.diagnose(call);
         Error::Argument(known.unwrap_or_else(|| format!("{}: a result of its shape exceeds {}", port.name, S::DTYPE)))
-    }
-}
-
-fn check_len(name: &str, port: &Port, sizes: Sizes, len: usize) -> Result<()> {
-    let (n_rows, width) = (port.n_rows(sizes), port.width);
-    match Some(len) == n_rows.checked_mul(width) {
-        true => Ok(()),
-        false => Err(Error::Argument(format!("{name}: {len} numbers, expected {n_rows} × {width}"))),
     }
 }
 

@@ -73,7 +73,26 @@ impl Radial {
         }
     }
 
-    fn radii(&self) -> Option<&[f64]> {
+    /// What multiplies Bessel functions, or the squares in Gaussians: γ.
+    pub(crate) fn scale(&self) -> f64 {
+        match &self.basis {
+            RadialBasis::Bessel { prefactor, .. } => prefactor.unwrap_or((2.0 / self.r_max).sqrt()),
+            RadialBasis::Gaussian { n } => -0.5 * (intervals(*n) / self.r_max).powi(2),
+            _ => 1.0,
+        }
+    }
+
+    /// The frequency of Bessel function `k`, the centre of Gaussian `k`.
+    pub(crate) fn weight(&self, k: usize) -> f64 {
+        match &self.basis {
+            RadialBasis::Bessel { weights: Some(w), .. } => w[k],
+            RadialBasis::Bessel { .. } => (k + 1) as f64 * PI / self.r_max,
+            RadialBasis::Gaussian { n } => k as f64 * self.r_max / intervals(*n),
+            _ => 0.0,
+        }
+    }
+
+    pub(crate) fn radii(&self) -> Option<&[f64]> {
         self.transform.as_ref().map(|t| match t {
             Transform::Agnesi { radii, .. } | Transform::Soft { radii, .. } => &radii[..],
         })
@@ -119,16 +138,14 @@ impl Radial {
         match &self.basis {
             RadialBasis::Identity => put(0, t),
             RadialBasis::Constant => put(0, Jet::constant(1.0)),
-            RadialBasis::Bessel { n, weights, prefactor } => {
-                let scale = prefactor.unwrap_or((2.0 / self.r_max).sqrt());
-                let w = |k: usize| weights.as_ref().map_or((k + 1) as f64 * PI / self.r_max, |w| w[k]);
-                (0..*n).for_each(|k| put(k, (t * w(k)).sin() / t * scale));
+            RadialBasis::Bessel { n, .. } => {
+                let scale = self.scale();
+                (0..*n).for_each(|k| put(k, (t * self.weight(k)).sin() / t * scale));
             }
             RadialBasis::Gaussian { n } => {
-                let last = (*n as f64 - 1.0).max(1.0);
-                let gamma = -0.5 * (last / self.r_max).powi(2);
+                let gamma = self.scale();
                 for k in 0..*n {
-                    let d = t - Jet::constant(k as f64 * self.r_max / last);
+                    let d = t - Jet::constant(self.weight(k));
                     put(k, (d * d * gamma).exp());
                 }
             }
@@ -145,6 +162,11 @@ impl Radial {
     pub(crate) fn kernel<T: Real>(&self) -> Box<dyn Kernel<T>> {
         Box::new(RadialKernel { radial: self.clone() })
     }
+}
+
+/// Between so many centres from 0 to `r_max`.
+fn intervals(n: usize) -> f64 {
+    (n as f64 - 1.0).max(1.0)
 }
 
 /// The polynomial cutoff.

@@ -107,7 +107,7 @@ impl Case {
         Spec { layout, layout_out: Some(layout_out), storage: S::DTYPE, ..self.spec.clone() }
     }
 
-    fn run_by<S: Storage>(&self, layouts: [Layout; 2], ports: &Ports, passes: &mut dyn Passes<S>) -> Outcome {
+    pub fn run_by<S: Storage>(&self, layouts: [Layout; 2], ports: &Ports, passes: &mut dyn Passes<S>) -> Outcome {
         let [layout, layout_out] = layouts;
         let store = |x: &[f64], port: &Port, layout: Layout| -> Vec<S> {
             let x = if layout == Layout::IrMul { transposed(port, x, true) } else { x.to_vec() };
@@ -167,17 +167,26 @@ impl Case {
         }
     }
 
-    /// The same on a CUDA device where `ACERUST_GPU` demands one, for operations that have kernels for it.
+    /// The same on a CUDA device where `ACERUST_GPU` demands one; with `ACERUST_GPU=compile` the kernels are compiled and kept (`ACERUST_CACHE`) for
+    /// a machine that has one.
     #[cfg(feature = "cuda")]
     pub fn run_on_device<S: Storage>(&self, layouts: [Layout; 2]) -> Option<Outcome> {
-        use acerust::ops::Operation::{Channelwise, Contraction, Linear};
-        let known = matches!(self.spec.operation, Linear(_) | Channelwise(_) | Contraction(_));
-        if !known || std::env::var_os("ACERUST_GPU").is_none() {
+        let mut device = self.on_device::<S>(layouts)?;
+        let ports = device.device.ports().clone();
+        Some(self.run_by::<S>(layouts, &ports, &mut device))
+    }
+
+    #[cfg(feature = "cuda")]
+    pub fn on_device<S: Storage>(&self, layouts: [Layout; 2]) -> Option<crate::device::OnDevice> {
+        let (wanted, spec) = (std::env::var_os("ACERUST_GPU")?, self.spec_in::<S>(layouts));
+        let good = |e: acerust::Error| -> ! { panic!("{}: {e}", self.name) };
+        if wanted == "compile" {
+            for (name, source) in acerust::ops::cuda::sources(&spec).unwrap_or_else(|e| good(e)) {
+                acerust::cuda::compile::cubin(name, &source, 90).unwrap_or_else(|e| good(e));
+            }
             return None;
         }
-        let device = DeviceOp::new(&self.spec_in::<S>(layouts), 0).unwrap_or_else(|e| panic!("{}: {e}", self.name));
-        let ports = device.ports().clone();
-        Some(self.run_by::<S>(layouts, &ports, &mut crate::device::OnDevice { device }))
+        Some(crate::device::OnDevice { device: DeviceOp::new(&spec, 0).unwrap_or_else(|e| good(e)) })
     }
 
     pub fn compare(&self, outcome: &Outcome, tolerance: f64, how: &str) {

@@ -195,7 +195,7 @@ impl Case {
     }
 }
 
-const KINDS: usize = 8;
+pub const KINDS: usize = 8;
 
 fn sizes(random: &mut Random) -> Sizes {
     Sizes { rows: [1, 2, 7, 20][random.below(4)], nodes: 1 + random.below(6) }

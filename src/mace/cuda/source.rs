@@ -8,11 +8,10 @@ use crate::ops::contraction::cuda::nested;
 use crate::ops::contraction::{Program, Run};
 use crate::ops::coupling::{Convention, coupling};
 use crate::ops::cuda::source::{Source, across, list};
+use crate::ops::harmonics_cuda::define as harmonics;
 use crate::ops::product::channelwise_cuda::Paths;
-use crate::simd::{Lanes, Portable};
-use crate::stage::angular::{Angular, n_harmonics};
+use crate::stage::angular::n_harmonics;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// Threads of kernels over atoms.
 pub const THREADS: usize = 128;
@@ -143,13 +142,8 @@ fn program(c: &Contraction) -> (Program, Vec<usize>) {
 /// What is done with edges and atoms beside.
 pub fn atoms(net: &Network, single: bool) -> KernelSource {
     let mut source = begin(net, single);
-    let angular = Angular::<Portable<f64, 2>>::new(net.lmax, true);
-    source.define("THREADS", THREADS).define("LMAX", net.lmax);
-    source.table("real", "TOP", angular.top.iter().map(|x| format!("{x:e}")));
-    let rows: Vec<Vec<String>> =
-        angular.recursion.iter().map(|r| r.iter().map(|x| format!("{x:e}")).collect()).collect();
-    source.rows("real", "RECURSION", &rows);
-    source.define("GRADIENT(TERM)", gradient(net.lmax));
+    source.define("THREADS", THREADS);
+    harmonics(&mut source, net.lmax, 1.0);
     let [width, layers] = readout_sizes(net);
     source.define("READ_WIDTH", width).define("READ_LAYERS", layers);
     source.define("HAS_ZBL", u8::from(net.zbl.is_some()));
@@ -158,7 +152,12 @@ pub fn atoms(net: &Network, single: bool) -> KernelSource {
         source.define("ZBL_POWER", format!("{:e}", zbl.p)).define("ZBL_C", numbers(&zbl.c));
         source.define("ZBL_B", numbers(&DECAY));
     }
-    let files = [include_str!("../../../kernels/mace/edges.cuh"), include_str!("../../../kernels/mace/atoms.cu")];
+    let files = [
+        include_str!("../../../kernels/ops/harmonics.cuh"),
+        include_str!("../../../kernels/ops/activation.cuh"),
+        include_str!("../../../kernels/mace/edges.cuh"),
+        include_str!("../../../kernels/mace/atoms.cu"),
+    ];
     finish("mace_atoms", source, &files)
 }
 
@@ -172,20 +171,4 @@ pub fn readout_sizes(net: &Network) -> [usize; 2] {
         }
     }
     [width, n_layers]
-}
-
-/// `∂_d Y_b = Σ c Y_a` of solid harmonics as `TERM(d, c, b, a)`: what the processor's pullback does to single numbers.
-fn gradient(lmax: usize) -> String {
-    type One = Portable<f64, 2>;
-    let angular = Angular::<One>::new(lmax, false);
-    let n = n_harmonics(lmax);
-    let unit = |k: usize| -> Vec<One> { (0..n).map(|q| One::splat(f64::from(u8::from(q == k)))).collect() };
-    let mut text = String::new();
-    for (b, a) in (1..n).flat_map(|b| (0..n).map(move |a| (b, a))) {
-        let pulled = angular.pullback([One::splat(1.0); 4], &unit(a), &unit(b));
-        for (d, c) in pulled.map(|c| c.to_array()[0]).into_iter().enumerate().filter(|(_, c)| *c != 0.0) {
-            write!(text, " TERM({d}, {c:e}, {b}, {a})").expect("writing to a string");
-        }
-    }
-    text
 }

@@ -3,7 +3,7 @@
 use super::{Contraction, Program};
 use crate::Result;
 use crate::dtype::Dtype;
-use crate::ops::cuda::launch::{Input, Module, Target, address, launch};
+use crate::ops::cuda::launch::{Input, Module, Output, Target, address, launch};
 use crate::ops::cuda::source::{Source, across, blocks_at};
 use crate::ops::cuda::{Call, DeviceKernel};
 use crate::ops::kernel::Sizes;
@@ -50,7 +50,7 @@ pub(crate) fn source(op: &Contraction, spec: &Spec) -> Result<String> {
     let input: Vec<_> = blocks_at(&ports.inputs[0], spec.layout).into_iter().flat_map(|b| b.components()).collect();
     let out = blocks_at(&ports.output, spec.layout_out.unwrap_or(spec.layout));
     let out: Vec<_> = out.into_iter().flat_map(|b| b.components()).collect();
-    let mut source = Source::new(spec.storage);
+    let mut source = Source::checked(spec.storage);
     for (name, value) in [
         ("N_IN", input.len()),
         ("N_OUT", out.len()),
@@ -216,7 +216,7 @@ impl ContractionOnDevice {
     /// The numbers of the polynomials, and their derivatives.
     fn coefficients(&self, call: &mut Call, dual: bool) -> Result<[u64; 2]> {
         let bytes = self.n_species * self.n_entries * self.channels * self.compute;
-        let w = Input { value: call.inputs[1], direction: if dual { call.directions[1] } else { 0 } };
+        let w = call.input(1, dual);
         let c = call.reserve(0, bytes)?;
         let c_d = if dual { call.reserve(1, bytes)? } else { 0 };
         let [first, path, value] = [address(&self.fold.first), address(&self.fold.index), address(&self.fold.value)];
@@ -225,37 +225,33 @@ impl ContractionOnDevice {
         Ok([c, c_d])
     }
 
-    fn x(&self, call: &Call, dual: bool) -> Input {
-        Input { value: call.inputs[0], direction: if dual { call.directions[0] } else { 0 } }
-    }
-
     fn blocks(&self, call: &Call, nodes: usize) -> [usize; 3] {
         [call.lists.len(0) / nodes, self.groups(), 1]
     }
 
-    fn out(&self, call: &mut Call, dual: bool, [c, c_d]: [u64; 2], out: u64) -> Result<()> {
+    fn out(&self, call: &mut Call, dual: bool, [c, c_d]: [u64; 2], out: Output) -> Result<()> {
         let (kernel, nodes) =
             if dual { ("contraction_forward_dual", NODES_DUAL) } else { ("contraction_forward", NODES) };
-        let (order, species, x) = (call.lists.address(0), call.lists.address(1), self.x(call, dual));
+        let (order, species, x) = (call.lists.address(0), call.lists.address(1), call.input(0, dual));
         launch!(self.module, kernel, call, self.blocks(call, nodes), self.threads, [order, species, x, c, c_d, out]);
         Ok(())
     }
 
-    fn x_gradient(&self, call: &mut Call, dual: bool, [c, c_d]: [u64; 2], cotangent: u64, to: u64) -> Result<()> {
+    fn x_gradient(&self, call: &mut Call, dual: bool, [c, c_d]: [u64; 2], cotangent: u64, to: Output) -> Result<()> {
         let (kernel, nodes) =
             if dual { ("contraction_backward_dual", NODES_DUAL) } else { ("contraction_backward", NODES_BACKWARD) };
-        let (order, species, x) = (call.lists.address(0), call.lists.address(1), self.x(call, dual));
+        let (order, species, x) = (call.lists.address(0), call.lists.address(1), call.input(0, dual));
         let g = Input::constant(cotangent);
         launch!(self.module, kernel, call, self.blocks(call, nodes), self.threads, [order, species, x, c, c_d, g, to]);
         Ok(())
     }
 
-    fn w_gradient(&self, call: &mut Call, dual: bool, cotangent: u64, to: u64) -> Result<()> {
+    fn w_gradient(&self, call: &mut Call, dual: bool, cotangent: u64, to: Output) -> Result<()> {
         let kernel = if dual { "contraction_moments_dual" } else { "contraction_moments" };
         let n_chunks = call.lists.len(2) - 1;
         let moments = call.reserve(2, n_chunks * self.n_entries * self.channels * self.compute)?;
         let [order, species, chunks, of_species] = [0, 1, 2, 3].map(|k| call.lists.address(k));
-        let (x, g) = (self.x(call, dual), Input::constant(cotangent));
+        let (x, g) = (call.input(0, dual), Input::constant(cotangent));
         let grid = [n_chunks, self.n_entries.div_ceil(GROUP), self.groups()];
         launch!(self.module, kernel, call, grid, self.threads, [order, species, x, chunks, g, moments]);
         let [first, entry, value] =
@@ -272,13 +268,13 @@ impl ContractionOnDevice {
         Ok(())
     }
 
-    fn gradients(&self, call: &mut Call, dual: bool, c: [u64; 2], cotangent: u64, gradients: &[u64]) -> Result<()> {
-        if gradients[0] != 0 {
+    fn gradients(&self, call: &mut Call, dual: bool, c: [u64; 2], cotangent: u64, gradients: &[Output]) -> Result<()> {
+        if gradients[0].wanted() {
             self.x_gradient(call, dual, c, cotangent, gradients[0])?;
         }
         match gradients[1] {
-            0 => Ok(()),
-            to => self.w_gradient(call, dual, cotangent, to),
+            to if to.wanted() => self.w_gradient(call, dual, cotangent, to),
+            _ => Ok(()),
         }
     }
 }
@@ -288,20 +284,20 @@ impl DeviceKernel for ContractionOnDevice {
         by_species(indices[0], self.n_species, BLOCK, |rows| rows.div_ceil(CHUNKS).max(1))
     }
 
-    fn forward(&self, call: &mut Call, out: u64) -> Result<()> {
+    fn forward(&self, call: &mut Call, out: Output) -> Result<()> {
         let c = self.coefficients(call, false)?;
         self.out(call, false, c, out)
     }
 
-    fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[u64]) -> Result<()> {
-        let c = if gradients[0] == 0 { [0; 2] } else { self.coefficients(call, false)? };
+    fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[Output]) -> Result<()> {
+        let c = if gradients[0].wanted() { self.coefficients(call, false)? } else { [0; 2] };
         self.gradients(call, false, c, cotangent, gradients)
     }
 
-    fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[u64]) -> Result<()> {
+    fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[Output]) -> Result<()> {
         let c = self.coefficients(call, true)?;
         let (&last, gradients) = seconds.split_last().expect("that of the cotangent");
-        if last != 0 {
+        if last.wanted() {
             self.out(call, true, c, last)?;
         }
         self.gradients(call, true, c, cotangent, gradients)

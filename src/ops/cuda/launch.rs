@@ -2,8 +2,9 @@
 
 use crate::device::cuda::compile;
 use crate::device::cuda::context::{Context, failed};
+use crate::ops::kernel::MAX_INPUTS;
 use crate::{Error, Result};
-use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig};
+use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, result};
 use cudarc::nvrtc::Ptx;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,6 +91,76 @@ unsafe impl DeviceRepr for Input {}
 impl Input {
     pub fn constant(value: u64) -> Input {
         Input { value, direction: 0 }
+    }
+}
+
+/// Where a result goes, and where it leaves a mark if it is not finite: addresses, 0 for none.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Output {
+    pub to: u64,
+    pub mark: u64,
+}
+
+// SAFETY: two addresses.
+unsafe impl DeviceRepr for Output {}
+
+impl Output {
+    /// That nobody looks at.
+    pub fn inner(to: u64) -> Output {
+        Output { to, mark: 0 }
+    }
+
+    pub fn wanted(self) -> bool {
+        self.to != 0
+    }
+}
+
+/// Marks of results that are not finite, in memory of the host that kernels write to: nothing has to be copied to look at them.
+pub(crate) struct Marks {
+    device: Arc<Context>,
+    words: *mut u32,
+}
+
+/// One for each input and one for what has the shape of the output.
+const N_MARKS: usize = MAX_INPUTS + 1;
+
+// SAFETY: memory of the whole process; whoever has the marks waits for the kernels before it reads them.
+unsafe impl Send for Marks {}
+
+impl Marks {
+    pub fn new(device: &Arc<Context>) -> Result<Marks> {
+        device.bind()?;
+        // SAFETY: owned by what is returned.
+        let words = unsafe { result::malloc_host(N_MARKS * size_of::<u32>(), 0) }.map_err(failed("pinned memory"))?;
+        let marks = Marks { device: device.clone(), words: words.cast() };
+        marks.clear();
+        Ok(marks)
+    }
+
+    /// Of result `k`, for kernels: with unified addressing those of the host are those of the device.
+    pub fn address(&self, k: usize) -> u64 {
+        self.words.wrapping_add(k).addr() as u64
+    }
+
+    /// The first result that has one. What was queued is done.
+    pub fn first(&self) -> Option<usize> {
+        // SAFETY: there are as many; kernels may write them at any time.
+        (0..N_MARKS).find(|&k| unsafe { self.words.add(k).read_volatile() } != 0)
+    }
+
+    pub fn clear(&self) {
+        // SAFETY: as above.
+        (0..N_MARKS).for_each(|k| unsafe { self.words.add(k).write_volatile(0) });
+    }
+}
+
+impl Drop for Marks {
+    fn drop(&mut self) {
+        if self.device.bind().is_ok() {
+            // SAFETY: allocated above. The driver waits for kernels that may write there.
+            let _ = unsafe { result::free_host(self.words.cast()) };
+        }
     }
 }
 

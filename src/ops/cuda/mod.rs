@@ -1,17 +1,25 @@
 //! Operations on CUDA devices: the passes of `ops::kernel::Kernel` over addresses of the device, in kernels that are compiled for the
 //! irreps at hand (`kernels/ops`).
 
+pub(crate) mod convert;
 pub(crate) mod launch;
+pub(crate) mod rowwise;
 pub(crate) mod source;
 
 use super::kernel::{MAX_INPUTS, Ports, Sizes};
+use super::op::{Args, Op};
 use super::spec::{Operation, Spec};
 use crate::device::cuda::context::{Context, failed};
+use crate::dtype::{Dtype, Storage};
 use crate::{Error, Result};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, result, sys};
-use launch::{Memory, Target, address};
+use half::{bf16, f16};
+use launch::{Input, Marks, Memory, Output, Target, address};
+use rowwise::{Rowwise, kernels};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::{self, Debug, Formatter};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The arguments of one call: addresses of values in the type of storage, by input; of directions, 0 for none.
@@ -30,15 +38,20 @@ impl Call<'_> {
     pub fn reserve(&mut self, k: usize, bytes: usize) -> Result<u64> {
         self.memory.reserve(k, bytes, self.stream)
     }
+
+    /// Input `k`, with its direction where there is one and it is asked for.
+    pub fn input(&self, k: usize, dual: bool) -> Input {
+        Input { value: self.inputs[k], direction: if dual { self.directions[k] } else { 0 } }
+    }
 }
 
-/// An operation on a device, as [`super::kernel::Kernel`]. Gradients whose address is 0 are not wanted.
+/// An operation on a device, as [`super::kernel::Kernel`]. Gradients without an address are not wanted.
 pub(crate) trait DeviceKernel: Send + Sync {
     /// Lists that the kernels need, from the indices.
     fn prepare(&self, sizes: Sizes, indices: &[&[u32]]) -> Vec<Vec<u32>>;
-    fn forward(&self, call: &mut Call, out: u64) -> Result<()>;
-    fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[u64]) -> Result<()>;
-    fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[u64]) -> Result<()>;
+    fn forward(&self, call: &mut Call, out: Output) -> Result<()>;
+    fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[Output]) -> Result<()>;
+    fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[Output]) -> Result<()>;
 }
 
 /// Lists of indices on the device.
@@ -51,6 +64,10 @@ pub(crate) struct Lists {
 impl Lists {
     pub fn address(&self, k: usize) -> u64 {
         address(&self.lists[k])
+    }
+
+    pub fn count(&self) -> usize {
+        self.lists.len()
     }
 
     /// Of list `k`.
@@ -73,34 +90,58 @@ pub(crate) fn clear(call: &Call, at: u64, bytes: usize) -> Result<()> {
 pub struct Prepared {
     sizes: Sizes,
     lists: Lists,
+    /// The operation that it is for.
+    operation: u64,
+}
+
+/// Numbers on the device: where they are, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub address: u64,
+    pub len: usize,
+}
+
+/// What a stream has: scratch memory (what is queued follows in order), marks of results that are not finite, what the last pass read.
+struct Lane {
+    memory: Memory,
+    marks: Marks,
+    sizes: Sizes,
+    inputs: Vec<Span>,
+    others: Vec<(&'static str, Span)>,
 }
 
 /// An operation, compiled for a CUDA device. Passes are queued on a stream of the caller or on its own one, and not waited for.
 pub struct DeviceOp {
+    spec: Spec,
     ports: Ports,
+    number: u64,
     device: Arc<Context>,
     kernel: Box<dyn DeviceKernel>,
     stream: Arc<CudaStream>,
-    /// Scratch memory by stream: what is queued on one follows in order.
-    memory: Mutex<HashMap<usize, Memory>>,
+    lanes: Mutex<HashMap<usize, Lane>>,
 }
 
 impl Debug for DeviceOp {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeviceOp").field("ports", &self.ports).finish_non_exhaustive()
+        f.debug_struct("DeviceOp").field("spec", &self.spec).finish_non_exhaustive()
     }
 }
 
 impl DeviceOp {
     /// # Errors
-    /// [`Error::Argument`] for an operation that cannot be; [`Error::Device`] where there is no such device, or for an operation
-    /// that has no kernels for devices.
+    /// [`Error::Argument`] for an operation that cannot be; [`Error::Device`] where there is no such device.
     pub fn new(spec: &Spec, device: usize) -> Result<DeviceOp> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let ports = spec.ports()?;
         let device = Context::open(device)?;
         let stream = device.context().new_stream().map_err(failed("a stream"))?;
         let kernel = kernel(spec, &Target { device: device.clone(), stream: stream.clone() })?;
-        Ok(DeviceOp { ports, device, kernel, stream, memory: Mutex::default() })
+        let number = NUMBER.fetch_add(1, Relaxed);
+        Ok(DeviceOp { spec: spec.clone(), ports, number, device, kernel, stream, lanes: Mutex::default() })
+    }
+
+    pub fn spec(&self) -> &Spec {
+        &self.spec
     }
 
     pub fn ports(&self) -> &Ports {
@@ -133,23 +174,26 @@ impl DeviceOp {
         let lists =
             lists.iter().map(upload).collect::<std::result::Result<_, _>>().map_err(failed("copying indices"))?;
         self.stream.synchronize().map_err(failed("copying indices"))?;
-        Ok(Prepared { sizes, lists: Lists { lists, lengths } })
+        Ok(Prepared { sizes, lists: Lists { lists, lengths }, operation: self.number })
     }
 
     /// Queues `out = f(inputs)`.
     ///
     /// # Safety
-    /// Here and below: addresses are those of memory on this device, as large as [`DeviceOp::ports`] says, that stays until the
-    /// stream is done; `at` was prepared by this operation; `stream` is alive, or 0 for [`DeviceOp::stream`]. Numbers that are not
-    /// finite are not looked for.
+    /// Here and below: spans are memory on this device, in the type of [`Spec::storage`], that stays until the stream is done; `stream` is alive, or 0
+    /// for [`DeviceOp::stream`].
     ///
     /// # Errors
-    /// Another number of addresses than there are inputs; the driver's.
-    pub unsafe fn forward(&self, at: &Prepared, inputs: &[u64], out: u64, stream: u64) -> Result<()> {
-        self.run(at, inputs, &[], stream, |kernel, call| kernel.forward(call, out))
+    /// Another number of spans than there are inputs, a wrong length, an address that is not on the device, results that
+    /// overlap something; the driver's. Whether results are finite [`DeviceOp::wait`] says.
+    pub unsafe fn forward(&self, at: &Prepared, inputs: &[Span], out: Span, stream: u64) -> Result<()> {
+        self.ports.output.check_len("out", at.sizes, out.len)?;
+        self.run(at, inputs, &[], &[], &[Some(out)], stream, |kernel, call, _, results| {
+            kernel.forward(call, results[call.inputs.len()])
+        })
     }
 
-    /// Queues the gradients of `Σ cotangent · out`, those of address 0 excepted.
+    /// Queues the gradients of `Σ cotangent · out` that are asked for.
     ///
     /// # Safety
     /// As [`DeviceOp::forward`].
@@ -159,16 +203,21 @@ impl DeviceOp {
     pub unsafe fn backward(
         &self,
         at: &Prepared,
-        inputs: &[u64],
-        cotangent: u64,
-        gradients: &[u64],
+        inputs: &[Span],
+        cotangent: Span,
+        gradients: &[Option<Span>],
         stream: u64,
     ) -> Result<()> {
-        self.count("gradients", gradients, 0)?;
-        self.run(at, inputs, &[], stream, |kernel, call| kernel.backward(call, cotangent, gradients))
+        self.ports.output.check_len("cotangent", at.sizes, cotangent.len)?;
+        self.ports.check_inputs("gradient of ", gradients.len(), at.sizes, |k| gradients[k].map(|g| g.len))?;
+        let others = [("cotangent", cotangent)];
+        self.run(at, inputs, &[], &others, gradients, stream, |kernel, call, cotangent, results| {
+            kernel.backward(call, cotangent, &results[..call.inputs.len()])
+        })
     }
 
-    /// Queues the gradients of `Σ direction · gradient` with respect to all inputs and, last, the cotangent.
+    /// Queues the gradients of `Σ direction · gradient` (directions without a span are zero) with respect to all inputs and, last, the
+    /// cotangent: those that are asked for.
     ///
     /// # Safety
     /// As [`DeviceOp::forward`].
@@ -178,75 +227,211 @@ impl DeviceOp {
     pub unsafe fn double_backward(
         &self,
         at: &Prepared,
-        inputs: &[u64],
-        cotangent: u64,
-        directions: &[u64],
-        seconds: &[u64],
+        inputs: &[Span],
+        cotangent: Span,
+        directions: &[Option<Span>],
+        seconds: &[Option<Span>],
         stream: u64,
     ) -> Result<()> {
-        self.count("directions", directions, 0)?;
-        self.count("seconds", seconds, 1)?;
-        self.run(at, inputs, directions, stream, |kernel, call| kernel.double_backward(call, cotangent, seconds))
-    }
-
-    fn count(&self, what: &str, addresses: &[u64], more: usize) -> Result<()> {
-        match (addresses.len(), self.ports.inputs.len() + more) {
-            (found, expected) if found == expected => Ok(()),
-            (found, expected) => Err(Error::Argument(format!("{what}: {found} addresses, expected {expected}"))),
+        self.ports.output.check_len("cotangent", at.sizes, cotangent.len)?;
+        self.ports.check_inputs("direction of ", directions.len(), at.sizes, |k| directions[k].map(|d| d.len))?;
+        self.ports.check_seconds(seconds.len(), at.sizes, |k| seconds[k].map(|g| g.len))?;
+        let mut others = [("", Span { address: 0, len: 0 }); MAX_INPUTS];
+        let given = directions.iter().flatten().map(|&d| ("direction", d));
+        let mut n = 0;
+        for (to, other) in others.iter_mut().zip([("cotangent", cotangent)].into_iter().chain(given)) {
+            (*to, n) = (other, n + 1);
         }
+        self.run(at, inputs, directions, &others[..n], seconds, stream, |kernel, call, cotangent, results| {
+            kernel.double_backward(call, cotangent, &results[..=call.inputs.len()])
+        })
     }
 
-    fn run(
-        &self,
-        at: &Prepared,
-        inputs: &[u64],
-        directions: &[u64],
-        stream: u64,
-        pass: impl FnOnce(&dyn DeviceKernel, &mut Call) -> Result<()>,
-    ) -> Result<()> {
-        self.count("inputs", inputs, 0)?;
+    /// Waits for what was queued on a stream.
+    ///
+    /// # Safety
+    /// What the last pass on this stream read is still there; `stream` as for [`DeviceOp::forward`].
+    ///
+    /// # Errors
+    /// If a result since the last time is not finite: with the name of the argument that is not, where the last pass has one, as [`super::Op`]
+    /// does; the driver's.
+    pub unsafe fn wait(&self, stream: u64) -> Result<()> {
         self.device.bind()?;
-        let none = [0; MAX_INPUTS];
-        let directions = if directions.is_empty() { &none[..inputs.len()] } else { directions };
-        let stream = match stream {
+        let stream = self.on(stream);
+        stream.synchronize().map_err(failed("waiting for the kernels"))?;
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(lane) = lanes.get(&(stream.cu_stream() as usize)) else { return Ok(()) };
+        let Some(k) = lane.marks.first() else { return Ok(()) };
+        lane.marks.clear();
+        Err(match self.spec.storage {
+            Dtype::F64 => self.explain::<f64>(lane, k)?,
+            Dtype::F32 => self.explain::<f32>(lane, k)?,
+            Dtype::F16 => self.explain::<f16>(lane, k)?,
+            Dtype::Bf16 => self.explain::<bf16>(lane, k)?,
+        })
+    }
+
+    /// What the operation on the processor says of the same arguments.
+    fn explain<S: Storage>(&self, lane: &Lane, k: usize) -> Result<Error> {
+        let fetch = |span: &Span| -> Result<Vec<S>> {
+            let mut to = vec![S::default(); span.len];
+            if span.len > 0 {
+                // SAFETY: the caller of `wait` says that it is there, plain numbers as many as were counted.
+                unsafe { result::memcpy_dtoh_sync(&mut to, span.address) }.map_err(failed("fetching an argument"))?;
+            }
+            Ok(to)
+        };
+        let inputs = lane.inputs.iter().map(fetch).collect::<Result<Vec<_>>>()?;
+        let others = lane.others.iter().map(|(name, s)| Ok((*name, fetch(s)?))).collect::<Result<Vec<_>>>()?;
+        let inputs: Vec<&[S]> = inputs.iter().map(|x| &x[..]).collect();
+        let others: Vec<(&str, &[S])> = others.iter().map(|(name, x)| (*name, &x[..])).collect();
+        Op::<S>::new(&self.spec)?.explain(&Args { sizes: lane.sizes, inputs: &inputs, indices: &[] }, &others, k)
+    }
+
+    fn on(&self, stream: u64) -> Arc<CudaStream> {
+        match stream {
             0 => self.stream.clone(),
             // SAFETY: alive by the caller's word.
             raw => unsafe { self.context().wrap_borrowed_stream(raw as sys::CUstream) },
+        }
+    }
+
+    /// All are on the device, and no result overlaps anything.
+    fn check(
+        &self,
+        inputs: &[Span],
+        others: &[(&'static str, Span)],
+        (first, results): (usize, &[Option<Span>]),
+    ) -> Result<()> {
+        let ports = self.ports.inputs.iter().map(|p| &p.name[..]);
+        let reads = ports.zip(inputs.iter().copied()).chain(others.iter().copied());
+        let name = |k: usize| self.ports.inputs.get(first + k).map_or("out", |p| &p.name[..]);
+        let bytes = self.spec.storage.bytes() as u64;
+        let overlap = |a: Span, b: Span| {
+            a.address < b.address + b.len as u64 * bytes && b.address < a.address + a.len as u64 * bytes
         };
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = memory.entry(stream.cu_stream() as usize).or_insert_with(|| Memory::new(&self.stream));
+        for (k, to) in results.iter().enumerate() {
+            let Some(to) = to.filter(|to| to.len > 0) else { continue };
+            let what = format!("result {}", name(k));
+            self.device.check_address(&what, to.address)?;
+            if let Some((other, _)) = reads.clone().find(|(_, x)| x.len > 0 && overlap(*x, to)) {
+                return Err(Error::Argument(format!("{what} overlaps {other}")));
+            }
+            let mut rest = results[k + 1..].iter().zip(k + 1..);
+            if let Some((_, q)) = rest.find(|(x, _)| x.is_some_and(|x| x.len > 0 && overlap(x, to))) {
+                return Err(Error::Argument(format!("{what} overlaps result {}", name(q))));
+            }
+        }
+        reads.filter(|(_, x)| x.len > 0).try_for_each(|(name, x)| self.device.check_address(name, x.address))
+    }
+
+    /// `others` are the cotangent, if the pass has one, and directions; `results` by input, and that of the output's shape last.
+    #[allow(clippy::too_many_arguments)]
+    fn run(
+        &self,
+        at: &Prepared,
+        inputs: &[Span],
+        directions: &[Option<Span>],
+        others: &[(&'static str, Span)],
+        results: &[Option<Span>],
+        stream: u64,
+        pass: impl FnOnce(&dyn DeviceKernel, &mut Call, u64, &[Output]) -> Result<()>,
+    ) -> Result<()> {
+        if at.operation != self.number {
+            return Err(Error::Argument("what was prepared belongs to another operation".into()));
+        }
+        self.ports.check_inputs("", inputs.len(), at.sizes, |k| Some(inputs[k].len))?;
+        self.device.bind()?;
+        let n = inputs.len();
+        // A result alone is that of the forward pass.
+        let first = if others.is_empty() { n } else { 0 };
+        self.check(inputs, others, (first, results))?;
+        let stream = self.on(stream);
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = match lanes.entry(stream.cu_stream() as usize) {
+            Entry::Occupied(lane) => lane.into_mut(),
+            Entry::Vacant(place) => place.insert(Lane {
+                memory: Memory::new(&self.stream),
+                marks: Marks::new(&self.device)?,
+                sizes: at.sizes,
+                inputs: Vec::new(),
+                others: Vec::new(),
+            }),
+        };
+        let (mut values, mut along, mut to) = ([0; MAX_INPUTS], [0; MAX_INPUTS], [Output::default(); MAX_INPUTS + 1]);
+        values.iter_mut().zip(inputs).for_each(|(to, x)| *to = x.address);
+        along.iter_mut().zip(directions).for_each(|(to, d)| *to = d.map_or(0, |d| d.address));
+        for (k, span) in results.iter().enumerate() {
+            to[first + k] =
+                span.map_or(Output::default(), |s| Output { to: s.address, mark: lane.marks.address(first + k) });
+        }
+        lane.sizes = at.sizes;
+        lane.inputs.clear();
+        lane.inputs.extend_from_slice(inputs);
+        lane.others.clear();
+        lane.others.extend_from_slice(others);
+        let cotangent = others.first().map_or(0, |(_, s)| s.address);
+        let (inputs, directions) = (&values[..n], &along[..n]);
+        let (sizes, lists, memory) = (at.sizes, &at.lists, &mut lane.memory);
         pass(
             &*self.kernel,
-            &mut Call { sizes: at.sizes, inputs, directions, lists: &at.lists, stream: &stream, memory },
+            &mut Call { sizes, inputs, directions, lists, stream: &stream, memory },
+            cotangent,
+            &to[..=n],
         )
+    }
+}
+
+impl Drop for DeviceOp {
+    /// What is queued works with its memory.
+    fn drop(&mut self) {
+        let _ = self.device.context().synchronize();
     }
 }
 
 fn kernel(spec: &Spec, target: &Target) -> Result<Box<dyn DeviceKernel>> {
     Ok(match &spec.operation {
+        Operation::Harmonics(op) => {
+            let source = super::harmonics_cuda::source(op, spec);
+            Box::new(Rowwise::new(kernels!("harmonics"), &source, 1, false, target)?)
+        }
         Operation::Linear(op) => Box::new(super::linear::cuda::LinearOnDevice::new(op, spec, target)?),
         Operation::Channelwise(op) => {
             Box::new(super::product::channelwise_cuda::ChannelwiseOnDevice::new(op, spec, target)?)
         }
+        Operation::FullyConnected(op) => {
+            Box::new(super::product::fully_connected_cuda::FullyConnectedOnDevice::new(op, spec, target)?)
+        }
         Operation::Contraction(op) => Box::new(super::contraction::cuda::ContractionOnDevice::new(op, spec, target)?),
-        _ => return Err(without_kernels()),
+        Operation::Radial(op) => {
+            Box::new(Rowwise::new(kernels!("radial"), &super::radial_cuda::source(op, spec), 1, true, target)?)
+        }
+        Operation::Mlp(op) => super::mlp_cuda::kernel(op, spec, target)?,
+        Operation::Gate(op) => {
+            let (source, across) = (super::gate_cuda::source(op, spec)?, super::gate_cuda::across(op));
+            Box::new(Rowwise::new(kernels!("gate"), &source, across, false, target)?)
+        }
     })
-}
-
-fn without_kernels() -> Error {
-    Error::Device("of all operations linear, channelwise and contraction have kernels for CUDA devices".into())
 }
 
 /// The kernel files of an operation, by name, without a device: what `test/gpu_compile.rs` compiles.
 ///
 /// # Errors
-/// As [`DeviceOp::new`].
+/// For an operation that cannot be.
 pub fn sources(spec: &Spec) -> Result<Vec<(&'static str, String)>> {
     spec.ports()?;
-    match &spec.operation {
-        Operation::Linear(_) => Ok(vec![("linear", super::linear::cuda::source(spec))]),
-        Operation::Channelwise(op) => super::product::channelwise_cuda::sources(op, spec),
-        Operation::Contraction(op) => Ok(vec![("contraction", super::contraction::cuda::source(op, spec)?)]),
-        _ => Err(without_kernels()),
-    }
+    Ok(match &spec.operation {
+        Operation::Harmonics(op) => vec![("harmonics", super::harmonics_cuda::source(op, spec))],
+        Operation::Linear(_) => vec![("linear", super::linear::cuda::source(spec.storage))],
+        Operation::Channelwise(op) => {
+            let mut all = super::product::channelwise_cuda::sources(op, spec)?;
+            all.push(("sums", convert::source(spec.storage)));
+            all
+        }
+        Operation::FullyConnected(op) => vec![("uvw", super::product::fully_connected_cuda::source(op, spec)?)],
+        Operation::Contraction(op) => vec![("contraction", super::contraction::cuda::source(op, spec)?)],
+        Operation::Radial(op) => vec![("radial", super::radial_cuda::source(op, spec))],
+        Operation::Mlp(op) => super::mlp_cuda::sources(op, spec),
+        Operation::Gate(op) => vec![("gate", super::gate_cuda::source(op, spec)?)],
+    })
 }

@@ -14,7 +14,17 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// Whose results are as they are, for whoever looks for numbers that are not finite himself.
     pub fn new(storage: Dtype) -> Source {
+        Source::begin(storage, false)
+    }
+
+    /// Of an operation, whose results leave a mark where they are not finite.
+    pub fn checked(storage: Dtype) -> Source {
+        Source::begin(storage, true)
+    }
+
+    fn begin(storage: Dtype, checked: bool) -> Source {
         let kind = match storage {
             Dtype::F64 | Dtype::F32 => 0,
             Dtype::F16 => 1,
@@ -22,6 +32,9 @@ impl Source {
         };
         let mut source = Source { text: String::new() };
         source.define("SINGLE", u8::from(storage != Dtype::F64)).define("STORAGE", kind);
+        if checked {
+            source.define("CHECKED", 1);
+        }
         source.text.push_str(include_str!("../../../kernels/ops/scalar.cuh"));
         source
     }

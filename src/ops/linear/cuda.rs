@@ -3,13 +3,14 @@
 use super::{Linear, Pair};
 use crate::Result;
 use crate::dtype::Dtype;
-use crate::ops::cuda::launch::{Module, Target, address, launch};
+use crate::ops::cuda::launch::{Module, Output, Target, address, launch};
 use crate::ops::cuda::source::{BlockAt, Source, THREADS, blocks_at};
 use crate::ops::cuda::{Call, DeviceKernel, clear};
 use crate::ops::kernel::Sizes;
 use crate::ops::spec::Spec;
 use crate::ops::species::counting_sort;
 use cudarc::driver::{CudaSlice, DeviceRepr};
+use std::sync::Arc;
 
 /// As in the kernel file: nodes and columns of a tile, threads of a block.
 const ROWS: usize = 64;
@@ -17,6 +18,8 @@ const COLUMNS: usize = 128;
 const TILE_THREADS: usize = 128;
 /// Nodes whose share of the weights' gradient is summed at once.
 const CHUNK: usize = 64;
+/// More of them would take memory alone.
+const MOST_CHUNKS: usize = 256;
 /// Nodes whose share of a bias' gradient is.
 const BIAS_CHUNK: usize = 512;
 
@@ -60,7 +63,7 @@ struct Way {
 }
 
 pub(crate) struct LinearOnDevice {
-    module: Module,
+    module: Arc<Module>,
     storage: Dtype,
     /// Of `x` and `out`.
     dims: [usize; 2],
@@ -78,18 +81,31 @@ pub(crate) struct LinearOnDevice {
     largest: usize,
 }
 
-pub(crate) fn source(spec: &Spec) -> String {
-    let mut source = Source::new(spec.storage);
+pub(crate) fn source(storage: Dtype) -> String {
+    let mut source = Source::checked(storage);
     source.define("THREADS", TILE_THREADS);
     source.finish(&[include_str!("../../../kernels/ops/linear.cu"), include_str!("../../../kernels/ops/sums.cu")])
 }
 
 impl LinearOnDevice {
     pub fn new(op: &Linear, spec: &Spec, target: &Target) -> Result<LinearOnDevice> {
-        let ports = spec.ports()?;
+        let module = target.module("linear", &source(spec.storage))?;
+        LinearOnDevice::scaled(op, spec, None, &Arc::new(module), target)
+    }
+
+    /// With this factor instead of `1/√fan`; the module is that of the type of `spec`, whose operation does not matter.
+    pub fn scaled(
+        op: &Linear,
+        spec: &Spec,
+        scale: Option<f64>,
+        module: &Arc<Module>,
+        target: &Target,
+    ) -> Result<LinearOnDevice> {
+        let ports = op.ports()?;
         let x = blocks_at(&ports.inputs[0], spec.layout);
         let out = blocks_at(&ports.output, spec.layout_out.unwrap_or(spec.layout));
-        let (pairs, n_weights) = (op.pairs(), op.n_weights());
+        let (mut pairs, n_weights) = (op.pairs(), op.n_weights());
+        pairs.iter_mut().for_each(|p| p.scale = scale.unwrap_or(p.scale));
         let double = spec.storage == Dtype::F64;
         // The term of pair `p` as seen from the output, or from the input with the matrix transposed.
         let term = |p: &Pair, transposed: bool| {
@@ -151,7 +167,7 @@ impl LinearOnDevice {
         block_words.push(TargetWords([0; 8]));
         pair_words.push(PairWords([0; 4]));
         Ok(LinearOnDevice {
-            module: target.module("linear", &source(spec))?,
+            module: module.clone(),
             storage: spec.storage,
             dims: [op.irreps_in.dim(), op.irreps_out.dim()],
             n_weights,
@@ -174,7 +190,14 @@ impl LinearOnDevice {
     }
 
     /// `out (+)= W x`, or the transpose of it.
-    fn multiply(&self, call: &mut Call, backwards: bool, [x, w, bias]: [u64; 3], out: u64, add: bool) -> Result<()> {
+    pub fn multiply(
+        &self,
+        call: &mut Call,
+        backwards: bool,
+        [x, w, bias]: [u64; 3],
+        out: Output,
+        add: bool,
+    ) -> Result<()> {
         let (way, [from, to]) =
             if backwards { (&self.back, [self.dims[1], self.dims[0]]) } else { (&self.forth, self.dims) };
         let blocks = if self.n_species.is_some() { call.lists.len(0) / ROWS } else { call.sizes.rows.div_ceil(ROWS) };
@@ -192,8 +215,8 @@ impl LinearOnDevice {
         Ok(())
     }
 
-    /// `w_bar = Σ x ḡ`.
-    fn weights(&self, call: &mut Call, x: u64, g: u64, w_bar: u64) -> Result<()> {
+    /// `w_bar (+)= Σ x ḡ`.
+    pub fn weights(&self, call: &mut Call, [x, g]: [u64; 2], w_bar: Output, add: bool) -> Result<()> {
         let n_chunks = call.lists.len(2) - 1;
         let n_weights = self.n_weights as u64;
         let partial = call.reserve(0, n_chunks * self.n_weights * compute_bytes(self.storage))?;
@@ -210,19 +233,19 @@ impl LinearOnDevice {
             TILE_THREADS,
             [blocks, terms, pairs, n_pairs, nodes, first, x, dim_x, g, dim_g, n_weights, partial]
         );
-        let grid = [self.largest.div_ceil(THREADS), self.n_pairs, self.n_species.unwrap_or(1)];
+        let (grid, add) = ([self.largest.div_ceil(THREADS), self.n_pairs, self.n_species.unwrap_or(1)], u32::from(add));
         launch!(
             self.module,
             "linear_weights_sum",
             call,
             grid,
             THREADS,
-            [blocks, terms, pairs, of_species, n_weights, partial, w_bar]
+            [blocks, terms, pairs, of_species, n_weights, partial, w_bar, add]
         );
         Ok(())
     }
 
-    fn bias(&self, call: &mut Call, g: u64, bias_bar: u64) -> Result<()> {
+    fn bias(&self, call: &mut Call, g: u64, bias_bar: Output) -> Result<()> {
         let (rows, chunk) = (call.sizes.rows, BIAS_CHUNK as u32);
         let n_chunks = rows.div_ceil(BIAS_CHUNK);
         let partial = call.reserve(1, n_chunks * self.n_bias * compute_bytes(self.storage))?;
@@ -242,8 +265,8 @@ impl LinearOnDevice {
     }
 
     /// Zeros, if there is a place for them.
-    fn clear(&self, call: &Call, at: u64, n: usize) -> Result<()> {
-        if at == 0 { Ok(()) } else { clear(call, at, n * self.storage.bytes()) }
+    fn clear(&self, call: &Call, at: Output, n: usize) -> Result<()> {
+        if at.wanted() { clear(call, at.to, n * self.storage.bytes()) } else { Ok(()) }
     }
 
     fn n_sets(&self) -> usize {
@@ -255,7 +278,8 @@ impl DeviceKernel for LinearOnDevice {
     /// Nodes by species in whole tiles, the species of all nodes, chunks of these, the first chunk of each species.
     fn prepare(&self, sizes: Sizes, indices: &[&[u32]]) -> Vec<Vec<u32>> {
         let Some(n_species) = self.n_species else {
-            let mut chunks: Vec<u32> = (0..sizes.rows as u32).step_by(CHUNK).collect();
+            let chunk = sizes.rows.div_ceil(MOST_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
+            let mut chunks: Vec<u32> = (0..sizes.rows as u32).step_by(chunk).collect();
             let n = chunks.len() as u32;
             chunks.push(sizes.rows as u32);
             return vec![vec![], vec![], chunks, vec![0, n]];
@@ -263,44 +287,45 @@ impl DeviceKernel for LinearOnDevice {
         by_species(indices[0], n_species, ROWS, |_| CHUNK)
     }
 
-    fn forward(&self, call: &mut Call, out: u64) -> Result<()> {
+    fn forward(&self, call: &mut Call, out: Output) -> Result<()> {
         let bias = call.inputs.get(2).copied().unwrap_or(0);
         self.multiply(call, false, [call.inputs[0], call.inputs[1], bias], out, false)
     }
 
-    fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[u64]) -> Result<()> {
-        if gradients[0] != 0 {
-            self.multiply(call, true, [cotangent, call.inputs[1], 0], gradients[0], false)?;
+    fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[Output]) -> Result<()> {
+        let [x, w] = [call.inputs[0], call.inputs[1]];
+        if gradients[0].wanted() {
+            self.multiply(call, true, [cotangent, w, 0], gradients[0], false)?;
         }
-        if gradients[1] != 0 {
-            self.weights(call, call.inputs[0], cotangent, gradients[1])?;
+        if gradients[1].wanted() {
+            self.weights(call, [x, cotangent], gradients[1], false)?;
         }
         match gradients.get(2) {
-            Some(&bias) if bias != 0 => self.bias(call, cotangent, bias),
+            Some(&to) if to.wanted() => self.bias(call, cotangent, to),
             _ => Ok(()),
         }
     }
 
     /// The map is linear in `x` and in `w`: the same products with one of them replaced by its direction.
-    fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[u64]) -> Result<()> {
+    fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[Output]) -> Result<()> {
         let ([x, w], [dx, dw]) = ([call.inputs[0], call.inputs[1]], [call.directions[0], call.directions[1]]);
         let db = call.directions.get(2).copied().unwrap_or(0);
         let rows = call.sizes.rows;
         match seconds[0] {
-            0 => {}
+            to if !to.wanted() => {}
             to if dw == 0 => self.clear(call, to, rows * self.dims[0])?,
             to => self.multiply(call, true, [cotangent, dw, 0], to, false)?,
         }
         match seconds[1] {
-            0 => {}
+            to if !to.wanted() => {}
             to if dx == 0 => self.clear(call, to, self.n_weights * self.n_sets())?,
-            to => self.weights(call, dx, cotangent, to)?,
+            to => self.weights(call, [dx, cotangent], to, false)?,
         }
         if seconds.len() == 4 {
             self.clear(call, seconds[2], self.n_bias)?;
         }
         let to = seconds[seconds.len() - 1];
-        if to == 0 {
+        if !to.wanted() {
             return Ok(());
         }
         self.clear(call, to, rows * self.dims[1])?;
@@ -309,7 +334,7 @@ impl DeviceKernel for LinearOnDevice {
         } else if db != 0 {
             // The bias alone: a product with nothing.
             let zeros = call.reserve(2, rows * self.dims[0] * self.storage.bytes())?;
-            self.clear(call, zeros, rows * self.dims[0])?;
+            clear(call, zeros, rows * self.dims[0] * self.storage.bytes())?;
             self.multiply(call, false, [zeros, w, db], to, true)?;
         }
         if dx != 0 {

@@ -4,7 +4,7 @@ use super::channelwise::Channelwise;
 use super::paths::Path;
 use crate::Result;
 use crate::ops::coupling::Entry;
-use crate::ops::cuda::launch::{Input, Module, Target, launch};
+use crate::ops::cuda::launch::{Input, Module, Output, Target, launch};
 use crate::ops::cuda::source::{BlockAt, Source, THREADS, across, blocks_at};
 use crate::ops::cuda::{Call, DeviceKernel, clear};
 use crate::ops::kernel::Sizes;
@@ -78,7 +78,7 @@ fn source(op: &Channelwise, spec: &Spec, paths: &[Path], mul: usize) -> Result<S
         let [a, b, c] = path.blocks;
         program.add(p, &path.coupling, path.dim, [x_first[a], y[b].start, out_first[c]]);
     }
-    let mut source = Source::new(spec.storage);
+    let mut source = Source::checked(spec.storage);
     for (name, value) in [
         ("N_X", x_at.len()),
         ("N_Y", op.irreps_in2.dim()),
@@ -172,6 +172,21 @@ impl Paths {
     }
 }
 
+/// The edges of each receiver: first, numbers, senders of all edges; of each sender: first, places in the order of receivers.
+/// Edges between the same two nodes stay in the order in which they were given.
+pub(crate) fn edge_lists(nodes: usize, sender: &[u32], receiver: &[u32]) -> Vec<Vec<u32>> {
+    let sort = |key: &[u32], items: &[u32]| {
+        let (mut first, mut sorted) = (vec![0; nodes + 1], vec![0; items.len()]);
+        counting_sort(key, items.iter().copied(), &mut first, &mut sorted);
+        (first, sorted)
+    };
+    let all: Vec<u32> = (0..sender.len() as u32).collect();
+    let (first, edge) = sort(receiver, &sort(sender, &all).1);
+    let senders_in_order: Vec<u32> = edge.iter().map(|&e| sender[e as usize]).collect();
+    let (first_out, position) = sort(&senders_in_order, &all);
+    vec![first, edge, sender.to_vec(), first_out, position]
+}
+
 fn put(text: &mut String, arguments: std::fmt::Arguments) {
     text.write_fmt(arguments).expect("writing to a string");
 }
@@ -185,7 +200,7 @@ impl ChannelwiseOnDevice {
             let module = target.module("uvu", &source(op, spec, &paths, mul)?)?;
             Ok(Class { module, mul, n_x: own.map(|b| b.irrep.dim()).sum(), across: across(mul, MOST_ACROSS) })
         };
-        let sums = Source::new(spec.storage).finish(&[include_str!("../../../kernels/ops/sums.cu")]);
+        let sums = Source::checked(spec.storage).finish(&[include_str!("../../../kernels/ops/sums.cu")]);
         Ok(ChannelwiseOnDevice {
             classes: classes(&paths).iter().map(class).collect::<Result<_>>()?,
             sums: target.module("sums", &sums)?,
@@ -202,13 +217,9 @@ impl ChannelwiseOnDevice {
         if self.convolution { sizes.nodes } else { sizes.rows }
     }
 
-    fn inputs(&self, call: &Call, dual: bool) -> [Input; 3] {
-        let direction = |k: usize| if dual { call.directions[k] } else { 0 };
-        std::array::from_fn(|k| Input { value: call.inputs[k], direction: direction(k) })
-    }
-
-    fn out(&self, call: &mut Call, dual: bool, out: u64) -> Result<()> {
-        let ([x, y, w], kernel) = (self.inputs(call, dual), if dual { "uvu_forward_dual" } else { "uvu_forward" });
+    fn out(&self, call: &mut Call, dual: bool, out: Output) -> Result<()> {
+        let ([x, y, w], kernel) =
+            ([0, 1, 2].map(|k| call.input(k, dual)), if dual { "uvu_forward_dual" } else { "uvu_forward" });
         let [first, edge, sender] = [0, 1, 2].map(|k| call.lists.address(k));
         for class in &self.classes {
             let grid = [self.nodes(call.sizes), class.mul.div_ceil(class.across), 1];
@@ -218,27 +229,30 @@ impl ChannelwiseOnDevice {
     }
 
     /// The gradients of `x`, `y` and `w`.
-    fn gradients(&self, call: &mut Call, dual: bool, cotangent: u64, gradients: &[u64]) -> Result<()> {
+    fn gradients(&self, call: &mut Call, dual: bool, cotangent: u64, gradients: &[Output]) -> Result<()> {
         let &[x_to, y_to, w_to] = gradients else { unreachable!("three inputs") };
-        let ([x, y, w], kernel) = (self.inputs(call, dual), if dual { "uvu_backward_dual" } else { "uvu_backward" });
+        let ([x, y, w], kernel) =
+            ([0, 1, 2].map(|k| call.input(k, dual)), if dual { "uvu_backward_dual" } else { "uvu_backward" });
         let [first, edge, sender, first_out, position] = [0, 1, 2, 3, 4].map(|k| call.lists.address(k));
         let (n_rows, n_nodes) = (call.sizes.rows, self.nodes(call.sizes));
         let [dim_x, dim_y, dim_w] = self.dims;
         let g = Input::constant(cotangent);
         let groups = |class: &Class| class.mul.div_ceil(class.across);
         let n_groups: usize = self.classes.iter().map(groups).sum();
-        let y_sums = if y_to == 0 { 0 } else { call.reserve(0, n_groups * n_rows * dim_y * self.compute)? };
+        let y_sums = if !y_to.wanted() { 0 } else { call.reserve(0, n_groups * n_rows * dim_y * self.compute)? };
         let n_sums = n_nodes;
-        let w_sums = if self.shared_weights && w_to != 0 { call.reserve(1, n_sums * dim_w * self.compute)? } else { 0 };
-        let (w_bar, n_edges) = (if self.shared_weights { 0 } else { w_to }, n_rows as u32);
-        if x_to != 0 {
+        let w_sums =
+            if self.shared_weights && w_to.wanted() { call.reserve(1, n_sums * dim_w * self.compute)? } else { 0 };
+        let (w_bar, n_edges) = (if self.shared_weights { Output::default() } else { w_to }, n_rows as u32);
+        if x_to.wanted() {
             // Blocks that no path has.
-            clear(call, x_to, n_nodes * dim_x * self.bytes)?;
+            clear(call, x_to.to, n_nodes * dim_x * self.bytes)?;
         }
         let mut group = 0;
         for class in &self.classes {
-            let x_rows = if x_to == 0 { 0 } else { call.reserve(2, n_rows * class.n_x * class.mul * self.compute)? };
-            let y_bar = if y_to == 0 { 0 } else { y_sums + (group * n_rows * dim_y * self.compute) as u64 };
+            let x_rows =
+                if !x_to.wanted() { 0 } else { call.reserve(2, n_rows * class.n_x * class.mul * self.compute)? };
+            let y_bar = if !y_to.wanted() { 0 } else { y_sums + (group * n_rows * dim_y * self.compute) as u64 };
             group += groups(class);
             let grid = [n_nodes, groups(class), 1];
             launch!(
@@ -249,11 +263,11 @@ impl ChannelwiseOnDevice {
                 class.across,
                 [x, y, w, first, edge, sender, g, x_rows, y_bar, w_bar, w_sums, n_edges]
             );
-            if x_to != 0 {
+            if x_to.wanted() {
                 launch!(class.module, "gather", call, [n_nodes, 1, 1], THREADS, [first_out, position, x_rows, x_to]);
             }
         }
-        if y_to != 0 {
+        if y_to.wanted() {
             let (rows, n) = (n_groups as u32, (n_rows * dim_y) as u64);
             let grid = [(n_rows * dim_y).div_ceil(THREADS), 1, 1];
             launch!(self.sums, "sum_rows_stored", call, grid, THREADS, [y_sums, rows, n, y_to]);
@@ -270,39 +284,29 @@ impl ChannelwiseOnDevice {
 }
 
 impl DeviceKernel for ChannelwiseOnDevice {
-    /// The edges of each receiver: first, numbers, senders of all edges; of each sender: first, places in the order of receivers.
-    /// Edges between the same two nodes stay in the order in which they were given.
+    /// The lists of [`edge_lists`].
     fn prepare(&self, sizes: Sizes, indices: &[&[u32]]) -> Vec<Vec<u32>> {
         let n = sizes.rows as u32;
         let [sender, receiver] = indices else {
             return vec![vec![], vec![], vec![], (0..=n).collect(), (0..n).collect()];
         };
-        let sort = |key: &[u32], items: &[u32]| {
-            let (mut first, mut sorted) = (vec![0; sizes.nodes + 1], vec![0; items.len()]);
-            counting_sort(key, items.iter().copied(), &mut first, &mut sorted);
-            (first, sorted)
-        };
-        let all: Vec<u32> = (0..n).collect();
-        let (first, edge) = sort(receiver, &sort(sender, &all).1);
-        let senders_in_order: Vec<u32> = edge.iter().map(|&e| sender[e as usize]).collect();
-        let (first_out, position) = sort(&senders_in_order, &all);
-        vec![first, edge, sender.to_vec(), first_out, position]
+        edge_lists(sizes.nodes, sender, receiver)
     }
 
-    fn forward(&self, call: &mut Call, out: u64) -> Result<()> {
+    fn forward(&self, call: &mut Call, out: Output) -> Result<()> {
         self.out(call, false, out)
     }
 
-    fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[u64]) -> Result<()> {
+    fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[Output]) -> Result<()> {
         self.gradients(call, false, cotangent, gradients)
     }
 
-    fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[u64]) -> Result<()> {
+    fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[Output]) -> Result<()> {
         let (&last, gradients) = seconds.split_last().expect("that of the cotangent");
-        if last != 0 {
+        if last.wanted() {
             self.out(call, true, last)?;
         }
-        if gradients.iter().all(|&to| to == 0) {
+        if !gradients.iter().any(|to| to.wanted()) {
             return Ok(());
         }
         self.gradients(call, true, cotangent, gradients)

@@ -6,5 +6,7 @@ pub(crate) mod channelwise_cuda;
 mod channelwise_kernel;
 mod convolution;
 pub mod fully_connected;
+#[cfg(feature = "cuda")]
+pub(crate) mod fully_connected_cuda;
 mod fully_connected_kernel;
 pub mod paths;
