@@ -4,6 +4,13 @@
 #define ATOMS (THREADS / LANES)
 #define SUMS 10
 
+// Adds −g ⊗ x to the virial.
+DEVICE void add_virial(double* v, real3 g, real3 x) {
+  v[0] -= g.x * x.x, v[1] -= g.x * x.y, v[2] -= g.x * x.z;
+  v[3] -= g.y * x.x, v[4] -= g.y * x.y, v[5] -= g.y * x.z;
+  v[6] -= g.z * x.x, v[7] -= g.z * x.y, v[8] -= g.z * x.z;
+}
+
 // Results go to the places that `atom` names, if it is there.
 // F_i = Σ_(i→j) g − Σ_(j→i) g; per block the sums of energy and of −g ⊗ r.
 KERNEL __launch_bounds__(THREADS)
@@ -18,11 +25,8 @@ forces(u32 n_atoms, u32 n_centres, const u32* first, const u32* incoming_first, 
     }
     for (u32 e = first[i] + lane; e < first[i + 1]; e += LANES) {
       real3 g = gradients[e];
-      real3 x = r[e];
       f[0] += g.x, f[1] += g.y, f[2] += g.z;
-      v[0] -= g.x * x.x, v[1] -= g.x * x.y, v[2] -= g.x * x.z;
-      v[3] -= g.y * x.x, v[4] -= g.y * x.y, v[5] -= g.y * x.z;
-      v[6] -= g.z * x.x, v[7] -= g.z * x.y, v[8] -= g.z * x.z;
+      add_virial(v, g, r[e]);
     }
   }
   if (i < n_atoms) {
@@ -67,4 +71,16 @@ totals(u32 n, const double* partial, double* out) {
   for (u32 i = threadIdx.x; i < n; i += THREADS) s += partial[i * SUMS + blockIdx.x];
   s = sum_block(s);
   if (threadIdx.x == 0) out[blockIdx.x] = s;
+}
+
+// The virial of each of the structures side by side, whose atoms begin at `starts`; a block has one.
+KERNEL __launch_bounds__(THREADS)
+virials(const u32* starts, const u32* first, const real3* gradients, const real3* r, double* out) {
+  double v[9] = {0};
+  for (u32 e = first[starts[blockIdx.x]] + threadIdx.x; e < first[starts[blockIdx.x + 1]]; e += THREADS) add_virial(v, gradients[e], r[e]);
+#pragma unroll
+  for (int k = 0; k < 9; k++) {
+    double s = sum_block(v[k]);
+    if (threadIdx.x == 0) out[blockIdx.x * 9 + k] = s;
+  }
 }

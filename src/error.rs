@@ -38,4 +38,23 @@ pub enum Error {
     NotFinite(String),
 }
 
+impl Error {
+    /// The same about a part of the input, such as `structure 3`. Files have names of their own.
+    pub(crate) fn of(self, part: impl std::fmt::Display) -> Error {
+        let about = |text: String| format!("{part}: {text}");
+        match self {
+            Error::Io { .. } => self,
+            Error::Model(text) => Error::Model(about(text)),
+            Error::Structure(text) => Error::Structure(about(text)),
+            Error::Graph(text) => Error::Graph(about(text)),
+            Error::Argument(text) => Error::Argument(about(text)),
+            Error::Recipe(text) => Error::Recipe(about(text)),
+            Error::Fit(text) => Error::Fit(about(text)),
+            Error::Device(text) => Error::Device(about(text)),
+            Error::Memory(text) => Error::Memory(about(text)),
+            Error::NotFinite(text) => Error::NotFinite(about(text)),
+        }
+    }
+}
+
 pub type Result<T> = std::result::Result<T, Error>;

@@ -126,11 +126,7 @@ impl Stack {
         clear(out);
         for (m, plan) in self.plans.iter().enumerate() {
             let evaluated = plan.evaluate((graph, numbers), &mut own.outputs());
-            evaluated.map_err(|error| match error {
-                Error::Argument(text) => Error::Argument(format!("member {m}: {text}")),
-                Error::NotFinite(text) => Error::NotFinite(format!("member {m}: {text}")),
-                other => other,
-            })?;
+            evaluated.map_err(|error| error.of(format_args!("member {m}")))?;
             energy += own.energy;
             own.add(self.share, out);
             own.keep(m, out);

@@ -4,6 +4,8 @@ mod common;
 
 #[path = "capi/basis.rs"]
 mod basis;
+#[path = "capi/batch.rs"]
+mod batch;
 #[path = "capi/call.rs"]
 mod call;
 #[path = "capi/conditions.rs"]

@@ -2,6 +2,9 @@
 
 #[path = "mace/against_naive.rs"]
 mod against_naive;
+#[cfg(feature = "cuda")]
+#[path = "mace/batches.rs"]
+mod batches;
 mod common;
 #[path = "mace/exchange.rs"]
 mod exchange;

@@ -3,6 +3,7 @@
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
+use acerust::batch::{self, Item};
 use acerust::graph::Graph;
 use acerust::plan::{self, ActiveSet, Conditions, Device, Input, Options, Outputs, Precision, RadialMode, Rows};
 use acerust::shared::SharedPlan;
@@ -273,18 +274,18 @@ impl Plan {
         if conditions.is_some() && under_each.len() != n {
             return Err(argument(format!("conditions: {} for {n} structures", under_each.len())));
         }
-        let none = Conditions::new();
-        let found: PyResult<Vec<_>> = py.detach(|| {
+        let found: PyResult<Vec<Found>> = py.detach(|| {
             self.shared.run(|plan| {
-                let mut list = plan.neighbours(0.0).map_err(raise)?;
-                let each = structures.iter().enumerate();
-                each.map(|(k, structure)| {
-                    let conditions = under_each.get(k).unwrap_or(&none);
-                    let input = Input::List(structure, &mut list);
-                    let out = under(plan, conditions, |plan| results(plan, input, structure.n_atoms(), &names));
-                    out.map_err(|e| at(k, e))
-                })
-                .collect()
+                let room = |(k, s): (usize, &Structure)| room(plan, s.n_atoms(), &names).map_err(|e| at(k, e));
+                let mut found = structures.iter().enumerate().map(room).collect::<PyResult<Vec<_>>>()?;
+                let each = structures.iter().zip(&mut found).enumerate();
+                let mut items = Vec::new();
+                for (k, (structure, found)) in each {
+                    let conditions = under_each.get(k).cloned().unwrap_or_default();
+                    items.push(Item::new(structure, views(found)).at(conditions));
+                }
+                batch::evaluate(plan, &mut items).map_err(raise)?;
+                Ok(found)
             })
         });
         found?.into_iter().map(|results| dictionary(py, results)).collect()
@@ -384,14 +385,24 @@ fn shape(plan: &plan::Plan, name: &str, n: usize) -> PyResult<Vec<usize>> {
 type Found = Vec<(String, Vec<usize>, Vec<f64>)>;
 
 fn results(plan: &plan::Plan, input: Input, n: usize, names: &[String]) -> PyResult<Found> {
-    let mut found = Vec::new();
-    for name in names {
+    let mut found = room(plan, n, names)?;
+    plan.evaluate(input, &mut views(&mut found)).map_err(raise)?;
+    Ok(found)
+}
+
+/// Room for the results of `n` atoms.
+fn room(plan: &plan::Plan, n: usize, names: &[String]) -> PyResult<Found> {
+    let one = |name: &String| {
         let shape = shape(plan, name, n)?;
         let length = shape.iter().product();
-        found.push((name.clone(), shape, vec![0.0; length]));
-    }
+        Ok((name.clone(), shape, vec![0.0; length]))
+    };
+    names.iter().map(one).collect()
+}
+
+fn views(found: &mut Found) -> Outputs<'_> {
     let mut out = Outputs::new();
-    for (name, shape, buffer) in &mut found {
+    for (name, shape, buffer) in found {
         out = match (name.as_str(), &shape[..]) {
             ("energy", _) => out.energy(&mut buffer[0]),
             ("site_energies", _) => out.site_energies(&mut buffer[..]),
@@ -417,8 +428,7 @@ fn results(plan: &plan::Plan, input: Input, n: usize, names: &[String]) -> PyRes
             _ => out,
         };
     }
-    plan.evaluate(input, &mut out).map_err(raise)?;
-    Ok(found)
+    out
 }
 
 /// A buffer of just that many numbers.

@@ -188,7 +188,7 @@ pub struct acerust_rows {
 impl acerust_outputs {
     /// # Safety
     /// The promise of the module.
-    unsafe fn buffers<'a>(&self, taken: &mut Taken) -> Result<Buffers<'a>> {
+    pub(super) unsafe fn buffers<'a>(&self, taken: &mut Taken) -> Result<Buffers<'a>> {
         // SAFETY: pointers and lengths are those that the caller vouches for; `taken` refuses overlaps.
         Ok(unsafe {
             Buffers {
@@ -220,7 +220,7 @@ impl acerust_outputs {
 impl acerust_input {
     /// # Safety
     /// The promise of the module.
-    unsafe fn fill(&self, structure: &mut Structure) -> Result {
+    pub(super) unsafe fn fill(&self, structure: &mut Structure) -> Result {
         let positions = if self.on_device == 0 { self.positions } else { std::ptr::null() };
         let n = if self.on_device == 0 { self.n_atoms } else { 0 };
         // SAFETY: arrays of as many atoms as the caller says; none where they are on a device.
@@ -231,7 +231,7 @@ impl acerust_input {
     }
 
     /// What no result may overlap.
-    fn note(&self, taken: &mut Taken) {
+    pub(super) fn note(&self, taken: &mut Taken) {
         let n = self.n_atoms;
         taken.read("numbers", self.numbers, n);
         if self.on_device == 0 {
@@ -241,11 +241,17 @@ impl acerust_input {
         taken.read("pbc", self.pbc, 3);
     }
 
+    /// Whether it is a structure and nothing else.
+    pub(super) fn is_structure(&self) -> bool {
+        let alone = self.graph.is_null() && self.list.is_null() && self.on_device == 0;
+        alone && self.forward.is_none() && self.backward.is_none()
+    }
+
     /// Runs `f` on the atoms of the graph or structure.
     ///
     /// # Safety
     /// The promise of the module.
-    unsafe fn sites(&self, f: impl FnOnce(&Sites) -> Result) -> Result {
+    pub(super) unsafe fn sites(&self, f: impl FnOnce(&Sites) -> Result) -> Result {
         if !self.graph.is_null() {
             return GRAPHS.get(self.graph)?.sites(f);
         }

@@ -14,6 +14,7 @@
 #![allow(missing_debug_implementations)]
 
 pub mod basis;
+pub mod batch;
 pub mod buffer;
 pub mod element;
 pub mod evaluate;

@@ -159,7 +159,7 @@ pub struct acerust_conditions {
 impl acerust_conditions {
     /// # Safety
     /// As [`buffer::sized`]; what the fields point to is readable.
-    unsafe fn read(pointer: *const acerust_conditions) -> Result<Conditions> {
+    pub(super) unsafe fn read(pointer: *const acerust_conditions) -> Result<Conditions> {
         // SAFETY: sizes and pointers, which may be null.
         let given = unsafe { buffer::sized("conditions", pointer) }?;
         let number = |name: &str, pointer: *const i64| match pointer.is_null() {

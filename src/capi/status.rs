@@ -51,6 +51,14 @@ impl Failure {
         Failure::Library(Error::Argument(message.into()))
     }
 
+    /// The same about a part of the input.
+    pub fn of(self, part: impl std::fmt::Display) -> Failure {
+        match self {
+            Failure::Library(error) => Failure::Library(error.of(part)),
+            other => other,
+        }
+    }
+
     /// `ACERUST_ERROR_…`.
     pub fn code(&self) -> i32 {
         match self {

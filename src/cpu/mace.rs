@@ -77,7 +77,7 @@ impl Potential for MacePotential {
         let output = Output { site_energies: &mut energies, interaction: None, gradients, features };
         self.shared.evaluator.evaluate(input, output)?;
         let sum = crate::potential::total(&energies);
-        let virial = if with_gradients { messages::virial(graph, edges) } else { Virial::default() };
+        let virial = if with_gradients { messages::virial(graph.vectors(), edges) } else { Virial::default() };
         stack::check(sum, &energies, virial, None)?;
         let edges = &*edges;
         if let Some(forces) = crate::potential::vectors(&mut out.forces) {

@@ -68,6 +68,7 @@ impl MacePotential {
         graph: &DeviceGraph,
         n_owned: usize,
         (gradients, descriptors): (bool, u64),
+        exchange: Option<&mut dyn Exchange>,
         to: Targets,
         stream: &Stream,
         w: &mut Workspace,
@@ -90,8 +91,75 @@ impl MacePotential {
         let vector = if precision.is_single() { 12 } else { 24 };
         let gradients_at = if gradients { w.gradients.reserve(n_edges * vector)? } else { 0 };
         let results = Results { energies, gradients: gradients_at, descriptors };
-        evaluator.launch(&at, &self.embedded, results, stream, &mut w.layers)?;
+        evaluator.launch(&at, &self.embedded, results, exchange, stream, &mut w.layers)?;
         run::sum(forces, graph, gradients, energies, to, stream, w)
+    }
+
+    /// With a graph of the host; the virials are those of structures side by side, which begin at the atoms `first`.
+    fn on_graph(
+        &self,
+        sites: Sites,
+        exchange: Option<&mut dyn Exchange>,
+        (first, virials): (&[usize], &mut [Virial]),
+        out: &mut Outputs,
+    ) -> Result<()> {
+        let Sites { graph, species, .. } = sites;
+        let (n_owned, n_centres, n_atoms) = (graph.n_owned(), graph.n_centres(), graph.n_atoms());
+        if exchange.is_none() {
+            complete(graph, n_owned, self.shared.network.hops())?;
+        }
+        let gradients = stack::wants_gradients(out) || !virials.is_empty();
+        let n_descriptors = self.n_descriptors();
+        self.with_workspace(|w| {
+            let stream = w.stream.clone();
+            self.shared.evaluator.prepare(species, &stream)?;
+            let on_device = w.upload(sites, n_centres, GROUP, self.shared.precision)?;
+            let to = w.targets(n_centres, n_atoms)?;
+            // SAFETY: `targets` made room. There is no list, but the header is read as a whole.
+            unsafe { stream.fill(to.status, 0xff, size_of::<list::Status>()) }?;
+            let descriptors = match out.descriptors {
+                Some(_) => w.descriptors.reserve(n_centres * n_descriptors)?,
+                None => 0,
+            };
+            self.launch(&on_device, n_owned, (gradients, descriptors), exchange, to, &stream, w)?;
+            let mut energies = vec![0.0; n_centres];
+            let mut forces = vec![[0.0; 3]; if out.forces.is_some() { n_atoms } else { 0 }];
+            w.fetch(&stream, n_centres, forces.len())?;
+            let (totals, _) = w.download(&stream, &mut energies, &mut forces)?;
+            energies.truncate(n_owned);
+            let virial: Virial = match gradients {
+                true => std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b])),
+                false => Virial::default(),
+            };
+            let sum = total(&energies);
+            stack::check(sum, &energies, virial, Some(&forces))?;
+            let mut own = Vec::new();
+            let edges = match (vectors(&mut out.edge_gradients), &out.site_virials) {
+                (Some(edges), _) => edges,
+                (None, Some(_)) => memory::at_least(&mut own, graph.n_edges(), [0.0; 3]),
+                (None, None) => &mut [],
+            };
+            if !edges.is_empty() {
+                w.download_gradients(edges, self.shared.precision)?;
+            }
+            let edges = &*edges;
+            if let Some(virials) = matrices(&mut out.site_virials) {
+                messages::site_virials(graph, edges, virials);
+            }
+            if !virials.is_empty() {
+                run::virials(&self.shared.forces, &on_device, first, virials, &stream, w)?;
+            }
+            if let Some(to) = numbers(&mut out.descriptors) {
+                w.descriptors.download(to, &stream)?;
+            }
+            if let Some(to) = vectors(&mut out.forces) {
+                to.copy_from_slice(&forces);
+            }
+            out.site_energies.iter_mut().for_each(|v| v.assign(&ndarray::aview1(&energies)));
+            out.energy.iter_mut().for_each(|e| **e = sum);
+            out.virial.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial)));
+            Ok(())
+        })
     }
 
     fn own<'a>(&self, list: &'a mut Neighbours) -> Result<&'a mut DeviceList> {
@@ -113,7 +181,7 @@ impl MacePotential {
         self.shared.evaluator.prepare(frame.species, &list.stream)?;
         let n = frame.numbers.len();
         let mut launch = |graph: &DeviceGraph, stream: &Stream, w: &mut Workspace| {
-            self.launch(graph, n, (gradients, 0), to, stream, w)
+            self.launch(graph, n, (gradients, 0), None, to, stream, w)
         };
         run::with_list(list, run::With { frame, positions, gradients, group: GROUP }, to, results, w, &mut launch)
     }
@@ -140,63 +208,26 @@ impl Potential for MacePotential {
         Ok(Box::new(MacePotential { shared: self.shared.clone(), embedded }))
     }
 
+    fn n_exchanged(&self) -> usize {
+        self.shared.evaluator.n_exchanged()
+    }
+
     fn evaluate(&self, sites: Sites, exchange: Option<&mut dyn Exchange>, out: &mut Outputs) -> Result<()> {
-        if exchange.is_some() {
-            let why = "features are exchanged on processors; on a device ghosts have edges of their own";
-            return Err(Error::Argument(why.into()));
-        }
-        let Sites { graph, species, .. } = sites;
-        let (n_owned, n_centres, n_atoms) = (graph.n_owned(), graph.n_centres(), graph.n_atoms());
-        complete(graph, n_owned, self.shared.network.hops())?;
-        let gradients = stack::wants_gradients(out);
-        let n_descriptors = self.n_descriptors();
-        self.with_workspace(|w| {
-            let stream = w.stream.clone();
-            self.shared.evaluator.prepare(species, &stream)?;
-            let on_device = w.upload(sites, n_centres, GROUP, self.shared.precision)?;
-            let to = w.targets(n_centres, n_atoms)?;
-            // SAFETY: `targets` made room. There is no list, but the header is read as a whole.
-            unsafe { stream.fill(to.status, 0xff, size_of::<list::Status>()) }?;
-            let descriptors = match out.descriptors {
-                Some(_) => w.descriptors.reserve(n_centres * n_descriptors)?,
-                None => 0,
-            };
-            self.launch(&on_device, n_owned, (gradients, descriptors), to, &stream, w)?;
-            let mut energies = vec![0.0; n_centres];
-            let mut forces = vec![[0.0; 3]; if out.forces.is_some() { n_atoms } else { 0 }];
-            w.fetch(&stream, n_centres, forces.len())?;
-            let (totals, _) = w.download(&stream, &mut energies, &mut forces)?;
-            energies.truncate(n_owned);
-            let virial: Virial = match gradients {
-                true => std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b])),
-                false => Virial::default(),
-            };
-            let sum = total(&energies);
-            stack::check(sum, &energies, virial, Some(&forces))?;
-            let mut own = Vec::new();
-            let edges = match (vectors(&mut out.edge_gradients), &out.site_virials) {
-                (Some(edges), _) => edges,
-                (None, Some(_)) => memory::at_least(&mut own, graph.n_edges(), [0.0; 3]),
-                (None, None) => &mut [],
-            };
-            if !edges.is_empty() {
-                w.download_gradients(edges, self.shared.precision)?;
-            }
-            let edges = &*edges;
-            if let Some(virials) = matrices(&mut out.site_virials) {
-                messages::site_virials(graph, edges, virials);
-            }
-            if let Some(to) = numbers(&mut out.descriptors) {
-                w.descriptors.download(to, &stream)?;
-            }
-            if let Some(to) = vectors(&mut out.forces) {
-                to.copy_from_slice(&forces);
-            }
-            out.site_energies.iter_mut().for_each(|v| v.assign(&ndarray::aview1(&energies)));
-            out.energy.iter_mut().for_each(|e| **e = sum);
-            out.virial.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial)));
-            Ok(())
-        })
+        self.on_graph(sites, exchange, (&[], &mut []), out)
+    }
+
+    fn fits(&self, atoms: usize, edges: usize, gradients: bool) -> bool {
+        let Shared { evaluator, device, workspaces, .. } = &*self.shared;
+        let held = workspaces.lock().unwrap_or_else(PoisonError::into_inner).last().map_or(0, |w| w.layers.capacity());
+        let free = device.bind().and_then(|()| device.free_memory()).unwrap_or(0);
+        // Layers, and what is beside them: vectors and their gradients, indices, results.
+        let bytes = evaluator.call_bytes(atoms, edges, gradients) + 64 * edges + 128 * atoms;
+        // Memory that grows takes an eighth more.
+        bytes <= (free + held) / 4 * 3
+    }
+
+    fn evaluate_joined(&self, sites: Sites, first: &[usize], virials: &mut [Virial], out: &mut Outputs) -> Result<()> {
+        self.on_graph(sites, None, (first, virials), out)
     }
 
     fn neighbours(&self, skin: f64) -> Result<Neighbours> {

@@ -8,6 +8,7 @@ use crate::Result;
 use crate::device::cuda::kernel::{Grid, Module, arguments};
 use crate::device::cuda::stream::Stream;
 use crate::part::cuda::THREADS;
+use crate::potential::Virial;
 
 /// From site energies and, where `gradients`, those of edges in the workspace to forces and the sums over all atoms.
 pub fn sum(
@@ -59,6 +60,24 @@ pub fn sum(
     let grid = Grid { blocks: SUMS, threads: THREADS, shared: 0 };
     // SAFETY: `partial` has the sums of `n_partial` blocks, the totals their `SUMS`.
     unsafe { forces.launch("totals", grid, stream, arguments![n_partial, partial, to.totals]) }
+}
+
+/// From edge gradients in the workspace the virial of each of the structures in a graph, whose atoms are `starts[k]..starts[k + 1]`. Waits.
+pub fn virials(
+    forces: &Module,
+    graph: &DeviceGraph,
+    starts: &[usize],
+    out: &mut [Virial],
+    stream: &Stream,
+    w: &mut Workspace,
+) -> Result<()> {
+    let starts: Vec<u32> = starts.iter().map(|&i| i as u32).collect();
+    let (starts, to) = (w.starts.upload(&starts, stream)?, w.partial.reserve(9 * out.len())?);
+    let (first, r, g) = (graph.first, graph.r, w.gradients.ptr);
+    let grid = Grid { blocks: out.len(), threads: THREADS, shared: 0 };
+    // SAFETY: there is an offset for each structure and one more, a gradient for each edge, and room for each virial.
+    unsafe { forces.launch("virials", grid, stream, arguments![starts, first, g, r, to]) }?;
+    w.partial.download(out.as_flattened_mut().as_flattened_mut(), stream)
 }
 
 /// What is evaluated with a list.

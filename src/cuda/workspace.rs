@@ -37,6 +37,8 @@ pub struct Workspace {
     /// (n_edges, 3) in the working precision.
     pub gradients: Buffer<u8>,
     pub partial: Buffer<f64>,
+    /// The first atoms of structures side by side.
+    pub starts: Buffer<u32>,
     /// Sums over all atoms, site energies, forces.
     results: Buffer<f64>,
     pub staging: Staging,
@@ -86,6 +88,7 @@ impl Workspace {
             energies: Buffer::new(device),
             gradients: Buffer::new(device),
             partial: Buffer::new(device),
+            starts: Buffer::new(device),
             results: Buffer::new(device),
             staging: Staging::new(device),
             layers: Buffer::new(device),

@@ -8,6 +8,7 @@ mod cells;
 mod exchange;
 mod external;
 mod incoming;
+mod joined;
 pub(crate) mod lattice;
 mod list;
 mod neighbours;

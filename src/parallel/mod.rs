@@ -113,7 +113,6 @@ pub(crate) fn on_each<T: Send>(f: impl Fn() -> T + Sync) -> Vec<T> {
 }
 
 /// The values of `f` for the entries of a slice.
-#[cfg(feature = "cuda")]
 pub(crate) fn map<T: Sync, U: Send>(slice: &[T], f: impl Fn(&T) -> U + Sync + Send) -> Vec<U> {
     match n_threads() {
         1 => slice.iter().map(f).collect(),

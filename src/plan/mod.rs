@@ -285,10 +285,38 @@ impl Plan {
         })
     }
 
+    /// The views of slices for a structure.
+    pub(crate) fn views<'a>(&self, structure: &Structure, buffers: Buffers<'a>) -> Result<Outputs<'a>> {
+        buffers.views(&self.sizes(&Input::Structure(structure)))
+    }
+
     /// [`Plan::evaluate`] into slices.
     pub(crate) fn evaluate_into(&self, input: Input, buffers: Buffers) -> Result<()> {
         let mut out = buffers.views(&self.sizes(&input))?;
         self.evaluate(input, &mut out)
+    }
+
+    /// As [`Potential::evaluate_joined`].
+    pub(crate) fn evaluate_joined(
+        &self,
+        (graph, numbers): (&Graph, &[u8]),
+        first: &[usize],
+        virials: &mut [Virial],
+        out: &mut Outputs,
+    ) -> Result<()> {
+        let evaluate = |sites: Sites| self.potential.evaluate_joined(sites, first, virials, out);
+        memory::caught(|| self.with_sites(graph, numbers, evaluate))
+    }
+
+    /// As [`Potential::fits`].
+    pub(crate) fn fits(&self, atoms: usize, edges: usize, gradients: bool) -> bool {
+        self.potential.fits(atoms, edges, gradients)
+    }
+
+    /// # Errors
+    /// As [`Plan::evaluate`] for a view of the wrong size.
+    pub(crate) fn check_outputs(&self, structure: &Structure, out: &Outputs) -> Result<()> {
+        out.check(&self.sizes(&Input::Structure(structure)))
     }
 
     fn on_graph(

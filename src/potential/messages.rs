@@ -63,11 +63,11 @@ pub(crate) fn site_virials(graph: &Graph, gradients: &[[f64; 3]], virials: &mut 
 }
 
 /// `−Σ g ⊗ r`, chunk by chunk in their order.
-pub(crate) fn virial(graph: &Graph, gradients: &[[f64; 3]]) -> Virial {
+pub(crate) fn virial(vectors: &[[f64; 3]], gradients: &[[f64; 3]]) -> Virial {
     let mut sums = vec![Virial::default(); gradients.len().div_ceil(CHUNK * 16)];
     parallel::for_each_mut(&mut sums, |c, sum| {
         let part = c * CHUNK * 16..gradients.len().min((c + 1) * CHUNK * 16);
-        part.for_each(|e| add(sum, 1.0, gradients[e], graph.vectors()[e]));
+        part.for_each(|e| add(sum, 1.0, gradients[e], vectors[e]));
     });
     let mut total = Virial::default();
     sums.iter().for_each(|s| (0..9).for_each(|k| total[k / 3][k % 3] += s[k / 3][k % 3]));

@@ -17,6 +17,7 @@ pub use rows::Rows;
 pub(crate) use virials::site_virials;
 
 use crate::graph::{Exchange, Neighbours, OnDevice, Sites};
+use crate::memory;
 use crate::stage::features::Features;
 use crate::structure::Structure;
 use crate::{Error, Result};
@@ -57,6 +58,31 @@ pub(crate) trait Potential: Send + Sync {
     /// Writes every output that has a view but the grade, which the plan computes from descriptors. Without an exchange the graph
     /// has all edges that the reach takes; site models have nothing to exchange.
     fn evaluate(&self, sites: Sites, exchange: Option<&mut dyn Exchange>, out: &mut Outputs) -> Result<()>;
+
+    /// As [`Potential::evaluate`] on the graph of structures side by side, all of whose atoms are owned; those of structure `k` are
+    /// `first[k]..first[k + 1]`. The virial of each goes to `virials`, which is empty where they are not wanted.
+    fn evaluate_joined(&self, sites: Sites, first: &[usize], virials: &mut [Virial], out: &mut Outputs) -> Result<()> {
+        if virials.is_empty() {
+            return self.evaluate(sites, None, out);
+        }
+        let graph = sites.graph;
+        let mut edges = Vec::new();
+        memory::at_least(&mut edges, graph.n_edges(), [0.0; 3]);
+        let mut with_edges = out.reborrow();
+        with_edges.edge_gradients = Some((&mut edges[..]).into());
+        self.evaluate(sites, None, &mut with_edges)?;
+        let edge = |atom: usize| graph.first().get(atom).map_or(0, |&e| e as usize);
+        for (virial, ends) in virials.iter_mut().zip(first.windows(2)) {
+            let own = edge(ends[0])..edge(ends[1]);
+            *virial = messages::virial(&graph.vectors()[own.clone()], &edges[own]);
+        }
+        Ok(())
+    }
+
+    /// Whether the device has the memory for a call with so many atoms and edges.
+    fn fits(&self, _atoms: usize, _edges: usize, _gradients: bool) -> bool {
+        true
+    }
 
     /// Numbers in the longest row of an exchange.
     fn n_exchanged(&self) -> usize {

@@ -67,6 +67,14 @@ macro_rules! outputs {
                 }
             )*
 
+            /// The same views, for a while.
+            pub(crate) fn reborrow(&mut self) -> Outputs<'_> {
+                Outputs {
+                    energy: self.energy.as_deref_mut(),
+                    $($name: self.$name.as_mut().map(|view| view.view_mut()),)*
+                }
+            }
+
             /// # Errors
             /// [`Error::Argument`] for a view of another size, or with gaps.
             pub(crate) fn check(&self, $sizes: &Sizes) -> Result<()> {

@@ -2,12 +2,15 @@
 
 use crate::{Error, Result};
 use ndarray::{ArrayViewMut2, IntoDimension, ShapeBuilder};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The memory of one call: no result may overlap another, or what is read.
 #[derive(Debug, Default)]
 pub struct Taken {
-    taken: Vec<(&'static str, Range<usize>)>,
+    read: Vec<(&'static str, Range<usize>)>,
+    /// End and name of what is written, by where it starts.
+    written: BTreeMap<usize, (usize, &'static str)>,
 }
 
 impl Taken {
@@ -15,7 +18,7 @@ impl Taken {
     pub fn read<T>(&mut self, name: &'static str, pointer: *const T, length: usize) {
         let end = pointer.addr().saturating_add(length.saturating_mul(size_of::<T>()));
         if length > 0 && check(name, pointer, length).is_ok() {
-            self.taken.push((name, pointer.addr()..end));
+            self.read.push((name, pointer.addr()..end));
         }
     }
 
@@ -38,10 +41,15 @@ impl Taken {
         }
         check(name, pointer, length)?;
         let range = pointer.addr()..pointer.addr() + length * size_of::<T>();
-        if let Some((other, _)) = self.taken.iter().find(|(_, r)| r.start < range.end && range.start < r.end) {
-            return Err(Error::Argument(format!("{name} overlaps {other} in memory")));
+        if !range.is_empty() {
+            // What is written does not overlap: of all that starts before the end the last one reaches farthest.
+            let before = self.written.range(..range.end).next_back().filter(|(_, (end, _))| *end > range.start);
+            let read = self.read.iter().find(|(_, r)| r.start < range.end && range.start < r.end);
+            if let Some(other) = before.map(|(_, (_, name))| name).or(read.map(|(name, _)| name)) {
+                return Err(Error::Argument(format!("{name} overlaps {other} in memory")));
+            }
+            self.written.insert(range.start, (range.end, name));
         }
-        self.taken.push((name, range));
         // SAFETY: checked above, and exclusive by the caller's word.
         Ok(Some(unsafe { std::slice::from_raw_parts_mut(pointer, length) }))
     }

@@ -1,8 +1,10 @@
 //! A plan and the threads it runs on.
 
-use super::Threads;
+use super::{Buffers, Threads};
+use crate::batch::{self, Item};
 use crate::model::Model;
 use crate::plan::{ActiveSet, Conditions, Device, Options, Plan, Precision};
+use crate::structure::Structure;
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -45,6 +47,20 @@ impl SharedPlan {
         let plan = self.plan();
         let plan = &*plan;
         threads.run(|| f(plan))
+    }
+
+    /// As [`batch::evaluate`], each structure with its conditions and its buffers.
+    ///
+    /// # Errors
+    /// As there, and for buffers of other lengths.
+    pub fn evaluate_batch(&self, batch: Vec<(&Structure, Conditions, Buffers)>) -> Result<()> {
+        self.run(|plan| {
+            let item = |(k, (structure, conditions, buffers)): (usize, _)| {
+                let outputs = plan.views(structure, buffers).map_err(|e| e.of(format_args!("structure {k}")))?;
+                Ok(Item::new(structure, outputs).at(conditions))
+            };
+            batch::evaluate(plan, &mut batch.into_iter().enumerate().map(item).collect::<Result<Vec<_>>>()?)
+        })
     }
 
     /// Looks at the plan from this thread.

@@ -2,6 +2,7 @@
 
 pub use super::short::*;
 pub use acerust::capi::basis::*;
+pub use acerust::capi::batch::*;
 pub use acerust::capi::element::*;
 pub use acerust::capi::evaluate::{
     ACERUST_COL_MAJOR, ACERUST_ROW_MAJOR, acerust_evaluate, acerust_input, acerust_outputs, acerust_rows,

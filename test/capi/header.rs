@@ -39,7 +39,9 @@ fn generate() -> String {
         ..cbindgen::Config::default()
     };
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for name in ["version", "status", "element", "model", "basis", "plan", "evaluate", "graph", "list", "op"] {
+    for name in
+        ["version", "status", "element", "model", "basis", "plan", "evaluate", "batch", "graph", "list", "op"]
+    {
         builder = builder.with_src(root().join(format!("src/capi/{name}.rs")));
     }
     let mut text = Vec::new();

@@ -7,7 +7,7 @@ use acerust::graph::{Edges, Exchange, Graph};
 use acerust::mace::network::Network;
 use acerust::mace::spec::MaceSpec;
 use acerust::mace::{Evaluator, Gradients, Input, Output};
-use acerust::plan::{Isa, Outputs};
+use acerust::plan::{Input as PlanInput, Isa, Outputs, Plan, Precision};
 use serde_json::Value;
 use std::sync::{Barrier, Mutex};
 
@@ -70,6 +70,76 @@ impl Exchange for Piece<'_> {
     }
 }
 
+/// The graph of every `pieces`-th atom, all others as ghosts, and the atoms of its rows.
+fn cut(whole: &Graph, p: usize, pieces: usize) -> (Graph, Vec<usize>) {
+    let n = whole.n_atoms();
+    let mut atoms: Vec<usize> = (0..n).filter(|i| i % pieces == p).collect();
+    let n_owned = atoms.len();
+    atoms.extend((0..n).filter(|i| i % pieces != p));
+    let (mut first, mut neighbour, mut vectors) = (vec![0], Vec::new(), Vec::new());
+    for &i in &atoms[..n_owned] {
+        for e in whole.edges(i) {
+            let j = whole.neighbours()[e] as usize;
+            neighbour.push(atoms.iter().position(|&a| a == j).unwrap() as u32);
+            vectors.push(whole.vectors()[e]);
+        }
+        first.push(neighbour.len() as u32);
+    }
+    let (cutoff, n_centres) = (whole.cutoff(), n_owned);
+    let edges = Edges { cutoff, n_owned, n_centres, n_atoms: n, first: &first, neighbour: &neighbour, shift: &[] };
+    (Graph::from_edges(&edges, &vectors).unwrap(), atoms)
+}
+
+/// As [`in_pieces`], by plans on any device.
+#[cfg(feature = "cuda")]
+fn by_plan(plan: &Plan, whole: &Graph, numbers: &[u8], pieces: usize) -> (f64, Vec<[f64; 3]>) {
+    let n = whole.n_atoms();
+    let (shared, barrier) = (&Mutex::new(Vec::new()), &Barrier::new(pieces));
+    let total = &Mutex::new((0.0, vec![[0.0; 3]; n]));
+    std::thread::scope(|scope| {
+        for p in 0..pieces {
+            scope.spawn(move || {
+                let (graph, atoms) = cut(whole, p, pieces);
+                let numbers: Vec<u8> = atoms.iter().map(|&i| numbers[i]).collect();
+                let (mut energy, mut forces) = (0.0, vec![[0.0; 3]; n]);
+                let mut piece = Piece { atoms: &atoms, n_owned: graph.n_owned(), shared, barrier };
+                let mut out = Outputs::new().energy(&mut energy).forces(&mut forces[..]);
+                plan.evaluate(PlanInput::Exchanged(&graph, &numbers, &mut piece), &mut out).unwrap();
+                let mut total = total.lock().unwrap();
+                total.0 += energy;
+                atoms.iter().zip(&forces).for_each(|(&i, f)| (0..3).for_each(|d| total.1[i][d] += f[d]));
+            });
+        }
+    });
+    total.lock().unwrap().clone()
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn pieces_on_devices_give_the_whole() {
+    for name in ["three_layers.json", "nonlinear.json", "two_heads.json"] {
+        let processor = plan(name);
+        let s = crystal(&processor, [2, 2, 3]);
+        let (mut energy, mut forces) = (0.0, vec![[0.0; 3]; s.n_atoms()]);
+        processor.evaluate(&s, &mut Outputs::new().energy(&mut energy).forces(&mut forces[..])).unwrap();
+        let check = |plan: &Plan, tolerance: f64| {
+            for pieces in [2, 5, s.n_atoms() + 1] {
+                let (e, f) = by_plan(plan, &plan.graph(&s).unwrap(), &s.numbers, pieces);
+                let largest = forces.as_flattened().iter().fold(1.0, |m: f64, x| m.max(x.abs()));
+                let pairs = forces.as_flattened().iter().zip(f.as_flattened());
+                let error = pairs.map(|(a, b)| (a - b).abs()).fold((e - energy).abs() / energy.abs(), f64::max);
+                assert!(error < tolerance * largest, "{name} in {pieces}: {error:e}");
+            }
+        };
+        check(&processor, 1e-10);
+        for (precision, tolerance) in [(Precision::F64, 1e-10), (Precision::F32, 2e-5)] {
+            let Some(plan) = super::gpu::on_device(processor.model(), precision) else { continue };
+            assert!(plan.n_exchanged() > 0);
+            check(&plan, tolerance);
+        }
+    }
+}
+
 /// The energy and the forces on all atoms from pieces that each own every `pieces`-th atom.
 fn in_pieces(
     evaluator: &Evaluator,
@@ -87,22 +157,8 @@ fn in_pieces(
         for p in 0..pieces {
             let (shared, barrier, forces, energy) = (&shared, &barrier, &forces, &energy);
             scope.spawn(move || {
-                let mut atoms: Vec<usize> = (0..n).filter(|i| i % pieces == p).collect();
-                let n_owned = atoms.len();
-                atoms.extend((0..n).filter(|i| i % pieces != p));
-                let (mut first, mut neighbour, mut vectors) = (vec![0], Vec::new(), Vec::new());
-                for &i in &atoms[..n_owned] {
-                    for e in whole.edges(i) {
-                        let j = whole.neighbours()[e] as usize;
-                        neighbour.push(atoms.iter().position(|&a| a == j).unwrap() as u32);
-                        vectors.push(whole.vectors()[e]);
-                    }
-                    first.push(neighbour.len() as u32);
-                }
-                let (cutoff, n_centres) = (whole.cutoff(), n_owned);
-                let edges =
-                    Edges { cutoff, n_owned, n_centres, n_atoms: n, first: &first, neighbour: &neighbour, shift: &[] };
-                let graph = Graph::from_edges(&edges, &vectors).unwrap();
+                let (graph, atoms) = cut(whole, p, pieces);
+                let n_owned = graph.n_owned();
                 let species_of: Vec<u32> = atoms.iter().map(|&i| species[i]).collect();
                 let (mut sites, mut gradients) = (vec![0.0; n_owned], vec![[0.0; 3]; graph.n_edges()]);
                 let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();

@@ -14,7 +14,7 @@ use std::path::Path;
 
 const CASES: [(Precision, f64); 2] = [(Precision::F64, 1e-10), (Precision::F32, 1e-5)];
 
-fn on_device(model: &Model, precision: Precision) -> Option<Plan> {
+pub fn on_device(model: &Model, precision: Precision) -> Option<Plan> {
     match Plan::new(model, Device::Cuda(0), precision) {
         Ok(plan) => Some(plan),
         Err(e) if std::env::var_os("ACERUST_GPU").is_some() => panic!("a device was demanded: {e}"),

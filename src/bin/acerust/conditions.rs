@@ -22,7 +22,8 @@ impl Flags {
         }
     }
 
-    fn conditions(&self, plan: &Plan, frame: &Frame) -> Result<Conditions> {
+    /// Those of a frame; nothing said: those of the plan.
+    pub fn conditions(&self, plan: &Plan, frame: &Frame) -> Result<Conditions> {
         let flag = self.head.as_deref();
         let mut conditions = Conditions::new();
         let Some(mace) = plan.model().mace() else {

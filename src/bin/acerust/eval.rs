@@ -1,12 +1,13 @@
 use crate::conditions;
-use crate::frames::{self, Frames};
+use crate::frames::{self, Found, Frames};
 use crate::options::{self, Options};
 use crate::output::{Output, bare};
 use crate::results::Results;
 use crate::uncertainty::{self, Doubts};
+use acerust::batch::{self, Item};
 use acerust::extxyz::{Frame, Keys, Writer};
 use acerust::model::Model;
-use acerust::plan::Plan;
+use acerust::plan::{Device, Plan};
 use anyhow::Result;
 use serde_json::{Map, json};
 use std::io::Write;
@@ -57,9 +58,16 @@ impl Eval {
             let results = self.conditions.at(&plan, frame, of)?;
             Ok((results, parts, Doubts::new(&plan, &graph, &frame.structure)?))
         };
+        // On a device the frames of a chunk go together; what is wrong with one of them is found where each goes alone.
+        let alone =
+            plan.device() == Device::Cpu || self.parts || plan.active_set().is_some() || !plan.committee().is_empty();
+        let compute = |chunk: &[Found]| match if alone { None } else { self.together(&plan, chunk) } {
+            Some(all) => all.into_iter().map(|results| Ok((results, Vec::new(), Doubts::default()))).collect(),
+            None => frames::each(chunk, &compute),
+        };
         let structures = Frames::new(&self.structures)?;
         if self.json {
-            frames::for_each(structures, frames::CHUNK_ATOMS, &bar, compute, |_, (results, parts, _)| {
+            frames::for_each_chunk(structures, frames::CHUNK_ATOMS, &bar, compute, |_, (results, parts, _)| {
                 let mut line = serde_json::to_value(results)?;
                 if self.parts {
                     line["parts"] =
@@ -69,13 +77,31 @@ impl Eval {
             })?;
         } else {
             let mut writer = Writer::new(&mut out, &Keys::default());
-            frames::for_each(structures, frames::CHUNK_ATOMS, &bar, compute, |mut frame, (results, _, doubts)| {
-                results.label(&mut frame, self.site_energies);
-                doubts.label(&mut frame);
-                writer.write(&frame).map_err(bare)
-            })?;
+            frames::for_each_chunk(
+                structures,
+                frames::CHUNK_ATOMS,
+                &bar,
+                compute,
+                |mut frame, (results, _, doubts)| {
+                    results.label(&mut frame, self.site_energies);
+                    doubts.label(&mut frame);
+                    writer.write(&frame).map_err(bare)
+                },
+            )?;
         }
         out.finish()
+    }
+
+    /// The results of all frames in one sequence of launches, if nothing is wrong with any of them.
+    fn together(&self, plan: &Plan, chunk: &[Found]) -> Option<Vec<Results>> {
+        let mut results: Vec<Results> = chunk.iter().map(|f| Results::room(f.frame.structure.n_atoms())).collect();
+        let mut items = Vec::new();
+        for (found, results) in chunk.iter().zip(&mut results) {
+            let conditions = self.conditions.conditions(plan, &found.frame).ok()?;
+            items.push(Item::new(&found.frame.structure, results.outputs()).at(conditions));
+        }
+        batch::evaluate(plan, &mut items).ok()?;
+        Some(results)
     }
 }
 

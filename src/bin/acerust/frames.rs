@@ -111,10 +111,26 @@ fn text(path: &Path) -> io::Result<Box<dyn BufRead>> {
 ///
 /// Where one fails, those before it have reached `sink`.
 pub fn for_each<'a, T: Send>(
-    mut frames: impl Iterator<Item = Result<Found<'a>>>,
+    frames: impl Iterator<Item = Result<Found<'a>>>,
     chunk_atoms: usize,
     bar: &ProgressBar,
     compute: impl Fn(&Frame) -> Result<T> + Sync,
+    sink: impl FnMut(Frame, T) -> Result<()>,
+) -> Result<()> {
+    for_each_chunk(frames, chunk_atoms, bar, |chunk| each(chunk, &compute), sink)
+}
+
+/// The frames of a chunk on all threads.
+pub fn each<T: Send>(chunk: &[Found], compute: impl Fn(&Frame) -> Result<T> + Sync) -> Vec<Result<T>> {
+    chunk.par_iter().map(|found| compute(&found.frame)).collect()
+}
+
+/// [`for_each`] with the results of a chunk of frames at a time.
+pub fn for_each_chunk<'a, T>(
+    mut frames: impl Iterator<Item = Result<Found<'a>>>,
+    chunk_atoms: usize,
+    bar: &ProgressBar,
+    compute: impl Fn(&[Found]) -> Vec<Result<T>>,
     mut sink: impl FnMut(Frame, T) -> Result<()>,
 ) -> Result<()> {
     loop {
@@ -131,7 +147,7 @@ pub fn for_each<'a, T: Send>(
                 None => end = Some(Ok(())),
             }
         }
-        let results: Vec<Result<T>> = chunk.par_iter().map(|found| compute(&found.frame)).collect();
+        let results = compute(&chunk);
         for (found, result) in chunk.into_iter().zip(results) {
             let origin = found.origin();
             match result.and_then(|result| sink(found.frame, result)) {

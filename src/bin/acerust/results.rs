@@ -20,15 +20,21 @@ pub struct Results {
 }
 
 impl Results {
+    /// Room for those of so many atoms.
+    pub fn room(n: usize) -> Results {
+        Results { energy: 0.0, site_energies: vec![0.0; n], forces: vec![[0.0; 3]; n], virial: [[0.0; 3]; 3] }
+    }
+
+    pub fn outputs(&mut self) -> Outputs<'_> {
+        let out = Outputs::new().energy(&mut self.energy).site_energies(&mut self.site_energies[..]);
+        out.forces(&mut self.forces[..]).virial(&mut self.virial)
+    }
+
     /// `graph` has all edges within the plan's cutoff, and perhaps longer ones.
     pub fn new(plan: &Plan, graph: &Graph, structure: &Structure) -> Result<Results> {
-        let n = structure.n_atoms();
-        let (mut site_energies, mut forces) = (vec![0.0; n], vec![[0.0; 3]; n]);
-        let (mut energy, mut virial) = (0.0, [[0.0; 3]; 3]);
-        let out = Outputs::new().energy(&mut energy).site_energies(&mut site_energies[..]);
-        let mut out = out.forces(&mut forces[..]).virial(&mut virial);
-        plan.evaluate((graph, &structure.numbers), &mut out)?;
-        Ok(Results { energy, site_energies, forces, virial })
+        let mut results = Results::room(structure.n_atoms());
+        plan.evaluate((graph, &structure.numbers), &mut results.outputs())?;
+        Ok(results)
     }
 
     /// Puts energy, forces, virial and, where there is a cell, stress into the frame, and `energies` of the atoms where wanted. What the

@@ -21,6 +21,7 @@ pub struct Flags {
 }
 
 /// Of one frame.
+#[derive(Default)]
 pub struct Doubts {
     grades: Option<Vec<f64>>,
     /// Mean and standard deviation of the energy, and standard deviations of the forces.

@@ -86,6 +86,11 @@ impl Context {
         &self.context
     }
 
+    /// Bytes that nobody has, of the device of the calling thread.
+    pub fn free_memory(&self) -> Result<usize> {
+        result::mem_get_info().map(|(free, _)| free).map_err(failed("asking for the memory"))
+    }
+
     /// Makes the device that of the calling thread.
     pub fn bind(&self) -> Result<()> {
         self.context.bind_to_thread().map_err(failed("binding the device"))

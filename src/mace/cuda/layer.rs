@@ -3,7 +3,7 @@
 use super::maps::{DeviceMap, apply};
 use super::source;
 use super::tables::DeviceTables;
-use super::{Arena, Run};
+use super::{Arena, Back, Run};
 use crate::Result;
 use crate::device::cuda::context::{Buffer, Context, reals};
 use crate::device::cuda::kernel::{Module, arguments};
@@ -257,6 +257,7 @@ impl Step {
         rows: Rows,
         next_bar: u64,
         (h_bar, up_bar): (u64, u64),
+        exchange: Back,
         kept: Kept,
         shared: Shared,
     ) -> Result<()> {
@@ -281,6 +282,12 @@ impl Step {
             run.over_rows("divide_back", arguments![width, beta, norm, message, bar, density_bar])?;
         }
         self.message.transposed(run, bar, shared.messages, false)?;
+        // Rows of atoms without edges are for others.
+        let n_rows = if exchange.is_some() { run.n_atoms } else { run.n_centres };
+        let row = self.up_width() * self.real;
+        if own && n_rows > run.n_centres {
+            run.clear(up_bar + (run.n_centres * row) as u64, (n_rows - run.n_centres) * row)?;
+        }
         let threads = source::threads(self.k_edge);
         let (up, messages, chunk) = (rows.up, shared.messages, if self.is_first { run.n_edges } else { self.chunk() });
         for begin in (0..run.n_edges).step_by(chunk.max(1)) {
@@ -291,7 +298,7 @@ impl Step {
             if !self.is_first {
                 let (first, incoming, add) = (run.incoming_first, run.incoming, u32::from(own || begin > 0));
                 let arguments = arguments![first, incoming, edges, begin32, end, add, up_bar];
-                run.queue(&self.convolution, "collect", [run.n_centres, 1, 1], threads, arguments)?;
+                run.queue(&self.convolution, "collect", [n_rows, 1, 1], threads, arguments)?;
             }
         }
         if self.norm.is_some() {
@@ -302,7 +309,10 @@ impl Step {
             return Ok(());
         }
         if run.n_edges == 0 && !own {
-            run.clear(up_bar, run.n_centres * self.up_width() * self.real)?;
+            run.clear(up_bar, n_rows * row)?;
+        }
+        if let Some(exchange) = exchange {
+            run.exchange(up_bar, self.up_width(), self.real == 4, exchange)?;
         }
         self.up.transposed(run, up_bar, h_bar, false)?;
         match &self.skip {

@@ -16,6 +16,7 @@ use super::network::Network;
 use crate::device::cuda::context::{Buffer, Context, reals};
 use crate::device::cuda::kernel::{Grid, KernelSource, Module, arguments};
 use crate::device::cuda::stream::{Argument, Place, Stream};
+use crate::graph::Exchange;
 use crate::{Error, Result};
 use layer::{FirstAddresses, FirstRows, Kept, Rows, Shared, Step};
 use readouts::Readouts;
@@ -102,10 +103,14 @@ impl Arena {
     }
 }
 
+/// What is done with the adjoints of rows that were exchanged.
+type Back<'a> = Option<&'a mut dyn FnMut(&mut [f64]) -> Result<()>>;
+
 /// What launches of a call have in common.
 struct Run<'a> {
     graph: Graph,
     n_centres: usize,
+    n_atoms: usize,
     n_edges: usize,
     incoming_first: u64,
     incoming: u64,
@@ -153,6 +158,38 @@ impl Run<'_> {
         let (width, species, assign) =
             (width as u32, if by_species { self.graph.species } else { 0 }, u32::from(assign));
         self.over_rows("add_rows", arguments![width, species, rows, x, assign])
+    }
+
+    /// Hands a row of features for each atom to the host and takes it back.
+    fn exchange(
+        &self,
+        address: u64,
+        width: usize,
+        single: bool,
+        f: impl FnOnce(&mut [f64]) -> Result<()>,
+    ) -> Result<()> {
+        let n = self.n_atoms * width;
+        let mut bytes = vec![0_u8; n * if single { 4 } else { 8 }];
+        let on_device = Place { address, allocation: self.allocation };
+        if n > 0 {
+            let host = Place { address: bytes.as_mut_ptr().addr() as u64, allocation: 0 };
+            // SAFETY: `Layout` has room for the rows of all atoms, the host for as many bytes, which is looked at after the wait.
+            unsafe { self.stream.download(host, on_device, bytes.len()) }?;
+            self.stream.wait()?;
+        }
+        let mut rows: Vec<f64> = match single {
+            true => bytes.as_chunks().0.iter().map(|&b| f64::from(f32::from_ne_bytes(b))).collect(),
+            false => bytes.as_chunks().0.iter().map(|&b| f64::from_ne_bytes(b)).collect(),
+        };
+        f(&mut rows)?;
+        if n == 0 {
+            return Ok(());
+        }
+        let bytes = reals(&rows, single);
+        let host = Place { address: bytes.as_ptr().addr() as u64, allocation: 0 };
+        // SAFETY: as above; the bytes live until the copy is done.
+        unsafe { self.stream.upload(on_device, host, bytes.len()) }?;
+        self.stream.wait()
     }
 
     fn clear(&self, address: u64, bytes: usize) -> Result<()> {
@@ -208,6 +245,11 @@ impl DeviceNetwork {
         self.steps.iter().map(Step::bytes).sum()
     }
 
+    /// Numbers in the longest row of an exchange.
+    pub fn n_exchanged(&self) -> usize {
+        self.steps[1..].iter().map(Step::up_width).max().unwrap_or(0)
+    }
+
     /// What depends on the conditions of a call.
     ///
     /// # Errors
@@ -247,7 +289,26 @@ impl DeviceNetwork {
         self.steps.iter().try_for_each(|step| step.tables.prepare(&there, stream))
     }
 
-    /// Queues an evaluation. Memory is reserved before anything is queued.
+    /// Device memory that an evaluation takes.
+    pub fn call_bytes(&self, n_atoms: usize, n_edges: usize, gradients: bool) -> usize {
+        let graph = Graph { first: 0, neighbour: 0, species: 0, r: 0 };
+        let n = n_atoms;
+        let at = GraphAt {
+            graph,
+            n_owned: n,
+            n_centres: n,
+            n_atoms: n,
+            n_edges,
+            incoming_first: 0,
+            incoming: 0,
+            order: 0,
+            n_slots: 0,
+        };
+        self.layout(&at, gradients, 0).1
+    }
+
+    /// Queues an evaluation. Memory is reserved before anything is queued. With an exchange of features of atoms without edges it waits for
+    /// that, and may not be recorded.
     ///
     /// # Errors
     /// What the driver says.
@@ -256,6 +317,7 @@ impl DeviceNetwork {
         at: &GraphAt,
         conditions: &Embedded,
         to: Results,
+        mut exchange: Option<&mut dyn Exchange>,
         stream: &Stream,
         memory: &mut Buffer<u8>,
     ) -> Result<()> {
@@ -267,6 +329,7 @@ impl DeviceNetwork {
         let mut run = Run {
             graph: at.graph,
             n_centres: n,
+            n_atoms: at.n_atoms,
             n_edges: at.n_edges,
             incoming_first: at.incoming_first,
             incoming: at.incoming,
@@ -310,6 +373,10 @@ impl DeviceNetwork {
                     run.clear(layout.up[t + 1] + (n * width) as u64, (at.n_atoms - n) * width)?;
                 }
                 next.up.forward(&run, layout.next[t], layout.up[t + 1], false)?;
+                if let Some(exchange) = &mut exchange {
+                    let width = next.up_width();
+                    run.exchange(layout.up[t + 1], width, self.single, |rows| exchange.forward(t + 1, width, rows))?;
+                }
             }
         }
         if to.descriptors != 0 {
@@ -325,7 +392,12 @@ impl DeviceNetwork {
             let [mut bar, mut before] = layout.bars;
             for (t, step) in self.steps.iter().enumerate().rev() {
                 let bars = (y, layout.y_bar, t < last);
-                step.backward(&run, bars, rows(t), bar, (before, layout.up_bar), layout.kept[t], layout.shared)?;
+                let exchange: Back = match &mut exchange {
+                    Some(exchange) => Some(&mut |rows| exchange.backward(t, step.up_width(), rows)),
+                    None => None,
+                };
+                let up = (before, layout.up_bar);
+                step.backward(&run, bars, rows(t), bar, up, exchange, layout.kept[t], layout.shared)?;
                 if t > 0 {
                     let below = &self.steps[t - 1];
                     self.readouts.read(
@@ -369,7 +441,7 @@ impl DeviceNetwork {
         }
         let bars = if gradients { n * most(&Step::next_width) } else { 0 };
         layout.bars = [arena.take(bars), arena.take(bars)];
-        layout.up_bar = arena.take(if gradients { n * most(&Step::up_width) } else { 0 });
+        layout.up_bar = arena.take(if gradients { at.n_atoms * most(&Step::up_width) } else { 0 });
         layout.shared = Step::shared(&self.steps, &mut arena, n, at.n_edges, gradients);
         layout.sums = arena.take(8 * n);
         layout.zeros = arena.take(4 * at.n_atoms);
