@@ -203,6 +203,11 @@ typedef struct acerust_op acerust_op;
 typedef struct acerust_plan acerust_plan;
 
 /**
+ * A MACE model whose parameters change.
+ */
+typedef struct acerust_training acerust_training;
+
+/**
  * What a plan may be told beyond device and precision. Set `size` to `sizeof(acerust_options)` and the rest to 0 for the
  * defaults; later versions of the library may add fields at the end, whose 0 will mean what this version does.
  */
@@ -546,6 +551,33 @@ typedef struct {
   void *data;
   size_t length;
 } acerust_array;
+
+/**
+ * Derivatives of a loss by results; null: zero. Set `size` to `sizeof(acerust_cotangent)`; later versions of the library may add
+ * fields at the end, whose 0 will mean what this version does.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_cotangent)`.
+   */
+  size_t size;
+  /**
+   * By the energy, 1/eV.
+   */
+  double energy;
+  /**
+   * By the energy of each atom besides, (n_atoms), 1/eV.
+   */
+  const double *site_energies;
+  /**
+   * (n_atoms, 3), Å/eV.
+   */
+  const double *forces;
+  /**
+   * (3, 3), 1/eV.
+   */
+  const double *virial;
+} acerust_cotangent;
 
 #ifdef __cplusplus
 extern "C" {
@@ -924,6 +956,24 @@ int32_t acerust_site_basis_jacobian(const acerust_plan *plan,
 int32_t acerust_assemble(const acerust_plan *plan, const acerust_input *input, const acerust_rows *rows);
 
 /**
+ * Evaluates many structures, each for its own outputs: on processors threads take structures, with the results of `acerust_evaluate` to
+ * the last bit; a CUDA device has many of them in one sequence of launches.
+ *
+ * @param plan The plan to evaluate.
+ * @param n How many structures; 0 is fine.
+ * @param inputs `n` structs of one size: structures, neither graphs nor lists, on the host.
+ * @param conditions Null, or `n` structs of one size: head, charge and spin of each; nothing said: those of the plan.
+ * @param outputs `n` structs of one size. No result may overlap another of any structure.
+ * @return As `acerust_evaluate`; the message begins with the number of the structure, `structure 3: …`, counted from 0. Results of other
+ * structures may have been written then.
+ */
+int32_t acerust_evaluate_batch(const acerust_plan *plan,
+                               size_t n,
+                               const acerust_input *inputs,
+                               const acerust_conditions *conditions,
+                               const acerust_outputs *outputs);
+
+/**
  * The neighbour graph of a structure: all directed edges i → j with 0 < r ≤ rcut, those to periodic images included, and, with
  * a skin, some that are longer; evaluations pass over these.
  *
@@ -1124,6 +1174,76 @@ int32_t acerust_op_double_backward(const acerust_op *op,
                                    size_t nodes,
                                    const acerust_array *arrays,
                                    size_t n_arrays);
+
+/**
+ * Makes a MACE model ready for training on the processor.
+ *
+ * @param precision Of weights and intermediates: `ACERUST_F64` or `ACERUST_F32`. Parameters are double precision in any case.
+ * @param n_threads As in `acerust_options`.
+ * @param out To be freed with `acerust_training_free`. It does not need the model any more.
+ * @return `ACERUST_ERROR_ARGUMENT` for a model that is no MACE model.
+ */
+int32_t acerust_training_new(const acerust_model *model, int32_t precision, size_t n_threads, acerust_training **out);
+
+/**
+ * Frees a training. Null is ignored.
+ */
+int32_t acerust_training_free(acerust_training *training);
+
+/**
+ * How many numbers the parameters have.
+ */
+int32_t acerust_training_n_parameters(const acerust_training *training, size_t *out);
+
+/**
+ * The tensors that are trained, as JSON: `[{"name": …, "start": …, "length": …}, …]`, in the order of their numbers among all.
+ *
+ * @param buffer For the text and its NUL; may be null.
+ * @param needed The bytes that it takes; may be null.
+ */
+int32_t acerust_training_tensors(const acerust_training *training,
+                                 char *buffer,
+                                 size_t length,
+                                 size_t *needed);
+
+/**
+ * The numbers of all parameters.
+ *
+ * @param parameters As many as `acerust_training_n_parameters` says, which `length` must be.
+ */
+int32_t acerust_training_parameters(const acerust_training *training, double *parameters, size_t length);
+
+/**
+ * Replaces the parameters.
+ *
+ * @return `ACERUST_ERROR_ARGUMENT` for a wrong length, or a number that is not finite; nothing is changed then.
+ */
+int32_t acerust_training_set_parameters(acerust_training *training, const double *parameters, size_t length);
+
+/**
+ * The model with the current parameters.
+ *
+ * @param out The model; to be freed with `acerust_model_free`.
+ */
+int32_t acerust_training_model(const acerust_training *training, acerust_model **out);
+
+/**
+ * Evaluates at the current parameters; with a cotangent, the gradient of the loss by all parameters besides.
+ *
+ * @param input A structure, or a graph without ghosts.
+ * @param conditions Head, charge and spin; null for the defaults.
+ * @param outputs Where results go: `energy`, `site_energies`, `forces`, `virial`; others are refused. May be null.
+ * @param cotangent The derivatives of the loss by these results; null where no gradient is wanted.
+ * @param gradient As many numbers as there are parameters, to which the gradient is added; null where no gradient is wanted.
+ * @return As `acerust_evaluate`.
+ */
+int32_t acerust_training_evaluate(const acerust_training *training,
+                                  const acerust_input *input,
+                                  const acerust_conditions *conditions,
+                                  const acerust_outputs *outputs,
+                                  const acerust_cotangent *cotangent,
+                                  double *gradient,
+                                  size_t n_gradient);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -120,6 +120,7 @@ mod simd;
 pub mod stack;
 mod stage;
 pub mod structure;
+pub mod train;
 
 pub use error::{Error, Result};
 /// The crate of the views in this interface.

@@ -32,6 +32,8 @@ mod short;
 mod smoke;
 #[path = "capi/threads.rs"]
 mod threads;
+#[path = "capi/train.rs"]
+mod train;
 #[path = "capi/uncertainty.rs"]
 mod uncertainty;
 #[path = "capi/values.rs"]

@@ -11,7 +11,7 @@ const FLOORS: [(&str, &str); 8] = [
     ("mathematics", "stage ops pace"),
     ("potentials", "part mace model potential"),
     ("engines", "cpu cuda"),
-    ("front door", "plan stack batch bench"),
+    ("front door", "plan stack batch train bench"),
     ("fitting", "build fit"),
     ("borders", "shared capi bin"),
 ];

@@ -25,3 +25,6 @@ mod naive;
 mod physics;
 #[path = "mace/plan.rs"]
 mod plan;
+#[cfg(feature = "ops")]
+#[path = "mace/training.rs"]
+mod training;

@@ -25,4 +25,5 @@ pub mod model;
 pub mod op;
 pub mod plan;
 pub mod status;
+pub mod train;
 pub mod version;

@@ -7,6 +7,7 @@
 //! | the model as mathematics, checked and folded | [`network`] |
 //! | on processors | `cpu` |
 //! | on CUDA devices | `cuda` |
+//! | derivatives by parameters | [`train`] |
 
 mod checkpoint;
 mod cpu;
@@ -15,6 +16,7 @@ pub(crate) mod cuda;
 mod evaluator;
 pub mod network;
 pub mod spec;
+pub mod train;
 
 #[cfg(feature = "cuda")]
 pub(crate) use cpu::complete;

@@ -41,6 +41,14 @@ macro_rules! outputs {
         }
 
         impl<'a> Buffers<'a> {
+            /// The names of the results that are wanted.
+            pub fn wanted(&self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                self.energy.iter().for_each(|_| names.push("energy"));
+                $(self.$name.iter().for_each(|_| names.push(stringify!($name)));)*
+                names
+            }
+
             /// # Errors
             /// [`Error::Argument`] for another length.
             pub(crate) fn views(self, $sizes: &Sizes) -> Result<Outputs<'a>> {

@@ -16,6 +16,7 @@ pub use acerust::capi::model::*;
 pub use acerust::capi::op::*;
 pub use acerust::capi::plan::*;
 pub use acerust::capi::status::*;
+pub use acerust::capi::train::*;
 pub use acerust::capi::version::*;
 use acerust::model::Model;
 use acerust::structure::Structure;

@@ -98,12 +98,7 @@ impl Radial {
 
     /// Columns with their derivatives at the distance `r` (Å) of a sender from a receiver of these species.
     pub fn columns(&self, sender: usize, receiver: usize, r: f64) -> Vec<Jet> {
-        let r = Jet { x: r, d: 1.0, dd: 0.0 };
-        let cutoff = polynomial_cutoff(r.scale(1.0 / self.features.cutoff), self.features.p);
-        let mut input = self.features.basis(sender, receiver, r);
-        if self.features.early {
-            input.iter_mut().for_each(|e| *e = *e * cutoff);
-        }
+        let (mut input, cutoff) = self.features.at(sender, receiver, r);
         if let Some([of_sender, of_receiver]) = &self.tables {
             for (table, species) in [(of_sender, sender), (of_receiver, receiver)] {
                 let width = table.len() / self.n_species;
@@ -123,6 +118,17 @@ impl Radial {
 }
 
 impl Features {
+    /// Radial features, with the cutoff where it multiplies them, and the cutoff, at the distance `r` (Å) of a sender from a receiver.
+    pub fn at(&self, sender: usize, receiver: usize, r: f64) -> (Vec<Jet>, Jet) {
+        let r = Jet { x: r, d: 1.0, dd: 0.0 };
+        let cutoff = polynomial_cutoff(r.scale(1.0 / self.cutoff), self.p);
+        let mut features = self.basis(sender, receiver, r);
+        if self.early {
+            features.iter_mut().for_each(|e| *e = *e * cutoff);
+        }
+        (features, cutoff)
+    }
+
     fn basis(&self, sender: usize, receiver: usize, r: Jet) -> Vec<Jet> {
         let t = self.transform.apply(sender, receiver, r);
         match &self.basis {

@@ -98,6 +98,20 @@ pub struct Property {
     pub table: Vec<f64>,
 }
 
+impl Property {
+    /// The row of a value.
+    ///
+    /// # Errors
+    /// A value beyond the table, by its name.
+    pub fn row(&self, value: i64) -> Result<usize, String> {
+        let row = value.checked_add(self.offset).and_then(|k| usize::try_from(k).ok()).filter(|&k| k < self.n_rows);
+        row.ok_or_else(|| {
+            let (low, high) = (-self.offset, self.n_rows as i64 - 1 - self.offset);
+            format!("{} {value}: this model knows {low} to {high}", self.name)
+        })
+    }
+}
+
 impl Embedding {
     /// What is added to `h^0`, (channels), for the values of the properties.
     ///
@@ -107,11 +121,7 @@ impl Embedding {
         let mut out = vec![0.0; channels];
         let mut rows = self.w.chunks(channels);
         for (p, &value) in self.properties.iter().zip(values) {
-            let row = value.checked_add(p.offset).and_then(|k| usize::try_from(k).ok()).filter(|&k| k < p.n_rows);
-            let row = row.ok_or_else(|| {
-                let (low, high) = (-p.offset, p.n_rows as i64 - 1 - p.offset);
-                format!("{} {value}: this model knows {low} to {high}", p.name)
-            })?;
+            let row = p.row(value)?;
             let width = p.table.len() / p.n_rows;
             for &x in &p.table[row * width..][..width] {
                 let row = rows.next().expect("a row for each column of the tables");

@@ -1,0 +1,476 @@
+//! From a file's configuration to a sequence of operations, whose weights are the tensors of the file as they stand.
+
+use super::parameters::{Packed, Parameters, Piece};
+use super::tape::{Function, Index, Kind, Step, Tape, Value};
+use crate::dtype::Storage;
+use crate::mace::network::Network;
+use crate::mace::spec::{
+    ContractionConfig, GateConfig, InteractionConfig, LinearConfig, MaceSpec, MlpConfig, ProductConfig, ReadoutConfig,
+    SkipConfig,
+};
+use crate::ops::activation::Activation;
+use crate::ops::contraction::{Basis, Contraction, Tensor};
+use crate::ops::gate::Gate;
+use crate::ops::linear::Linear;
+use crate::ops::mlp::Mlp;
+use crate::ops::product::channelwise::Channelwise;
+use crate::ops::{Extent, Irrep, Irreps, Op, Operation, Spec};
+use crate::{Error, Result};
+
+/// What is known before a call, and what a call brings.
+#[derive(Clone, Copy, Debug)]
+pub enum Leaf {
+    Harmonics,
+    Features,
+    Cutoff,
+    /// 1 in the column of the species: of atoms, of senders and receivers of edges.
+    Species,
+    Sender,
+    Receiver,
+    /// `√rows` in the column of the row that the value of a property chooses.
+    Property(usize),
+    Constant(f64),
+}
+
+/// Operations from leaves and weights to readouts.
+pub struct Program<S: Storage> {
+    pub tape: Tape<S>,
+    pub leaves: Vec<(usize, Leaf)>,
+    pub packed: Vec<Packed>,
+    pub parameters: Parameters,
+    /// (atoms, heads) each; their sum is the energy, before scale and shift.
+    pub readouts: Vec<usize>,
+}
+
+struct Builder<'a, S: Storage> {
+    spec: &'a MaceSpec,
+    n_species: usize,
+    tape: Tape<S>,
+    leaves: Vec<(usize, Leaf)>,
+    packed: Vec<Packed>,
+    /// Of parameters, as pieces count them.
+    names: Vec<String>,
+}
+
+/// The place of an array of numbers.
+type Id = usize;
+
+impl<S: Storage> Program<S> {
+    /// Of a spec that is a network's.
+    ///
+    /// # Errors
+    /// What an operation says of its irreps; what is not covered.
+    pub fn new(spec: &MaceSpec, net: &Network) -> Result<Program<S>> {
+        let c = &spec.config;
+        let mut b = Builder {
+            spec,
+            n_species: net.species.len(),
+            tape: Tape { values: Vec::new(), steps: Vec::new() },
+            leaves: Vec::new(),
+            packed: Vec::new(),
+            names: Vec::new(),
+        };
+        let edges = Edges {
+            y: b.leaf(Leaf::Harmonics, Extent::Rows, (c.lmax + 1).pow(2)),
+            features: b.leaf(Leaf::Features, Extent::Rows, c.radial.n),
+            cutoff: b.leaf(Leaf::Cutoff, Extent::Rows, 1),
+        };
+        let mut h = b.embedding(net)?;
+        let mut readouts = Vec::new();
+        let first_readout = c.num_interactions - c.readouts.len();
+        for t in 0..c.num_interactions {
+            h = b.layer(t, h, &edges)?;
+            if t >= first_readout {
+                let r = t - first_readout;
+                readouts.push(b.readout(&format!("readouts.{r}"), &c.readouts[r], h)?);
+            }
+        }
+        let Builder { tape, leaves, mut packed, names, .. } = b;
+        let parameters = Parameters::new(spec, names.clone());
+        let place = |name: &str| parameters.list.iter().position(|p| p.name == name).expect("all names are there");
+        packed.iter_mut().flat_map(|p| &mut p.pieces).for_each(|p| p.parameter = place(&names[p.parameter]));
+        Ok(Program { tape, leaves, packed, parameters, readouts })
+    }
+}
+
+/// What all layers read of the edges.
+struct Edges {
+    y: Id,
+    features: Id,
+    cutoff: Id,
+}
+
+fn scalars(n: usize) -> Result<Irreps> {
+    Irreps::uniform(n, [Irrep::SCALAR])
+}
+
+impl<S: Storage> Builder<'_, S> {
+    fn value(&mut self, value: Value) -> Id {
+        self.tape.values.push(value);
+        self.tape.values.len() - 1
+    }
+
+    fn leaf(&mut self, leaf: Leaf, extent: Extent, width: usize) -> Id {
+        let moves = matches!(leaf, Leaf::Harmonics | Leaf::Features | Leaf::Cutoff);
+        let id = self.value(Value { extent, width, is_parameter: false, varies: false, moves });
+        self.leaves.push((id, leaf));
+        id
+    }
+
+    fn step(&mut self, kind: Kind<S>, inputs: &[Id], extent: Extent, width: usize) -> Id {
+        let any = |f: fn(&Value) -> bool| inputs.iter().any(|&k| f(&self.tape.values[k]));
+        let (varies, moves) = (any(|v| v.varies), any(|v| v.moves));
+        let out = self.value(Value { extent, width, is_parameter: false, varies, moves });
+        self.tape.steps.push(Step { kind, inputs: inputs.to_vec(), out });
+        out
+    }
+
+    fn op(&mut self, operation: Operation, inputs: &[Id], over: Extent, indices: &[Index]) -> Result<Id> {
+        let op = Op::<S>::new(&Spec { storage: S::DTYPE, ..Spec::new(operation) })?;
+        let (ports, values) = (op.ports(), &self.tape.values);
+        for (port, &k) in ports.inputs.iter().zip(inputs) {
+            let (is, should) = match port.extent {
+                Extent::Fixed(n) => (values[k].width, n * port.width),
+                _ => (values[k].width, port.width),
+            };
+            if is != should {
+                return Err(Error::Model(format!("MACE: {} has {is} numbers instead of {should}", port.name)));
+            }
+        }
+        let extent = if ports.output.extent == Extent::Rows { over } else { ports.output.extent };
+        let width = ports.output.width;
+        Ok(self.step(Kind::Op { op, over, indices: indices.to_vec() }, inputs, extent, width))
+    }
+
+    fn map(&mut self, x: Id, f: Function) -> Id {
+        let Value { extent, width, .. } = self.tape.values[x];
+        self.step(Kind::Map(f), &[x], extent, width)
+    }
+
+    fn scaled(&mut self, x: Id, by: Id, f: Function) -> Id {
+        let Value { extent, width, .. } = self.tape.values[x];
+        self.step(Kind::Scale(f), &[x, by], extent, width)
+    }
+
+    fn sum(&mut self, a: Id, b: Id) -> Id {
+        let Value { extent, width, .. } = self.tape.values[a];
+        self.step(Kind::Add, &[a, b], extent, width)
+    }
+
+    fn concat(&mut self, parts: &[Id]) -> Id {
+        let width = parts.iter().map(|&k| self.tape.values[k].width).sum();
+        let extent = self.tape.values[parts[0]].extent;
+        self.step(Kind::Concat, parts, extent, width)
+    }
+
+    fn activated(&mut self, x: Id, constant: f64) -> Id {
+        self.map(x, Box::new(move |x| Activation::Silu.eval(x).map(|y| constant * y)))
+    }
+
+    /// The number of a parameter among the names.
+    fn name(&mut self, name: &str) -> usize {
+        match self.names.iter().position(|n| n == name) {
+            Some(k) => k,
+            None => {
+                self.names.push(name.into());
+                self.names.len() - 1
+            }
+        }
+    }
+
+    fn weights(&mut self, len: usize, pieces: Vec<Piece>) -> Id {
+        let value =
+            self.value(Value { extent: Extent::Fixed(1), width: len, is_parameter: true, varies: true, moves: false });
+        self.packed.push(Packed { value, len, pieces });
+        value
+    }
+
+    /// The numbers of a tensor as they are; a map without paths has none.
+    fn tensor(&mut self, name: &str) -> Id {
+        let n = self.spec.tensors.get(name).map_or(0, |t| t.shape.iter().product());
+        match n {
+            0 => self.weights(0, Vec::new()),
+            n => {
+                let parameter = self.name(name);
+                self.weights(n, vec![Piece::whole(parameter, n)])
+            }
+        }
+    }
+
+    fn linear(&mut self, name: &str, config: &LinearConfig, x: Id, over: Extent) -> Result<Id> {
+        let bias = config.paths.iter().any(|p| p.input == -1);
+        let (irreps_in, irreps_out) = (config.irreps_in.clone(), config.irreps_out.clone());
+        let mut inputs = vec![x, self.tensor(&format!("{name}.weight"))];
+        if bias {
+            inputs.push(self.tensor(&format!("{name}.bias")));
+        }
+        self.op(Operation::Linear(Linear { irreps_in, irreps_out, bias, species: None }), &inputs, over, &[])
+    }
+
+    /// `h^0`.
+    fn embedding(&mut self, net: &Network) -> Result<Id> {
+        let spec = self.spec;
+        let c = &spec.config;
+        let species = self.leaf(Leaf::Species, Extent::Nodes, self.n_species);
+        let h = self.linear("node_embedding.linear", &c.node_embedding, species, Extent::Nodes)?;
+        let Some(extra) = &net.extra else { return Ok(h) };
+        let mut rows = Vec::new();
+        for (k, p) in extra.properties.iter().enumerate() {
+            let chosen = self.leaf(Leaf::Property(k), Extent::Nodes, p.n_rows);
+            let table = self.tensor(&format!("joint_embedding.embedders.{}.weight", p.name));
+            let (irreps_in, irreps_out) = (scalars(p.n_rows)?, scalars(p.table.len() / p.n_rows)?);
+            let map = Linear { irreps_in, irreps_out, bias: false, species: None };
+            rows.push(self.op(Operation::Linear(map), &[chosen, table], Extent::Nodes, &[])?);
+        }
+        let x = self.concat(&rows);
+        let (k, width) = (self.tape.values[h].width, self.tape.values[x].width);
+        let inputs =
+            [x, self.tensor("joint_embedding.project.0.weight"), self.leaf(Leaf::Constant(0.0), Extent::Fixed(1), k)];
+        // A layer of torch: (out, in), no factor.
+        let activation = Activation::Silu;
+        let layer = Mlp { widths: vec![width, k], activation, constant: 1.0, layer_norm: Some(1e-5) };
+        let x = self.op(Operation::Mlp(layer), &inputs, Extent::Nodes, &[])?;
+        let x = self.activated(x, 1.0);
+        Ok(self.sum(h, x))
+    }
+
+    fn layer(&mut self, t: usize, h: Id, edges: &Edges) -> Result<Id> {
+        let spec = self.spec;
+        let (c, p) = (&spec.config.interactions[t], &spec.config.products[t]);
+        let name = |part: &str| format!("interactions.{t}.{part}");
+        let up = self.linear(&name("linear_up"), &c.linear_up, h, Extent::Nodes)?;
+        let input = self.edge_input(t, c, edges)?;
+        let w = self.net(&name("conv_tp_weights"), &c.conv_tp_weights, input)?;
+        let w = self.late(w, edges);
+        let product = Channelwise {
+            irreps_in1: c.conv_tp.irreps_in1.clone(),
+            irreps_in2: c.conv_tp.irreps_in2.clone(),
+            targets: c.conv_tp.irreps_out.clone(),
+            shared_weights: false,
+            convolution: true,
+        };
+        let indices = [Index::Sender, Index::Receiver];
+        let m = self.op(Operation::Channelwise(product), &[up, edges.y, w], Extent::Rows, &indices)?;
+        let map = c.linear.as_ref().map(|m| ("linear", m)).or(c.linear_1.as_ref().map(|m| ("linear_1", m)));
+        let (part, map) = map.ok_or_else(|| Error::Model(format!("MACE: {} is missing", name("linear"))))?;
+        let mut a = self.linear(&name(part), map, m, Extent::Nodes)?;
+        a = match &c.density_fn {
+            None => {
+                let factor = 1.0 / c.avg_num_neighbors;
+                self.map(a, Box::new(move |x| [factor * x, factor, 0.0]))
+            }
+            Some(density) => {
+                let norm = self.norm(t, c, density, input, edges)?;
+                self.scaled(a, norm, Box::new(|x| [1.0 / x, -1.0 / (x * x), 2.0 / (x * x * x)]))
+            }
+        };
+        let mut skip = None;
+        match (&c.skip_tp, &c.equivariant_nonlin) {
+            (Some(SkipConfig::Linear(config)), Some(gate)) => {
+                a = self.gate(t, c, gate, a, up)?;
+                skip = Some(self.linear(&name("skip_tp"), config, h, Extent::Nodes)?);
+            }
+            (Some(SkipConfig::Product(config)), None) => {
+                let map = Linear {
+                    irreps_in: config.irreps_in1.clone(),
+                    irreps_out: config.irreps_out.clone(),
+                    bias: false,
+                    species: Some(self.n_species),
+                };
+                let parameter = self.name(&name("skip_tp.weight"));
+                let w = self.weights(map.n_weights() * self.n_species, vec![Piece::indexed(parameter, &map)]);
+                // Blocks without skip map the message itself.
+                let residual = c.class.contains("Residual");
+                let x = if residual { h } else { a };
+                let y = self.op(Operation::Linear(map), &[x, w], Extent::Nodes, &[Index::Species])?;
+                if residual {
+                    skip = Some(y);
+                } else {
+                    a = y;
+                }
+            }
+            _ => return Err(Error::Model(format!("MACE: {}: not the skip connection of its block", name("skip_tp")))),
+        }
+        let next = self.product(t, p, a)?;
+        Ok(match skip.filter(|_| p.use_sc) {
+            Some(skip) => self.sum(next, skip),
+            None => next,
+        })
+    }
+
+    /// Radial features, and those of both species where the block has tables of them.
+    fn edge_input(&mut self, t: usize, c: &InteractionConfig, edges: &Edges) -> Result<Id> {
+        let (Some(source), Some(target)) = (&c.source_embedding, &c.target_embedding) else {
+            return Ok(edges.features);
+        };
+        let mut parts = vec![edges.features];
+        for (leaf, part, config) in
+            [(Leaf::Sender, "source_embedding", source), (Leaf::Receiver, "target_embedding", target)]
+        {
+            let species = self.leaf(leaf, Extent::Rows, self.n_species);
+            parts.push(self.linear(&format!("interactions.{t}.{part}"), config, species, Extent::Rows)?);
+        }
+        Ok(self.concat(&parts))
+    }
+
+    /// A net of the edges.
+    fn net(&mut self, name: &str, config: &MlpConfig, x: Id) -> Result<Id> {
+        let mut inputs = vec![x];
+        let activation = Activation::Silu;
+        let net = match config {
+            MlpConfig::Plain { sizes, act_constant, .. } => {
+                let layers = 0..sizes.len() - 1;
+                inputs.extend(layers.map(|k| self.tensor(&format!("{name}.layer{k}.weight"))));
+                Mlp { widths: sizes.clone(), activation, constant: *act_constant, layer_norm: None }
+            }
+            MlpConfig::LayerNorm { sizes, eps, .. } => {
+                if eps.iter().any(|e| *e != eps[0]) {
+                    return Err(Error::Model(format!("MACE: {name}: norms with different ε")));
+                }
+                for k in 0..sizes.len() - 1 {
+                    for part in ["weight", "bias"] {
+                        inputs.push(self.tensor(&format!("{name}.net.{}.{part}", 3 * k)));
+                    }
+                    for part in ["weight", "bias"].into_iter().filter(|_| k + 2 < sizes.len()) {
+                        inputs.push(self.tensor(&format!("{name}.net.{}.{part}", 3 * k + 1)));
+                    }
+                }
+                let epsilon = eps.first().copied().unwrap_or(1e-5);
+                Mlp { widths: sizes.clone(), activation, constant: 1.0, layer_norm: Some(epsilon) }
+            }
+        };
+        self.op(Operation::Mlp(net), &inputs, Extent::Rows, &[])
+    }
+
+    /// Times the cutoff, where features do not have it.
+    fn late(&mut self, w: Id, edges: &Edges) -> Id {
+        match self.spec.config.radial.apply_cutoff {
+            true => w,
+            false => self.scaled(w, edges.cutoff, Box::new(|f| [f, 1.0, 0.0])),
+        }
+    }
+
+    /// What messages are divided by: `α + β Σ_j tanh d²`.
+    fn norm(&mut self, t: usize, c: &InteractionConfig, density: &MlpConfig, input: Id, edges: &Edges) -> Result<Id> {
+        let name = format!("interactions.{t}");
+        let d = self.net(&format!("{name}.density_fn"), density, input)?;
+        let rho = self.map(
+            d,
+            Box::new(|d| {
+                let f = (d * d).tanh();
+                let f1 = 1.0 - f * f;
+                [f, 2.0 * d * f1, 2.0 * f1 * (1.0 - 4.0 * d * d * f)]
+            }),
+        );
+        let rho = self.late(rho, edges);
+        let scalar = || scalars(1);
+        let product = Channelwise {
+            irreps_in1: scalar()?,
+            irreps_in2: scalar()?,
+            targets: scalar()?,
+            shared_weights: false,
+            convolution: true,
+        };
+        let ones = [Extent::Nodes, Extent::Rows].map(|extent| self.leaf(Leaf::Constant(1.0), extent, 1));
+        let indices = [Index::Sender, Index::Receiver];
+        let sum = self.op(Operation::Channelwise(product), &[ones[0], ones[1], rho], Extent::Rows, &indices)?;
+        if c.equivariant_nonlin.is_none() {
+            return Ok(self.map(sum, Box::new(|x| [1.0 + x, 1.0, 0.0])));
+        }
+        let map = Linear { irreps_in: scalar()?, irreps_out: scalar()?, bias: true, species: None };
+        let inputs = [sum, self.tensor(&format!("{name}.beta")), self.tensor(&format!("{name}.alpha"))];
+        self.op(Operation::Linear(map), &inputs, Extent::Nodes, &[])
+    }
+
+    fn gate(&mut self, t: usize, c: &InteractionConfig, gate: &GateConfig, m: Id, up: Id) -> Result<Id> {
+        let name = |part: &str| format!("interactions.{t}.{part}");
+        let missing = || Error::Model(format!("MACE: interactions.{t}: maps of its gate are missing"));
+        let residual = c.linear_res.as_ref().ok_or_else(missing)?;
+        let residual = self.linear(&name("linear_res"), residual, up, Extent::Nodes)?;
+        let x = self.sum(m, residual);
+        let operation = Operation::Gate(Gate {
+            scalars: gate.scalars.clone(),
+            gated: gate.gated.clone(),
+            activation: Activation::Silu,
+            constant: gate.act_constant,
+            gate_activation: Activation::Sigmoid,
+            gate_constant: gate.gate_constant,
+        });
+        let x = self.op(operation, &[x], Extent::Nodes, &[])?;
+        self.linear(&name("linear_2"), c.linear_2.as_ref().ok_or_else(missing)?, x, Extent::Nodes)
+    }
+
+    fn product(&mut self, t: usize, p: &ProductConfig, a: Id) -> Result<Id> {
+        let name = format!("products.{t}.symmetric_contractions.contractions");
+        let ContractionConfig { irreps_in, irreps_out, correlation } = &p.contraction;
+        let order = correlation.first().copied().unwrap_or(1);
+        if correlation.iter().any(|&c| c != order) {
+            return Err(Error::Model(format!("MACE: {name}: training with orders that differ is not covered")));
+        }
+        let agnostic = self.spec.config.use_agnostic_product;
+        let (species, index) = if agnostic { (1, Index::Zero) } else { (self.n_species, Index::Species) };
+        let k = irreps_in.blocks().first().map_or(0, |b| b.mul);
+        let (mut tensors, mut columns, mut stride) = (Vec::new(), Vec::new(), 0);
+        for block in 0..correlation.len() {
+            let mut of_block = Vec::new();
+            for nu in 1..=order {
+                let tensor = self.spec.tensors.get(&format!("{name}.{block}.U_matrix_{nu}"));
+                let tensor =
+                    tensor.ok_or_else(|| Error::Model(format!("MACE: {name}.{block}: a coupling is missing")))?;
+                let paths = tensor.shape.last().copied().unwrap_or(0);
+                let (index, value) = tensor.nonzeros().unzip();
+                of_block.push(Tensor { paths, index, value });
+            }
+            // Weights have the highest order first.
+            for (below, tensor) in of_block.iter().rev().enumerate() {
+                let part = if below == 0 { "weights_max".into() } else { format!("weights.{}", below - 1) };
+                columns.push((self.name(&format!("{name}.{block}.{part}")), tensor.paths * k, stride));
+                stride += tensor.paths * k;
+            }
+            tensors.push(of_block);
+        }
+        let piece =
+            |&(parameter, width, at): &(usize, usize, usize)| Piece::columns(parameter, [species, width], at, stride);
+        let pieces = columns.iter().map(piece).collect();
+        let w = self.weights(species * stride, pieces);
+        let contraction = Contraction {
+            irreps_in: irreps_in.clone(),
+            irreps_out: irreps_out.clone(),
+            correlation: order,
+            species,
+            basis: Basis::Couplings(tensors),
+            projection: None,
+        };
+        let b = self.op(Operation::Contraction(contraction), &[a, w], Extent::Nodes, &[index])?;
+        self.linear(&format!("products.{t}.linear"), &p.linear, b, Extent::Nodes)
+    }
+
+    /// (atoms, heads).
+    fn readout(&mut self, name: &str, c: &ReadoutConfig, h: Id) -> Result<Id> {
+        let need = |map: &'_ Option<LinearConfig>, part: &str| {
+            map.clone().ok_or_else(|| Error::Model(format!("MACE: {name} has no `{part}`")))
+        };
+        if c.class == "LinearReadoutBlock" {
+            return self.linear(&format!("{name}.linear"), &need(&c.linear, "linear")?, h, Extent::Nodes);
+        }
+        let constant = c.act_constant.unwrap_or(1.0);
+        let mut x = self.linear(&format!("{name}.linear_1"), &need(&c.linear_1, "linear_1")?, h, Extent::Nodes)?;
+        x = self.activated(x, constant);
+        if let Some(middle) = &c.linear_mid {
+            x = self.heads_apart(x);
+            x = self.linear(&format!("{name}.linear_mid"), middle, x, Extent::Nodes)?;
+            x = self.activated(x, constant);
+        }
+        x = self.heads_apart(x);
+        self.linear(&format!("{name}.linear_2"), &need(&c.linear_2, "linear_2")?, x, Extent::Nodes)
+    }
+
+    /// Hidden numbers of the head that is evaluated; those of the others become zero.
+    fn heads_apart(&mut self, x: Id) -> Id {
+        let Value { extent, width, .. } = self.tape.values[x];
+        match self.spec.config.heads.len() {
+            1 => x,
+            heads => self.step(Kind::OwnPart { heads }, &[x], extent, width),
+        }
+    }
+}
