@@ -34,9 +34,11 @@ template <class T> DEVICE void forward(const Input& x, u32 n, const Output& out)
   for (u32 m = 0; m < BLOCK_dim[p.block]; m++) store(out, out_at(p, m), factor * load<T>(x, in_at(p, m)));
 }
 
-template <class T> DEVICE void backward(const Input& x, u32 n, const Input& out_bar, const Output& x_bar) {
+// The gradients, or their derivatives; beside them, where they are wanted, the derivatives of the result.
+template <class T> DEVICE void backward(const Input& x, u32 n, const Input& out_bar, const Output& x_bar, const Output& out) {
+  if (out.to) forward<T>(x, n, out);
   Place p;
-  if (!find(n, p)) return;
+  if (!find(n, p) || !x_bar.to) return;
   T own = load<T>(x, p.in + p.scalar);
   if (p.scalar < N_SCALARS) return store(x_bar, p.in + p.scalar, load<real>(out_bar, p.out + p.scalar) * scalar(own).slope);
   Activated<T> factor = gate(own);
@@ -50,6 +52,5 @@ template <class T> DEVICE void backward(const Input& x, u32 n, const Input& out_
 }
 
 KERNEL __launch_bounds__(THREADS) gate_forward(Input x, u32 n, Output out) { forward<real>(x, n, out); }
-KERNEL __launch_bounds__(THREADS) gate_forward_dual(Input x, u32 n, Output out) { forward<dual>(x, n, out); }
-KERNEL __launch_bounds__(THREADS) gate_backward(Input x, u32 n, Input out_bar, Output x_bar) { backward<real>(x, n, out_bar, x_bar); }
-KERNEL __launch_bounds__(THREADS) gate_backward_dual(Input x, u32 n, Input out_bar, Output x_bar) { backward<dual>(x, n, out_bar, x_bar); }
+KERNEL __launch_bounds__(THREADS) gate_backward(Input x, u32 n, Input out_bar, Output x_bar) { backward<real>(x, n, out_bar, x_bar, Output{}); }
+KERNEL __launch_bounds__(THREADS) gate_twice(Input x, u32 n, Input out_bar, Output x_bar, Output out) { backward<dual>(x, n, out_bar, x_bar, out); }

@@ -7,8 +7,39 @@
 #define DEPTH 8
 #define PER 8
 
-// Four numbers that are loaded at once.
+// Four numbers that are loaded at once: as they are computed with, and as they are in memory.
 struct alignas(4 * sizeof(real)) Four { real x[4]; };
+struct alignas(4 * sizeof(stored)) Quad { stored x[4]; };
+
+// Three numbers up to four in one register.
+struct Counts {
+  u32 bits;
+  DEVICE void set(int k, int n) { bits |= u32(n) << 4 * k; }
+  DEVICE int operator[](int k) const { return bits >> 4 * k & 7; }
+};
+
+// How many of four numbers from k on are there, of n.
+DEVICE int present(u32 k, u32 n) { return max(0, min(4, int(n) - int(k))); }
+// May numbers that lie side by side be loaded by fours: all distances and the address are whole fours?
+DEVICE bool fours(const stored* base, u32 distances) { return distances % 4 == 0 && u64(base) % sizeof(Quad) == 0; }
+
+// Four numbers `step` apart, of which n are there; the others are anything: they come from a place inside, as a branch would wait for its load.
+DEVICE Quad fetch_four(const stored* from, u64 step, int n, bool at_once, const stored* inside) {
+  Quad q;
+  if (at_once) {
+    q = *(const Quad*)(n > 0 ? from : inside);
+  } else {
+#pragma unroll
+    for (int k = 0; k < 4; k++) q.x[k] = *(k < n ? from + k * step : inside);
+  }
+  return q;
+}
+DEVICE Four scaled(const Quad& q, int n, real scale) {
+  Four y;
+#pragma unroll
+  for (int k = 0; k < 4; k++) y.x[k] = k < n ? scale * widen(q.x[k]) : real(0);
+  return y;
+}
 // Rows and columns of the sums of a thread: columns in two fours, half of a warp's 64 columns apart, so that banks do not collide.
 DEVICE u32 own_row() { return threadIdx.x / 64 * 32 + threadIdx.x % 32 / 8 * PER; }
 DEVICE u32 own_column(int j) { return threadIdx.x / 32 % 2 * 64 + j / 4 * 32 + threadIdx.x % 8 * 4 + j % 4; }
@@ -34,7 +65,8 @@ struct Tiles {
 };
 
 DEVICE void multiply(const Tiles& tiles, int set, real (&sum)[PER][PER]) {
-#pragma unroll
+  // In double precision there are no registers to look far ahead.
+#pragma unroll (SINGLE ? DEPTH : 2)
   for (int k = 0; k < DEPTH; k++) {
     Four x[2], y[2];
 #pragma unroll
@@ -61,58 +93,56 @@ linear(const Target* targets, const u32* component, const Term* terms, Nodes nod
   const u32 first_node = node_of(nodes, blockIdx.x * ROWS);
   if (first_node == NONE) return;
   const u32 z = species_of(nodes, first_node);
-  static_assert(THREADS == COLUMNS, "a thread fetches a column");
-  constexpr int N_A = ROWS * DEPTH / THREADS, N_B = COLUMNS * DEPTH / THREADS;
-  stored next_a[N_A], next_b[N_B];
+  static_assert(THREADS == COLUMNS && THREADS == 2 * ROWS && THREADS == 16 * DEPTH, "what a thread fetches");
   real sum[PER][PER];
 #pragma unroll
   for (int i = 0; i < PER; i++) {
 #pragma unroll
     for (int j = 0; j < PER; j++) sum[i][j] = 0;
   }
-  // Thread t fetches depth t % DEPTH of some nodes, and of the matrix either column t, or depth t % DEPTH of some columns where it is transposed.
-  // Addresses are made once for a term: between the multiplications there is no time for it. What lies outside is loaded from a place inside, and
-  // becomes zero when it is put down: a branch would wait for its load.
-  u64 row_of[N_A];
-  bool is_node[N_A];
-#pragma unroll
-  for (int i = 0; i < N_A; i++) {
-    u32 node = node_of(nodes, blockIdx.x * ROWS + (t + i * THREADS) / DEPTH);
-    is_node[i] = node != NONE;
-    row_of[i] = is_node[i] ? u64(node) * dim_x : 0;
-  }
+  // Thread t fetches four numbers, at depths from t % 2 · 4 on, of node t / 2, and eight of the matrix: at depth t / 16 of columns from
+  // t % 16 · 4 and 64 more on or, where the matrix is transposed, at depths from 0 and 4 on of column t. Addresses are made once for a term.
+  const u32 node = node_of(nodes, blockIdx.x * ROWS + t / 2), depth_a = t % 2 * 4;
   u32 which = 0, k0 = 0, set = 0, depth, channel, row;
-  u64 step_w;
-  bool along;
+  bool along, quads_a, quads_b;
   real scale;
   const stored *from_x, *from_w;
+  Quad next_a, next_b[2];
+  Counts n;
   auto open = [&]() {
     const Term term = terms[target.first_term + which];
+    const u32 at = term.at + m * term.component;
     k0 = 0, depth = term.mul, channel = term.channel, row = term.row, along = term.column == 1, scale = term.scale;
-    from_x = x + term.at + m * term.component + t % DEPTH * term.channel;
-    u64 first_v = column0 + (along ? t : t / DEPTH);
-    from_w = w + term.weight + u64(z) * term.species + first_v * term.column + (along ? 0 : t % DEPTH * term.row);
-    step_w = along ? term.row : u64(THREADS / DEPTH) * term.column;
-  };
-  auto has_row = [&](int i) { return is_node[i] && k0 + t % DEPTH < depth; };
-  auto has_column = [&](int i) {
-    u32 k = along ? i : t % DEPTH, v = along ? t : (t + i * THREADS) / DEPTH;
-    return k0 + k < depth && column0 + v < target.mul;
+    from_x = x + (node == NONE ? 0 : u64(node) * dim_x) + at + depth_a * channel;
+    quads_a = channel == 1 && fours(x, at | dim_x | depth);
+    from_w = w + term.weight + u64(z) * term.species + (along ? u64(t / 16) * row + column0 + t % 16 * 4 : u64(column0 + t) * term.column);
+    quads_b = along ? fours(w, term.weight | term.species | row | target.mul) : row == 1 && fours(w, term.weight | term.species | term.column | depth);
   };
   auto fetch = [&]() {
+    n = Counts{0};
+    n.set(0, node == NONE ? 0 : present(k0 + depth_a, depth));
+    next_a = fetch_four(from_x, channel, n[0], quads_a, x);
 #pragma unroll
-    for (int i = 0; i < N_A; i++) next_a[i] = *(has_row(i) ? from_x + row_of[i] : x);
-#pragma unroll
-    for (int i = 0; i < N_B; i++) next_b[i] = *(has_column(i) ? from_w + i * step_w : w);
+    for (int h = 0; h < 2; h++) {
+      n.set(1 + h, along ? (k0 + t / 16 < depth ? present(column0 + t % 16 * 4 + 64 * h, target.mul) : 0)
+                          : (column0 + t < target.mul ? present(k0 + 4 * h, depth) : 0));
+      next_b[h] = fetch_four(from_w + h * (along ? 64 : 4 * row), along ? 1 : row, n[1 + h], quads_b, w);
+    }
     from_x += DEPTH * channel, from_w += u64(DEPTH) * row;
   };
   auto keep = [&]() {
+    const Four a = scaled(next_a, n[0], 1);
 #pragma unroll
-    for (int i = 0; i < N_A; i++) tiles.a[set][t % DEPTH][(t + i * THREADS) / DEPTH] = has_row(i) ? widen(next_a[i]) : real(0);
+    for (int q = 0; q < 4; q++) tiles.a[set][depth_a + q][t / 2] = a.x[q];
 #pragma unroll
-    for (int i = 0; i < N_B; i++) {
-      u32 k = along ? i : t % DEPTH, v = along ? t : (t + i * THREADS) / DEPTH;
-      tiles.b[set][k][v] = has_column(i) ? scale * widen(next_b[i]) : real(0);
+    for (int h = 0; h < 2; h++) {
+      const Four b = scaled(next_b[h], n[1 + h], scale);
+      if (along) {
+        *(Four*)&tiles.b[set][t / 16][t % 16 * 4 + 64 * h] = b;
+      } else {
+#pragma unroll
+        for (int q = 0; q < 4; q++) tiles.b[set][4 * h + q][t] = b.x[q];
+      }
     }
   };
   if (target.n_terms > 0) {
@@ -132,18 +162,42 @@ linear(const Target* targets, const u32* component, const Term* terms, Nodes nod
     }
   }
   const bool biased = bias && target.bias != NONE;
+  const u32 first = target.at + m * target.component;
+  const bool quads = target.channel == 1 && fours(out.to, first | dim_out | target.mul);
 #pragma unroll
   for (int i = 0; i < PER; i++) {
-    u32 node = node_of(nodes, blockIdx.x * ROWS + own_row() + i);
-    if (node == NONE) continue;
-    const u64 row_out = u64(node) * dim_out + target.at + m * target.component;
+    u32 own = node_of(nodes, blockIdx.x * ROWS + own_row() + i);
+    if (own == NONE) continue;
+    const u64 row_out = u64(own) * dim_out + first;
 #pragma unroll
-    for (int j = 0; j < PER; j++) {
-      u32 v = column0 + own_column(j);
-      if (v >= target.mul) continue;
-      real y = sum[i][j] + (biased ? widen(bias[target.bias + v]) : real(0));
-      const u64 to = row_out + v * target.channel;
-      store(out, to, accumulate ? y + widen(out.to[to]) : y);
+    for (int h = 0; h < 2; h++) {
+      const u32 v = column0 + own_column(4 * h);
+      const int n = present(v, target.mul);
+      if (n == 0) continue;
+      Four y;
+#pragma unroll
+      for (int q = 0; q < 4; q++) y.x[q] = sum[i][4 * h + q];
+      if (biased) {
+#pragma unroll
+        for (int q = 0; q < 4; q++) y.x[q] += q < n ? widen(bias[target.bias + v + q]) : real(0);
+      }
+      if (accumulate) {
+        const Four old = scaled(fetch_four(out.to + row_out + v * target.channel, target.channel, n, quads, out.to), n, 1);
+#pragma unroll
+        for (int q = 0; q < 4; q++) y.x[q] += old.x[q];
+      }
+      if (quads) {
+        Quad to;
+#pragma unroll
+        for (int q = 0; q < 4; q++) to.x[q] = narrow(y.x[q]);
+        *(Quad*)(out.to + row_out + v) = to;
+        mark(out, is_finite(to.x[0]) & is_finite(to.x[1]) & is_finite(to.x[2]) & is_finite(to.x[3]));
+      } else {
+#pragma unroll
+        for (int q = 0; q < 4; q++) {
+          if (q < n) store(out, row_out + (v + q) * target.channel, y.x[q]);
+        }
+      }
     }
   }
 }
@@ -163,8 +217,6 @@ linear_weights(const Target* targets, const Term* terms, const Pair* pairs, u32 
   const Target target = targets[pair.target];
   const u32 t = threadIdx.x, row0 = (blockIdx.z - pair.first_tile) * ROWS, column0 = blockIdx.y * COLUMNS;
   if (column0 >= target.mul) return;
-  constexpr int N_A = ROWS * DEPTH / THREADS, N_B = COLUMNS * DEPTH / THREADS;
-  stored next_a[N_A], next_b[N_B];
   real sum[PER][PER];
 #pragma unroll
   for (int i = 0; i < PER; i++) {
@@ -172,29 +224,27 @@ linear_weights(const Target* targets, const Term* terms, const Pair* pairs, u32 
     for (int j = 0; j < PER; j++) sum[i][j] = 0;
   }
   const u32 begin = chunk_first[blockIdx.x], n_k = (chunk_first[blockIdx.x + 1] - begin) * target.n_m;
-  const u32 u = row0 + t % ROWS, v = column0 + t;
-  const stored *from_x = x + term.at + u * term.channel, *from_g = g + target.at + v * target.channel;
-  // Depth is the component of a node; what lies outside as above.
-  bool has_a[N_A], has_b[N_B];
+  // Depth is the component of a node: thread t fetches, at depth t / 16, four channels u and eight channels v.
+  const u32 u = row0 + t % 16 * 4, v = column0 + t % 16 * 4;
+  const bool quads_a = term.channel == 1 && fours(x, term.at | term.component | dim_x | term.mul);
+  const bool quads_b = target.channel == 1 && fours(g, target.at | target.component | dim_g | target.mul);
+  Quad next_a, next_b[2];
+  Counts n;
   auto fetch = [&](u32 k0) {
+    const u32 k = k0 + t / 16, node = k < n_k ? node_of(nodes, begin + k / target.n_m) : NONE, m = k % target.n_m;
+    n = Counts{0};
+    n.set(0, node == NONE ? 0 : present(u, term.mul));
+    next_a = fetch_four(x + u64(node) * dim_x + term.at + m * term.component + u * term.channel, term.channel, n[0], quads_a, x);
 #pragma unroll
-    for (int i = 0; i < N_A; i++) {
-      u32 k = k0 + t / ROWS + i * (THREADS / ROWS), node = k < n_k ? node_of(nodes, begin + k / target.n_m) : NONE;
-      has_a[i] = node != NONE && u < term.mul;
-      next_a[i] = *(has_a[i] ? from_x + u64(node) * dim_x + k % target.n_m * term.component : x);
-    }
-#pragma unroll
-    for (int i = 0; i < N_B; i++) {
-      u32 k = k0 + i, node = k < n_k ? node_of(nodes, begin + k / target.n_m) : NONE;
-      has_b[i] = node != NONE && v < target.mul;
-      next_b[i] = *(has_b[i] ? from_g + u64(node) * dim_g + k % target.n_m * target.component : g);
+    for (int h = 0; h < 2; h++) {
+      n.set(1 + h, node == NONE ? 0 : present(v + 64 * h, target.mul));
+      next_b[h] = fetch_four(g + u64(node) * dim_g + target.at + m * target.component + (v + 64 * h) * target.channel, target.channel, n[1 + h], quads_b, g);
     }
   };
   auto keep = [&](u32 set) {
+    *(Four*)&tiles.a[set][t / 16][t % 16 * 4] = scaled(next_a, n[0], 1);
 #pragma unroll
-    for (int i = 0; i < N_A; i++) tiles.a[set][t / ROWS + i * (THREADS / ROWS)][t % ROWS] = has_a[i] ? widen(next_a[i]) : real(0);
-#pragma unroll
-    for (int i = 0; i < N_B; i++) tiles.b[set][i][t] = has_b[i] ? widen(next_b[i]) : real(0);
+    for (int h = 0; h < 2; h++) *(Four*)&tiles.b[set][t / 16][t % 16 * 4 + 64 * h] = scaled(next_b[h], n[1 + h], 1);
   };
   fetch(0);
   keep(0);
@@ -208,14 +258,26 @@ linear_weights(const Target* targets, const Term* terms, const Pair* pairs, u32 
     keep(set);
     __syncthreads();
   }
+  const bool quads = (u32(n_weights) | pair.offset | target.mul) % 4 == 0;
 #pragma unroll
   for (int i = 0; i < PER; i++) {
     u32 row = row0 + own_row() + i;
     if (row >= term.mul) continue;
-    real* to = out + blockIdx.x * n_weights + pair.offset + u64(row) * target.mul + column0;
 #pragma unroll
-    for (int j = 0; j < PER; j++) {
-      if (column0 + own_column(j) < target.mul) to[own_column(j)] = term.scale * sum[i][j];
+    for (int h = 0; h < 2; h++) {
+      real* to = out + blockIdx.x * n_weights + pair.offset + u64(row) * target.mul + column0 + own_column(4 * h);
+      const int n = present(column0 + own_column(4 * h), target.mul);
+      Four y;
+#pragma unroll
+      for (int q = 0; q < 4; q++) y.x[q] = term.scale * sum[i][4 * h + q];
+      if (quads && n > 0) {
+        *(Four*)to = y;
+      } else {
+#pragma unroll
+        for (int q = 0; q < 4; q++) {
+          if (q < n) to[q] = y.x[q];
+        }
+      }
     }
   }
 }

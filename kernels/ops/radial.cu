@@ -71,28 +71,33 @@ template <class F> DEVICE void evaluate(double distance, u32 i, u32 j, F f) {
 // `species` of both ends, without addresses where there is no transform.
 struct Ends { const u32* i; const u32* j; };
 
-// `DERIVATIVE`: how often the functions are derived; the last time along the direction of r.
-template <int DERIVATIVE> DEVICE double derived(Jet e, double along) { return DERIVATIVE == 0 ? e.v : DERIVATIVE == 1 ? along * e.d : along * e.dd; }
+#define ARGUMENTS Input r, const u32 *i, const u32 *j, u32 n
+#define ROW                                                    \
+  u64 row = u64(blockIdx.x) * THREADS + threadIdx.x;           \
+  if (row >= n) return;                                        \
+  const u32 zi = i ? i[row] : 0, zj = j ? j[row] : 0;          \
+  const double distance = widen(r.v[row]);
 
-template <int DERIVATIVE> DEVICE void forward(const Input& r, const Ends& ends, u32 n_rows, const Output& out) {
-  u64 row = u64(blockIdx.x) * THREADS + threadIdx.x;
-  if (row >= n_rows) return;
-  double along = r.d ? double(widen(r.d[row])) : 0;
-  evaluate(widen(r.v[row]), ends.i ? ends.i[row] : 0, ends.j ? ends.j[row] : 0,
-           [&](int n, Jet e) { store(out, row * N + n, real(derived<DERIVATIVE>(e, along))); });
+KERNEL __launch_bounds__(THREADS) radial_forward(ARGUMENTS, Output out) {
+  ROW
+  evaluate(distance, zi, zj, [&](int k, Jet e) { store(out, row * N + k, real(e.v)); });
 }
 
-template <int DERIVATIVE> DEVICE void backward(const Input& r, const Ends& ends, u32 n_rows, const Input& out_bar, const Output& r_bar) {
-  u64 row = u64(blockIdx.x) * THREADS + threadIdx.x;
-  if (row >= n_rows) return;
-  double along = DERIVATIVE == 1 ? 1 : r.d ? double(widen(r.d[row])) : 0, sum = 0;
-  evaluate(widen(r.v[row]), ends.i ? ends.i[row] : 0, ends.j ? ends.j[row] : 0,
-           [&](int n, Jet e) { sum += double(load<real>(out_bar, row * N + n)) * derived<DERIVATIVE>(e, along); });
+KERNEL __launch_bounds__(THREADS) radial_backward(ARGUMENTS, Input out_bar, Output r_bar) {
+  ROW
+  double sum = 0;
+  evaluate(distance, zi, zj, [&](int k, Jet e) { sum += e.d * load<real>(out_bar, row * N + k); });
   store(r_bar, row, real(sum));
 }
 
-#define ARGUMENTS Input r, const u32 *i, const u32 *j, u32 n
-KERNEL __launch_bounds__(THREADS) radial_forward(ARGUMENTS, Output out) { forward<0>(r, Ends{i, j}, n, out); }
-KERNEL __launch_bounds__(THREADS) radial_forward_dual(ARGUMENTS, Output out) { forward<1>(r, Ends{i, j}, n, out); }
-KERNEL __launch_bounds__(THREADS) radial_backward(ARGUMENTS, Input out_bar, Output r_bar) { backward<1>(r, Ends{i, j}, n, out_bar, r_bar); }
-KERNEL __launch_bounds__(THREADS) radial_backward_dual(ARGUMENTS, Input out_bar, Output r_bar) { backward<2>(r, Ends{i, j}, n, out_bar, r_bar); }
+// Derivatives along the direction of r: of the gradient and, where they are wanted, of the functions.
+KERNEL __launch_bounds__(THREADS) radial_twice(ARGUMENTS, Input out_bar, Output r_bar, Output out) {
+  ROW
+  const double along = r.d ? double(widen(r.d[row])) : 0;
+  double sum = 0;
+  evaluate(distance, zi, zj, [&](int k, Jet e) {
+    sum += e.dd * load<real>(out_bar, row * N + k);
+    if (out.to) store(out, row * N + k, real(along * e.d));
+  });
+  if (r_bar.to) store(r_bar, row, real(along * sum));
+}

@@ -75,14 +75,18 @@ DEVICE bool is_finite(stored x) { return x - x == real(0); }
 #define EXPONENT (STORAGE == 1 ? 0x7c00 : 0x7f80)
 DEVICE bool is_finite(stored x) { return (x & EXPONENT) != EXPONENT; }
 #endif
-DEVICE void write(const Output& out, u64 k, stored x) {
-  out.to[k] = x;
-  if (!is_finite(x) && out.mark) *out.mark = 1;
+DEVICE void mark(const Output& out, bool finite) {
+  if (!finite && out.mark) *out.mark = 1;
 }
 #else
 struct Output { stored* to; };
-DEVICE void write(const Output& out, u64 k, stored x) { out.to[k] = x; }
+DEVICE bool is_finite(stored) { return true; }
+DEVICE void mark(const Output&, bool) {}
 #endif
+DEVICE void write(const Output& out, u64 k, stored x) {
+  out.to[k] = x;
+  mark(out, is_finite(x));
+}
 
 template <class T> DEVICE T load(const Input& from, u64 k);
 template <> DEVICE real load<real>(const Input& from, u64 k) { return widen(from.v[k]); }

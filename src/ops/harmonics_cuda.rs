@@ -10,6 +10,11 @@ use std::fmt::Write;
 
 type One = Portable<f64, 2>;
 
+/// Of a block, whose rows are in shared memory once.
+pub(crate) fn threads(lmax: usize) -> usize {
+    [THREADS, 64].into_iter().find(|threads| threads * n_harmonics(lmax) <= 128 * 36).unwrap_or(32)
+}
+
 /// What `harmonics.cuh` needs but `N_Y`: harmonics up to `lmax`, of which the first one is `first`.
 pub(crate) fn define(source: &mut Source, lmax: usize, first: f64) {
     let angular = Angular::<One>::new(lmax, true);
@@ -46,6 +51,6 @@ pub(crate) fn source(op: &Harmonics, spec: &Spec) -> String {
         .define("AXIS_0", x)
         .define("AXIS_1", y)
         .define("AXIS_2", z)
-        .define("THREADS", THREADS);
+        .define("THREADS", threads(op.lmax));
     source.finish(&[include_str!("../../kernels/ops/harmonics.cuh"), include_str!("../../kernels/ops/harmonics.cu")])
 }

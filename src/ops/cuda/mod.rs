@@ -15,7 +15,7 @@ use crate::{Error, Result};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, result, sys};
 use half::{bf16, f16};
 use launch::{Input, Marks, Memory, Output, Target, address};
-use rowwise::{Rowwise, kernels};
+use rowwise::{Rowwise, THREADS, kernels};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::{self, Debug, Formatter};
@@ -392,8 +392,8 @@ impl Drop for DeviceOp {
 fn kernel(spec: &Spec, target: &Target) -> Result<Box<dyn DeviceKernel>> {
     Ok(match &spec.operation {
         Operation::Harmonics(op) => {
-            let source = super::harmonics_cuda::source(op, spec);
-            Box::new(Rowwise::new(kernels!("harmonics"), &source, 1, false, target)?)
+            let (source, threads) = (super::harmonics_cuda::source(op, spec), super::harmonics_cuda::threads(op.lmax));
+            Box::new(Rowwise::new(kernels!("harmonics"), &source, [threads, 1], false, target)?)
         }
         Operation::Linear(op) => Box::new(super::linear::cuda::LinearOnDevice::new(op, spec, target)?),
         Operation::Channelwise(op) => {
@@ -404,12 +404,13 @@ fn kernel(spec: &Spec, target: &Target) -> Result<Box<dyn DeviceKernel>> {
         }
         Operation::Contraction(op) => Box::new(super::contraction::cuda::ContractionOnDevice::new(op, spec, target)?),
         Operation::Radial(op) => {
-            Box::new(Rowwise::new(kernels!("radial"), &super::radial_cuda::source(op, spec), 1, true, target)?)
+            let source = super::radial_cuda::source(op, spec);
+            Box::new(Rowwise::new(kernels!("radial"), &source, [THREADS, 1], true, target)?)
         }
         Operation::Mlp(op) => super::mlp_cuda::kernel(op, spec, target)?,
         Operation::Gate(op) => {
             let (source, across) = (super::gate_cuda::source(op, spec)?, super::gate_cuda::across(op));
-            Box::new(Rowwise::new(kernels!("gate"), &source, across, false, target)?)
+            Box::new(Rowwise::new(kernels!("gate"), &source, [THREADS, across], false, target)?)
         }
     })
 }

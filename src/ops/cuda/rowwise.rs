@@ -5,15 +5,15 @@ use super::{Call, DeviceKernel};
 use crate::Result;
 use crate::ops::kernel::Sizes;
 
-/// Threads of a block.
+/// Threads of a block, but for operations that need fewer.
 pub(crate) const THREADS: usize = 128;
 
-/// The kernels of one operation.
+/// The kernels of one operation: forward, backward, and both derivatives of double backward at once.
 pub(crate) struct Kernels {
     pub name: &'static str,
-    /// For values and for duals.
-    pub forward: [&'static str; 2],
-    pub backward: [&'static str; 2],
+    pub forward: &'static str,
+    pub backward: &'static str,
+    pub twice: &'static str,
 }
 
 /// The names of kernels that begin with that of the operation.
@@ -21,8 +21,9 @@ macro_rules! kernels {
     ($name:literal) => {
         $crate::ops::cuda::rowwise::Kernels {
             name: $name,
-            forward: [concat!($name, "_forward"), concat!($name, "_forward_dual")],
-            backward: [concat!($name, "_backward"), concat!($name, "_backward_dual")],
+            forward: concat!($name, "_forward"),
+            backward: concat!($name, "_backward"),
+            twice: concat!($name, "_twice"),
         }
     };
 }
@@ -31,6 +32,7 @@ pub(crate) use kernels;
 pub(crate) struct Rowwise {
     kernels: Kernels,
     module: Module,
+    threads: usize,
     /// Threads of a row.
     across: usize,
     /// Whether kernels take two lists of indices, which may be empty.
@@ -38,43 +40,18 @@ pub(crate) struct Rowwise {
 }
 
 impl Rowwise {
-    pub fn new(kernels: Kernels, source: &str, across: usize, indexed: bool, target: &Target) -> Result<Rowwise> {
-        Ok(Rowwise { module: target.module(kernels.name, source)?, kernels, across, indexed })
+    pub fn new(kernels: Kernels, source: &str, shape: [usize; 2], indexed: bool, target: &Target) -> Result<Rowwise> {
+        let [threads, across] = shape;
+        Ok(Rowwise { module: target.module(kernels.name, source)?, kernels, threads, across, indexed })
     }
 
     fn grid(&self, call: &Call) -> [usize; 3] {
-        [(call.sizes.rows * self.across).div_ceil(THREADS), 1, 1]
+        [(call.sizes.rows * self.across).div_ceil(self.threads), 1, 1]
     }
 
     /// Addresses of the two lists, 0 where there are none.
     fn lists(call: &Call) -> [u64; 2] {
         [0, 1].map(|k| if k < call.lists.count() { call.lists.address(k) } else { 0 })
-    }
-
-    fn out(&self, call: &mut Call, dual: bool, out: Output) -> Result<()> {
-        if !out.wanted() {
-            return Ok(());
-        }
-        let (kernel, grid) = (self.kernels.forward[usize::from(dual)], self.grid(call));
-        let ([i, j], x, n) = (Rowwise::lists(call), call.input(0, dual), call.sizes.rows as u32);
-        match self.indexed {
-            true => launch!(self.module, kernel, call, grid, THREADS, [x, i, j, n, out]),
-            false => launch!(self.module, kernel, call, grid, THREADS, [x, n, out]),
-        }
-        Ok(())
-    }
-
-    fn gradient(&self, call: &mut Call, dual: bool, cotangent: u64, to: Output) -> Result<()> {
-        if !to.wanted() {
-            return Ok(());
-        }
-        let (kernel, grid, g) = (self.kernels.backward[usize::from(dual)], self.grid(call), Input::constant(cotangent));
-        let ([i, j], x, n) = (Rowwise::lists(call), call.input(0, dual), call.sizes.rows as u32);
-        match self.indexed {
-            true => launch!(self.module, kernel, call, grid, THREADS, [x, i, j, n, g, to]),
-            false => launch!(self.module, kernel, call, grid, THREADS, [x, n, g, to]),
-        }
-        Ok(())
     }
 }
 
@@ -84,15 +61,42 @@ impl DeviceKernel for Rowwise {
     }
 
     fn forward(&self, call: &mut Call, out: Output) -> Result<()> {
-        self.out(call, false, out)
+        let (kernel, grid, threads) = (self.kernels.forward, self.grid(call), self.threads);
+        let ([i, j], x, n) = (Rowwise::lists(call), call.input(0, false), call.sizes.rows as u32);
+        match self.indexed {
+            true => launch!(self.module, kernel, call, grid, threads, [x, i, j, n, out]),
+            false => launch!(self.module, kernel, call, grid, threads, [x, n, out]),
+        }
+        Ok(())
     }
 
     fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[Output]) -> Result<()> {
-        self.gradient(call, false, cotangent, gradients[0])
+        let to = gradients[0];
+        if !to.wanted() {
+            return Ok(());
+        }
+        let (kernel, grid, threads) = (self.kernels.backward, self.grid(call), self.threads);
+        let ([i, j], x, n) = (Rowwise::lists(call), call.input(0, false), call.sizes.rows as u32);
+        let g = Input::constant(cotangent);
+        match self.indexed {
+            true => launch!(self.module, kernel, call, grid, threads, [x, i, j, n, g, to]),
+            false => launch!(self.module, kernel, call, grid, threads, [x, n, g, to]),
+        }
+        Ok(())
     }
 
     fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[Output]) -> Result<()> {
-        self.out(call, true, seconds[1])?;
-        self.gradient(call, true, cotangent, seconds[0])
+        let &[to, out] = seconds else { unreachable!("one input and the cotangent") };
+        if !to.wanted() && !out.wanted() {
+            return Ok(());
+        }
+        let (kernel, grid, threads) = (self.kernels.twice, self.grid(call), self.threads);
+        let ([i, j], x, n) = (Rowwise::lists(call), call.input(0, true), call.sizes.rows as u32);
+        let g = Input::constant(cotangent);
+        match self.indexed {
+            true => launch!(self.module, kernel, call, grid, threads, [x, i, j, n, g, to, out]),
+            false => launch!(self.module, kernel, call, grid, threads, [x, n, g, to, out]),
+        }
+        Ok(())
     }
 }
