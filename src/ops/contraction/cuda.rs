@@ -13,11 +13,10 @@ use cudarc::driver::CudaSlice;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// Nodes of a thread: in the forward pass, the backward one and where numbers have derivatives, in double and in single precision. They divide
-/// `BLOCK`.
+/// Nodes of a thread: in the forward pass, the backward one and where numbers have derivatives (two are slower). They divide `BLOCK`.
 const NODES: usize = 4;
 const NODES_BACKWARD: usize = 2;
-const NODES_DUAL: [usize; 2] = [1, 2];
+const NODES_DUAL: usize = 1;
 const BLOCK: usize = 4;
 /// Monomials whose sums a thread keeps for the gradient of the weights.
 const GROUP: usize = 48;
@@ -33,7 +32,6 @@ pub(crate) struct ContractionOnDevice {
     n_paths: usize,
     n_entries: usize,
     compute: usize,
-    nodes_dual: usize,
     /// `c[e] = Σ value · W[path]` by entry, and the same by path.
     fold: Sparse,
     unfold: Sparse,
@@ -43,10 +41,6 @@ struct Sparse {
     first: CudaSlice<u32>,
     index: CudaSlice<u32>,
     value: CudaSlice<u8>,
-}
-
-fn nodes_dual(storage: Dtype) -> usize {
-    NODES_DUAL[usize::from(storage != Dtype::F64)]
 }
 
 pub(crate) fn source(op: &Contraction, spec: &Spec) -> Result<String> {
@@ -69,7 +63,7 @@ pub(crate) fn source(op: &Contraction, spec: &Spec) -> Result<String> {
         ("GROUP", GROUP),
         ("NODES", NODES),
         ("NODES_BACKWARD", NODES_BACKWARD),
-        ("NODES_DUAL", nodes_dual(spec.storage)),
+        ("NODES_DUAL", NODES_DUAL),
         ("TRAINING", 1),
     ] {
         source.define(name, value);
@@ -209,7 +203,6 @@ impl ContractionOnDevice {
             n_paths: program.n_paths,
             n_entries: program.leaves.len(),
             compute: compute_bytes(spec.storage),
-            nodes_dual: nodes_dual(spec.storage),
             fold: sparse(program.leaves.len(), triples)?,
             unfold: sparse(program.n_paths, transposed)?,
         })
@@ -238,18 +231,15 @@ impl ContractionOnDevice {
 
     fn out(&self, call: &mut Call, dual: bool, [c, c_d]: [u64; 2], out: Output) -> Result<()> {
         let (kernel, nodes) =
-            if dual { ("contraction_forward_dual", self.nodes_dual) } else { ("contraction_forward", NODES) };
+            if dual { ("contraction_forward_dual", NODES_DUAL) } else { ("contraction_forward", NODES) };
         let (order, species, x) = (call.lists.address(0), call.lists.address(1), call.input(0, dual));
         launch!(self.module, kernel, call, self.blocks(call, nodes), self.threads, [order, species, x, c, c_d, out]);
         Ok(())
     }
 
     fn x_gradient(&self, call: &mut Call, dual: bool, [c, c_d]: [u64; 2], cotangent: u64, to: Output) -> Result<()> {
-        let (kernel, nodes) = if dual {
-            ("contraction_backward_dual", self.nodes_dual)
-        } else {
-            ("contraction_backward", NODES_BACKWARD)
-        };
+        let (kernel, nodes) =
+            if dual { ("contraction_backward_dual", NODES_DUAL) } else { ("contraction_backward", NODES_BACKWARD) };
         let (order, species, x) = (call.lists.address(0), call.lists.address(1), call.input(0, dual));
         let g = Input::constant(cotangent);
         launch!(self.module, kernel, call, self.blocks(call, nodes), self.threads, [order, species, x, c, c_d, g, to]);
