@@ -133,9 +133,9 @@ fn alone(case: &Case, device: &OnDevice) {
     };
     for twice in [false, true] {
         let all = run(twice, &|_| true);
-        for k in 0..all.len() {
+        for (k, expected) in all.iter().enumerate() {
             let one = run(twice, &|q| q == k);
-            assert!(one[k] == all[k], "{}: {k} alone, {twice}", case.name);
+            assert!(one[k] == *expected, "{}: {k} alone, {twice}", case.name);
             assert!((0..all.len()).all(|q| q == k || one[q].iter().all(|x| x.is_nan())), "{}: {k}", case.name);
         }
     }

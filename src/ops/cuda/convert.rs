@@ -50,9 +50,9 @@ impl Converted {
         let len = |k: usize| self.ports.inputs.get(k).unwrap_or(&self.ports.output).len(sizes);
         let (mut inputs, mut directions, mut to) =
             ([0; MAX_INPUTS], [0; MAX_INPUTS], [Output::default(); MAX_INPUTS + 1]);
-        for k in 0..n {
-            inputs[k] = self.widened(call, k, call.inputs[k], len(k))?;
-            directions[k] = self.widened(call, MAX_INPUTS + k, call.directions[k], len(k))?;
+        for (k, (value, direction)) in inputs.iter_mut().zip(&mut directions).enumerate().take(n) {
+            *value = self.widened(call, k, call.inputs[k], len(k))?;
+            *direction = self.widened(call, MAX_INPUTS + k, call.directions[k], len(k))?;
         }
         let cotangent = self.widened(call, 2 * MAX_INPUTS, cotangent, len(n))?;
         for (k, _) in results.iter().enumerate().filter(|(_, r)| r.wanted()) {
