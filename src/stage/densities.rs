@@ -55,9 +55,13 @@ impl Trie {
     pub fn densities_adjoint<V: Lanes>(&self, c: &[V::Real], a: &[V], s: &[V], u: &[V], p: &mut [V], a_bar: &mut [V]) {
         a_bar.fill(V::zero());
         let p = &mut p[..self.nodes.len()];
+        assert!(a.len() >= self.n_a);
         p[0] = V::splat(V::Real::of(1.0));
         for (k, node) in self.nodes.iter().enumerate().skip(1) {
-            p[k] = p[node.parent as usize] * a[node.v as usize];
+            // SAFETY: parents come before their children, and `a` has every factor.
+            unsafe {
+                *p.get_unchecked_mut(k) = *p.get_unchecked(node.parent as usize) * *a.get_unchecked(node.v as usize);
+            }
         }
         let (mut c, mut s) = (c, s);
         for u in u.chunks(GROUP) {
@@ -72,19 +76,20 @@ impl Trie {
     fn forward<V: Lanes, const P: usize>(&self, c: &[V::Real], a: &[V], s: &mut [V], rho: &mut [V]) {
         let n = self.nodes.len();
         assert!(c.len() == P * self.n_coefficients() && a.len() >= self.n_a && s.len() == P * n && rho.len() == P);
-        for (s, &c) in s.iter_mut().zip(c) {
+        // Sums that others add to before their turn comes.
+        for (s, &c) in s.iter_mut().zip(&c[..P * self.n_inner()]) {
             *s = V::splat(c);
         }
         let mut root = [V::zero(); P];
         for run in self.runs.iter().rev() {
             let nodes = run.nodes.clone();
             // SAFETY: the lengths were checked above.
-            unsafe { by_leaves!(run.n_leaves, P, self.forward_run(nodes, c, a, s, &mut root)) }
+            root = unsafe { by_leaves!(run.n_leaves, P, self.forward_run(nodes, c, a, s, root)) };
         }
         rho.copy_from_slice(&root);
     }
 
-    /// Nodes with `L` leaves each, or with [`ANY`] number, last to first.
+    /// Nodes with `L` leaves each, or with [`ANY`] number, last to first; adds to `root`, and returns it.
     ///
     /// # Safety
     /// `P` of `c` for each coefficient and of `s` for each node, one of `a` for every factor that occurs.
@@ -95,16 +100,20 @@ impl Trie {
         c: &[V::Real],
         a: &[V],
         s: &mut [V],
-        root: &mut [V; P],
-    ) {
+        mut root: [V; P],
+    ) -> [V; P] {
         // SAFETY: nodes, leaves and their indices are those of the trie; the caller vouches for the lengths.
         unsafe {
             for k in nodes.rev() {
                 let node = *self.nodes.get_unchecked(k);
-                let (first, c) = (node.first as usize, c.get_unchecked(self.nodes.len() * P..));
+                let first = node.first as usize;
                 let last = if L == ANY { node.last as usize } else { first + L };
-                let mut sums = [[V::zero(); P]; 2];
-                sums[0].copy_from_slice(s.get_unchecked(k * P..(k + 1) * P));
+                let start = |p: usize| match k < self.n_inner() {
+                    true => *s.get_unchecked(k * P + p),
+                    false => V::splat(*c.get_unchecked(k * P + p)),
+                };
+                let mut sums = [std::array::from_fn(start), [V::zero(); P]];
+                let c = c.get_unchecked(self.nodes.len() * P..);
                 let add = |i: usize, sum: &mut [V; P]| {
                     let a = *a.get_unchecked(*self.leaves.get_unchecked(i) as usize);
                     for (p, sum) in sum.iter_mut().enumerate() {
@@ -134,6 +143,7 @@ impl Trie {
                 }
             }
         }
+        root
     }
 
     #[inline(always)]
