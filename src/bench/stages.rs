@@ -7,7 +7,7 @@ use crate::part::AceSpec;
 use crate::part::ace::program::Program;
 use crate::simd::{Isa, Lanes, with_lanes};
 use crate::stage::angular::{Angular, n_harmonics};
-use crate::stage::block::Block;
+use crate::stage::block::{Block, Cutoff};
 use crate::stage::pool::{self, Slots};
 use crate::stage::rows::{RadialRows, RowsScratch};
 use crate::structure::Structure;
@@ -51,7 +51,9 @@ fn stages_of<V: Lanes<Real = f64>>(ace: &AceSpec, measure: &mut dyn FnMut(Stage)
     let sites = Sites { graph: &graph, species: &species, n_species: 1 };
     let centres: Vec<u32> = (0..V::N as u32).collect();
     let mut block = Block::<V>::default();
-    let mut pack = || block.pack(black_box(sites), 0, &centres, (ace.rcut, false), |_| {});
+    let mut pack = || {
+        block.pack(black_box(sites), 0, &centres, Cutoff { rcut: ace.rcut, by_species: false, of_pairs: &[] }, |_| {})
+    };
     pack();
 
     measure(Stage { name: "pack", n_edges: graph.first()[V::N] as usize, run: &mut pack });

@@ -10,7 +10,7 @@ use crate::memory::at_least;
 use crate::parallel::{self, Disjoint};
 use crate::potential::Rows;
 use crate::simd::{Lanes, Real, as_reals};
-use crate::stage::block::{Block, NONE};
+use crate::stage::block::{Block, Cutoff, NONE};
 use crate::{Error, Result};
 use ndarray::ArrayViewMut2;
 use std::ops::Range;
@@ -98,7 +98,7 @@ impl<V: Lanes> Cpu<V> {
     pub(super) fn assemble_rows(&self, sites: Sites, rows: &mut Rows) -> Result<()> {
         let graph = sites.graph;
         let mut call = self.calls.take();
-        call.schedule.fill(graph, sites.species, V::N);
+        call.schedule.fill(graph, sites.species, V::N, self.by_species());
         let schedule = &call.schedule;
         let mut energy = rows.energy.as_mut().map(|row| row.view_mut().insert_axis(ndarray::Axis(0)));
         let energy = energy.as_mut().map(Target::new);
@@ -137,7 +137,8 @@ impl<V: Lanes> Cpu<V> {
                 });
                 for &entry in schedule.entries.iter().filter(|e| e.species as usize == task.species) {
                     let centres = schedule.centres(entry);
-                    block.pack(sites, task.species, centres, (part.rcut(), part.by_species()), |_| {});
+                    let cutoff = Cutoff { rcut: part.rcut(), by_species: part.by_species(), of_pairs: &[] };
+                    block.pack(sites, task.species, centres, cutoff, |_| {});
                     let values = at_least(basis, part.n_basis(), V::zero());
                     part.basis(block, scratch, force_rows.is_some() || virial.is_some(), values);
                     let lanes = block.centres.len();

@@ -7,14 +7,14 @@ use crate::simd::{Lanes, MAX_LANES, Real};
 use crate::stage::block::{Block, NONE};
 
 /// Writes the gradients of a block to its edges, or adds them; adds `Σ g ⊗ r` to `virial`, and the gradients of each centre
-/// to its entry of `sums`.
+/// to its lane of `sums`. Lanes without an edge have no gradient.
 #[inline(always)]
 pub fn scatter_slots<V: Lanes, const ADD: bool>(
     block: &Block<V>,
     gradient: &[[V; 3]],
     (at, edges): (usize, Disjoint<[V::Real; 3]>),
     virial: &mut [f64; 9],
-    sums: &mut [[f64; 3]; MAX_LANES],
+    sums: &mut [[f64; MAX_LANES]; 3],
 ) {
     let mut sum = [V::zero(); 9];
     for (s, g) in gradient.iter().enumerate() {
@@ -25,12 +25,16 @@ pub fn scatter_slots<V: Lanes, const ADD: bool>(
             }
         }
         let [x, y, z] = g.map(V::to_array);
+        for (sums, x) in sums.iter_mut().zip([&x, &y, &z]) {
+            for lane in 0..V::N {
+                sums[lane] += x[lane].to_f64();
+            }
+        }
         for (lane, &e) in block.edges(s).iter().enumerate() {
             if e != NONE {
                 // SAFETY: an edge belongs to one block.
                 let g = unsafe { edges.entry(at + e as usize) };
                 let new = [x[lane], y[lane], z[lane]];
-                (0..3).for_each(|a| sums[lane][a] += new[a].to_f64());
                 *g = if ADD { [g[0] + new[0], g[1] + new[1], g[2] + new[2]] } else { new };
             }
         }

@@ -16,7 +16,7 @@ use crate::potential::stack::{Engine, Gradients, Pass, Stack};
 use crate::potential::{self, Potential, Rows};
 use crate::precision::Precision;
 use crate::simd::{Isa, Lanes, MAX_LANES, Real, as_reals, with_lanes};
-use crate::stage::block::{Block, NONE};
+use crate::stage::block::{Block, Cutoff, NONE};
 use crate::stage::features::Features;
 use crate::stage::table::RadialMode;
 use crate::{Error, Result};
@@ -50,7 +50,29 @@ fn engine(model: &Model, single: bool, mode: RadialMode, isa: Isa) -> Box<dyn Po
 struct Group {
     rcut: f64,
     by_species: bool,
+    /// As of [`SitePart::of_pairs`], of all parts.
+    of_pairs: Vec<f64>,
     parts: Range<usize>,
+}
+
+impl Group {
+    fn new<V: Lanes>(part: &dyn SitePart<V>, k: usize) -> Group {
+        Group { rcut: part.rcut(), by_species: part.by_species(), of_pairs: part.of_pairs(), parts: k..k + 1 }
+    }
+
+    /// Both, where both have the same cutoff.
+    fn join(&mut self, other: Group) {
+        self.parts.end = other.parts.end;
+        self.by_species |= other.by_species;
+        if other.of_pairs.is_empty() {
+            self.of_pairs.clear();
+        }
+        self.of_pairs.iter_mut().zip(other.of_pairs).for_each(|(r, other)| *r = r.max(other));
+    }
+
+    fn cutoff(&self) -> Cutoff<'_> {
+        Cutoff { rcut: self.rcut, by_species: self.by_species, of_pairs: &self.of_pairs }
+    }
 }
 
 struct Cpu<V: Lanes> {
@@ -119,11 +141,8 @@ impl<V: Lanes> Cpu<V> {
         let mut groups = Vec::<Group>::new();
         for (k, part) in parts.iter().enumerate() {
             match groups.last_mut() {
-                Some(group) if group.rcut == part.rcut() => {
-                    group.parts.end = k + 1;
-                    group.by_species |= part.by_species();
-                }
-                _ => groups.push(Group { rcut: part.rcut(), by_species: part.by_species(), parts: k..k + 1 }),
+                Some(group) if group.rcut == part.rcut() => group.join(Group::new(&**part, k)),
+                _ => groups.push(Group::new(&**part, k)),
             }
         }
         let mut cpu = Cpu { n_species, e0, parts, offsets, groups, n_basis, calls: Pool::new(), workers: Pool::new() };
@@ -137,6 +156,11 @@ impl<V: Lanes> Cpu<V> {
             let weights: Vec<&[f64]> = parameters.iter().map(|p| &p[offset.parameter..][..n]).collect();
             part.set_readouts(&weights);
         }
+    }
+
+    /// Are there slots of one species each, of several?
+    fn by_species(&self) -> bool {
+        self.n_species > 1 && self.groups.iter().any(|group| group.by_species)
     }
 
     /// Refuses blocks whose intermediates, of all slots and threads, do not fit into memory.
@@ -164,7 +188,7 @@ impl<V: Lanes> Cpu<V> {
                     each_lane(lane);
                 }
             };
-            block.pack(sites, entry.species as usize, centres, (group.rcut, group.by_species), each);
+            block.pack(sites, entry.species as usize, centres, group.cutoff(), each);
             f(block, group);
         }
     }
@@ -204,7 +228,7 @@ impl<V: Lanes> Engine for Cpu<V> {
         let (n_centres, n_atoms, n_edges) = (graph.n_owned(), graph.n_atoms(), graph.n_edges());
         let mut call = self.calls.take();
         let Call { schedule, gradients, virials } = &mut *call;
-        schedule.fill(graph, sites.species, V::N);
+        schedule.fill(graph, sites.species, V::N, self.by_species());
         let schedule = &*schedule;
         let with_gradients = out.gradients.is_some();
         let with_forces = out.gradients.as_ref().is_some_and(|g| g.forces.is_some());
@@ -294,7 +318,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                             }
                             for (k, virial) in virial.iter_mut().enumerate() {
                                 let g = &gradient[k * block.n_slots..][..block.n_slots];
-                                let mut sums = [[0.0; 3]; MAX_LANES];
+                                let mut sums = [[0.0; MAX_LANES]; 3];
                                 V::vectorize(
                                     #[inline(always)]
                                     || match first {
@@ -314,10 +338,10 @@ impl<V: Lanes> Engine for Cpu<V> {
                                         ),
                                     },
                                 );
-                                for (&i, sum) in block.centres.iter().zip(sums).filter(|_| with_forces) {
+                                for (lane, &i) in block.centres.iter().enumerate().filter(|_| with_forces) {
                                     // SAFETY: a centre belongs to one block; incoming edges are subtracted after all tasks.
                                     let force = unsafe { forces.entry(k * n_atoms + i as usize) };
-                                    (0..3).for_each(|a| force[a] += sum[a]);
+                                    force.iter_mut().zip(sums).for_each(|(force, sum)| *force += sum[lane]);
                                 }
                             }
                         } else {
@@ -362,7 +386,7 @@ impl<V: Lanes> Engine for Cpu<V> {
     fn basis(&self, sites: Sites, basis: &mut [f64], mut jacobian: Option<&mut [f64]>) -> Result<()> {
         let graph = sites.graph;
         let mut call = self.calls.take();
-        call.schedule.fill(graph, sites.species, V::N);
+        call.schedule.fill(graph, sites.species, V::N, self.by_species());
         let schedule = &call.schedule;
         if let Some(jacobian) = &mut jacobian {
             self.check_memory(schedule, |part| part.slot_bytes(), 0)?;
@@ -440,7 +464,7 @@ impl<V: Lanes> Engine for Cpu<V> {
             return self.basis(sites, out, None);
         };
         let mut call = self.calls.take();
-        call.schedule.fill(graph, sites.species, V::N);
+        call.schedule.fill(graph, sites.species, V::N, self.by_species());
         let (schedule, n, out) = (&call.schedule, features.width, Disjoint::new(out));
         schedule.for_tasks(
             || self.workers.take(),

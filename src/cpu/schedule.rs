@@ -1,7 +1,7 @@
 //! Which centres are evaluated side by side.
 //!
 //! Inside a window of consecutive atoms, centres of one species with about as many edges share a block,
-//! so that few lanes are padded. The result depends on the graph alone, not on the number of threads;
+//! so that few lanes are padded; where slots are of one species each, with about as many edges to each. The result depends on the graph alone, not on the number of threads;
 //! and what a centre computes does not depend on the block it is in.
 
 use crate::graph::Graph;
@@ -30,8 +30,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Blocks of up to `lanes` centres for all owned atoms of the graph.
-    pub fn fill(&mut self, graph: &Graph, species_of: &[u32], lanes: usize) {
+    /// Blocks of up to `lanes` centres for all owned atoms of the graph, for slots of one species each or not.
+    pub fn fill(&mut self, graph: &Graph, species_of: &[u32], lanes: usize, by_species: bool) {
         let n = graph.n_owned();
         self.most_edges = graph.first()[..n + 1].windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
         at_least(&mut self.order, n, 0);
@@ -43,11 +43,14 @@ impl Schedule {
             let atoms = w * WINDOW..n.min((w + 1) * WINDOW);
             // SAFETY: windows do not overlap.
             let order = unsafe { order.slice(atoms.start, atoms.len()) };
-            // Species (at most 255), number of edges, atom as one number, which sorts faster than what it stands for.
+            // Species (at most 255), numbers of edges, atom as one number, which sorts faster than what it stands for.
             let mut keys = [0u64; WINDOW];
             let keys = &mut keys[..order.len()];
             for (key, i) in keys.iter_mut().zip(atoms) {
-                let n = graph.edges(i).len().min(0xff_ffff) as u64;
+                let n = match by_species {
+                    true => edges_by_species(&graph.neighbours()[graph.edges(i)], species_of),
+                    false => graph.edges(i).len().min(0xff_ffff) as u64,
+                };
                 *key = u64::from(species_of[i]) << 56 | n << 32 | i as u64;
             }
             keys.sort_unstable();
@@ -87,4 +90,11 @@ impl Schedule {
         let (n, grain) = (self.entries.len(), self.grain());
         parallel::for_each_init(self.n_tasks(), init, |state, t| f(state, t, t * grain..n.min((t + 1) * grain)));
     }
+}
+
+/// Neighbours of each of the first three species, up to 255, in 24 bits.
+fn edges_by_species(neighbours: &[u32], species_of: &[u32]) -> u64 {
+    const STEP: [u64; 4] = [1 << 42, 1 << 21, 1, 0];
+    let counts: u64 = neighbours.iter().map(|&j| STEP[species_of[j as usize].min(3) as usize]).sum();
+    [42, 21, 0].into_iter().fold(0, |key, shift| key << 8 | (counts >> shift & 0x1f_ffff).min(0xff))
 }

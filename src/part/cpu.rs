@@ -12,6 +12,10 @@ pub(crate) trait SitePart<V: Lanes>: Send + Sync {
     fn rcut(&self) -> f64;
     /// Are the neighbours in a slot to be of one species?
     fn by_species(&self) -> bool;
+    /// The cutoffs of ordered pairs where some are smaller, Å; else nothing.
+    fn of_pairs(&self) -> Vec<f64> {
+        vec![]
+    }
     /// Basis functions a species.
     fn n_basis(&self) -> usize;
     /// Folds readout weights, (n_readouts, n_species · n_basis).
@@ -70,7 +74,7 @@ pub(crate) struct Scratch<V: Lanes> {
     pub derivatives: Vec<V>,
     /// Densities, then the derivatives of the energy with respect to them.
     pub rho: Vec<V>,
-    pub pushes: Vec<Push>,
+    pub pushes: Vec<Push<V>>,
 }
 
 impl<V: Lanes> Default for Scratch<V> {

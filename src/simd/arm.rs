@@ -1,11 +1,12 @@
 //! NEON, which every 64-bit Arm has.
 
-use super::Lanes;
-use super::register::register;
+use super::register::{exponents, register};
+use super::{Lanes, bits};
 use std::arch::aarch64::*;
 use std::ops::{Add, Mul, Neg, Sub};
 
 register!(
+    F64x2,
     F64x2,
     float64x2_t,
     f64,
@@ -24,10 +25,14 @@ register!(
     vmaxq_f64,
     vnegq_f64,
     select_f64x2,
+    any_lt_f64x2,
+    power_of_two_f64x2,
+    split_f64x2,
     transpose_f64x2
 );
 register!(
     F32x4,
+    F64x2,
     float32x4_t,
     f32,
     4,
@@ -45,6 +50,9 @@ register!(
     vmaxq_f32,
     vnegq_f32,
     select_f32x4,
+    any_lt_f32x4,
+    power_of_two_f32x4,
+    split_f32x4,
     transpose_f32x4
 );
 
@@ -73,6 +81,61 @@ fn select_f64x2(a: float64x2_t, b: float64x2_t, then: float64x2_t, otherwise: fl
 fn select_f32x4(a: float32x4_t, b: float32x4_t, then: float32x4_t, otherwise: float32x4_t) -> float32x4_t {
     vbslq_f32(vcltq_f32(a, b), then, otherwise)
 }
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn any_lt_f64x2(a: float64x2_t, b: float64x2_t) -> bool {
+    vmaxvq_u32(vreinterpretq_u32_u64(vcltq_f64(a, b))) != 0
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn any_lt_f32x4(a: float32x4_t, b: float32x4_t) -> bool {
+    vmaxvq_u32(vcltq_f32(a, b)) != 0
+}
+
+exponents!(
+    float64x2_t,
+    "neon",
+    power_of_two_f64x2,
+    split_f64x2,
+    f64,
+    52,
+    vdupq_n_u64,
+    vreinterpretq_u64_f64,
+    vreinterpretq_f64_u64,
+    vdupq_n_f64,
+    vaddq_f64,
+    vsubq_f64,
+    vaddq_u64,
+    vsubq_u64,
+    vandq_u64,
+    vorrq_u64,
+    veorq_u64,
+    vshlq_n_u64,
+    vshrq_n_u64
+);
+exponents!(
+    float32x4_t,
+    "neon",
+    power_of_two_f32x4,
+    split_f32x4,
+    f32,
+    23,
+    vdupq_n_u32,
+    vreinterpretq_u32_f32,
+    vreinterpretq_f32_u32,
+    vdupq_n_f32,
+    vaddq_f32,
+    vsubq_f32,
+    vaddq_u32,
+    vsubq_u32,
+    vandq_u32,
+    vorrq_u32,
+    veorq_u32,
+    vshlq_n_u32,
+    vshrq_n_u32
+);
 
 #[inline]
 #[target_feature(enable = "neon")]

@@ -1,6 +1,6 @@
 //! Vectors with a tangent: what is written for vectors gives its derivative along a direction as well.
 
-use super::{Lanes, Portable};
+use super::{Lanes, Portable, Real};
 use std::ops::{Add, Mul, Neg, Sub};
 
 /// A vector and its derivative along a direction.
@@ -122,6 +122,7 @@ impl<V: Lanes> Neg for Dual<V> {
 // SAFETY: a vector of an instruction set is in it; `as_reals` compares sizes.
 unsafe impl<V: Lanes> Lanes for Dual<V> {
     type Real = V::Real;
+    type Wide = Dual<V::Wide>;
     const N: usize = V::N;
     const REGISTERS: usize = V::REGISTERS / 2;
 
@@ -162,6 +163,21 @@ unsafe impl<V: Lanes> Lanes for Dual<V> {
         Dual { value: select(then.value, otherwise.value), tangent: select(then.tangent, otherwise.tangent) }
     }
     #[inline(always)]
+    fn any_lt(self, other: Self) -> bool {
+        self.value.any_lt(other.value)
+    }
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        // Where it is a share of an exponent that a whole number stands for, it has a tangent.
+        let value = self.value.power_of_two();
+        Dual { value, tangent: value * self.tangent * V::splat(V::Real::of(std::f64::consts::LN_2)) }
+    }
+    #[inline(always)]
+    fn split(self) -> (Self, Self) {
+        let (m, k) = self.value.split();
+        (Dual { value: m, tangent: self.tangent * (-k).power_of_two() }, Dual { value: k, tangent: V::zero() })
+    }
+    #[inline(always)]
     fn transpose(rows: &mut [Self]) {
         let mut part = [V::zero(); super::MAX_LANES];
         for tangent in [false, true] {
@@ -182,6 +198,7 @@ unsafe impl<V: Lanes> Lanes for Dual<V> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::elementary::pow;
     use super::*;
 
     type V = Portable<f64, 2>;
@@ -201,6 +218,10 @@ mod tests {
         let smaller = dual(x, dx).select_lt(dual(y, dy), dual(1.0, 2.0), dual(3.0, 4.0));
         assert_eq!((smaller.value.to_array()[0], smaller.tangent.to_array()[0]), (3.0, 4.0));
         assert_eq!(dual(x, dx).max(dual(y, dy)).tangent.to_array()[0], dx);
+        assert!(dual(y, dy).any_lt(dual(x, dx)) && !dual(x, dx).any_lt(dual(x, dy)));
+        let z = pow(dual(x, dx), dual(y, dy));
+        let exact = x.powf(y) * (dy * x.ln() + dx * y / x);
+        assert!((z.value.to_array()[0] - x.powf(y)).abs() + (z.tangent.to_array()[0] - exact).abs() < 1e-15, "{exact}");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 #[cfg(target_arch = "aarch64")]
 mod arm;
 mod dual;
+pub mod elementary;
 mod portable;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod register;
@@ -67,6 +68,28 @@ impl Real for f32 {
     }
 }
 
+/// What numbers are as bits.
+mod bits {
+    macro_rules! layout {
+        ($T:ident, $U:ident, $fraction:literal, $exponent:literal) => {
+            pub mod $T {
+                /// The lowest bits of `x + ROUND` are the whole number next to `x`.
+                pub const ROUND: $T = 1.5 * WHOLE;
+                /// Of the exponent.
+                pub const BIAS: $T = ((1 << ($exponent - 1)) - 1) as $T;
+                pub const FRACTION: $U = (1 << $fraction) - 1;
+                /// Where exponents that have lost their bias have a sign.
+                pub const SIGN: $U = 1 << $exponent;
+                pub const SQRT_HALF: $U = core::$T::consts::FRAC_1_SQRT_2.to_bits();
+                /// Its bits and those of a whole number are the sum of both.
+                pub const WHOLE: $T = ((1 as $U) << $fraction) as $T;
+            }
+        };
+    }
+    layout!(f64, u64, 52, 11);
+    layout!(f32, u32, 23, 8);
+}
+
 /// The widest vector of any instruction set, in lanes.
 pub const MAX_LANES: usize = 16;
 
@@ -80,6 +103,8 @@ pub unsafe trait Lanes:
     Copy + Send + Sync + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Neg<Output = Self> + 'static
 {
     type Real: Real;
+    /// The vector of double precision of the same instruction set; this one itself where that is its precision.
+    type Wide: Lanes<Real = f64>;
     const N: usize;
     /// Vector registers of the instruction set.
     const REGISTERS: usize;
@@ -97,6 +122,12 @@ pub unsafe trait Lanes:
     fn max(self, other: Self) -> Self;
     /// `then` in the lanes where `self < other`, `otherwise` in the rest.
     fn select_lt(self, other: Self, then: Self, otherwise: Self) -> Self;
+    /// Is `self < other` in any lane?
+    fn any_lt(self, other: Self) -> bool;
+    /// `2^k` for whole `k` that make it a normal number.
+    fn power_of_two(self) -> Self;
+    /// `m` from √½ to √2 and whole `k` with `x = 2^k m`, for positive normal `x`.
+    fn split(self) -> (Self, Self);
     /// Transposes the `N × N` matrix with these rows.
     fn transpose(rows: &mut [Self]);
     /// Runs `f` with the instruction set of this type switched on.
@@ -239,6 +270,17 @@ mod tests {
         let pick = V::vectorize(|| rows[0].select_lt(three, -rows[0], rows[0].max(V::splat(V::Real::of(4.0)))));
         for (k, x) in pick.to_array()[..V::N].iter().enumerate() {
             assert_eq!(x.to_f64(), [-1.0, -2.0, 4.0].get(k).copied().unwrap_or(k as f64 + 1.0));
+        }
+        assert!(V::vectorize(|| !rows[0].any_lt(V::splat(V::Real::of(1.0))) && rows[0].any_lt(three)));
+        assert!(V::vectorize(|| !V::splat(V::Real::of(f64::NAN)).any_lt(three)));
+        for (x, m, k) in
+            [(1.0, 1.0, 0.0), (0.708, 0.708, 0.0), (0.706, 1.412, -1.0), (1e30, 1e30 * 0.5_f64.powi(100), 100.0)]
+        {
+            let (a, b) = V::vectorize(|| V::splat(V::Real::of(x)).split());
+            for lane in 0..V::N {
+                assert_eq!([a, b].map(|v| v.to_array()[lane]), [m, k].map(V::Real::of));
+            }
+            assert_eq!(V::vectorize(|| b.power_of_two()).to_array()[0].to_f64(), k.exp2());
         }
         let q = V::vectorize(|| (rows[0] * rows[0]).sqrt().div(-rows[0]));
         assert!((0..V::N).all(|k| q.to_array()[k].to_f64() == -1.0));

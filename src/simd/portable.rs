@@ -1,6 +1,6 @@
 //! Plain arrays, left to the compiler.
 
-use super::{Lanes, Real};
+use super::{Lanes, Real, bits};
 use std::ops::{Add, Mul, Neg, Sub};
 
 #[derive(Clone, Copy)]
@@ -47,10 +47,11 @@ impl<T: Real, const N: usize> Neg for Portable<T, N> {
 }
 
 macro_rules! portable {
-    ($T:ty, $N:literal) => {
+    ($T:ident, $N:literal) => {
         // SAFETY: an array of `N` numbers, whose alignment of 16 bytes its size is a multiple of; no instruction set needed.
         unsafe impl Lanes for Portable<$T, $N> {
             type Real = $T;
+            type Wide = Portable<f64, 2>;
             const N: usize = $N;
             const REGISTERS: usize = 16;
             #[inline(always)]
@@ -90,6 +91,25 @@ macro_rules! portable {
             fn select_lt(self, other: Self, then: Self, otherwise: Self) -> Self {
                 let pick = |k: usize| if self.0[k] < other.0[k] { then.0[k] } else { otherwise.0[k] };
                 Portable(std::array::from_fn(pick))
+            }
+            #[inline(always)]
+            fn any_lt(self, other: Self) -> bool {
+                (0..$N).any(|k| self.0[k] < other.0[k])
+            }
+            #[inline(always)]
+            fn power_of_two(self) -> Self {
+                let bits = |k: $T| (k + (bits::$T::ROUND + bits::$T::BIAS)).to_bits();
+                Portable(self.0.map(|k| <$T>::from_bits(bits(k) << ($T::MANTISSA_DIGITS - 1))))
+            }
+            #[inline(always)]
+            fn split(self) -> (Self, Self) {
+                use bits::$T::{FRACTION, SIGN, SQRT_HALF, WHOLE};
+                let bits = self.0.map(|x| x.to_bits().wrapping_sub(SQRT_HALF));
+                let exponent = |x| (x >> ($T::MANTISSA_DIGITS - 1)) ^ SIGN;
+                (
+                    Portable(bits.map(|x| <$T>::from_bits((x & FRACTION) + SQRT_HALF))),
+                    Portable(bits.map(|x| <$T>::from_bits(exponent(x) | WHOLE.to_bits()) - (WHOLE + SIGN as $T))),
+                )
             }
             #[inline(always)]
             fn transpose(rows: &mut [Self]) {

@@ -2,9 +2,9 @@
 
 /// `register!(Name, register, number, lanes, registers, features, …)`: a type over the intrinsics that follow.
 macro_rules! register {
-    ($Name:ident, $Reg:ty, $T:ty, $N:literal, $registers:literal, $features:literal,
+    ($Name:ident, $Wide:ident, $Reg:ty, $T:ty, $N:literal, $registers:literal, $features:literal,
      $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident,
-     $fma:ident, $max:ident, $neg:ident, $select:ident, $transpose:ident) => {
+     $fma:ident, $max:ident, $neg:ident, $select:ident, $any_lt:ident, $power_of_two:ident, $split:ident, $transpose:ident) => {
         #[derive(Clone, Copy)]
         #[repr(transparent)]
         pub struct $Name($Reg);
@@ -42,6 +42,7 @@ macro_rules! register {
         // SAFETY: transparent over a register of `N` numbers.
         unsafe impl Lanes for $Name {
             type Real = $T;
+            type Wide = $Wide;
             const N: usize = $N;
             const REGISTERS: usize = $registers;
             #[inline(always)]
@@ -79,6 +80,19 @@ macro_rules! register {
                 unsafe { $Name($select(self.0, other.0, then.0, otherwise.0)) }
             }
             #[inline(always)]
+            fn any_lt(self, other: Self) -> bool {
+                unsafe { $any_lt(self.0, other.0) }
+            }
+            #[inline(always)]
+            fn power_of_two(self) -> Self {
+                unsafe { $Name($power_of_two(self.0)) }
+            }
+            #[inline(always)]
+            fn split(self) -> (Self, Self) {
+                let (m, k) = unsafe { $split(self.0) };
+                ($Name(m), $Name(k))
+            }
+            #[inline(always)]
             fn transpose(rows: &mut [Self]) {
                 let rows: &mut [Self; $N] = (&mut rows[..$N]).try_into().expect("N rows");
                 // SAFETY: the wrapper is transparent.
@@ -96,3 +110,29 @@ macro_rules! register {
     };
 }
 pub(super) use register;
+
+/// `power_of_two` and `split` of a register, from its intrinsics for numbers and for integers of the same width; the lowest `$fraction`
+/// bits of a number are its fraction.
+macro_rules! exponents {
+    ($Reg:ty, $features:literal, $power:ident, $split:ident, $T:ident, $fraction:literal, $set:ident, $to:ident, $from:ident,
+     $splat:ident, $add:ident, $sub:ident, $add_int:ident, $sub_int:ident, $and:ident, $or:ident, $xor:ident,
+     $left:ident, $right:ident) => {
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn $power(k: $Reg) -> $Reg {
+            $from($left::<$fraction>($to($add(k, $splat(bits::$T::ROUND + bits::$T::BIAS)))))
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn $split(x: $Reg) -> ($Reg, $Reg) {
+            let half = $set(bits::$T::SQRT_HALF as _);
+            let x = $sub_int($to(x), half);
+            let m = $add_int($and(x, $set(bits::$T::FRACTION as _)), half);
+            // A bit is added where the exponent has its sign, and taken away again as a number.
+            let k = $or($xor($right::<$fraction>(x), $set(bits::$T::SIGN as _)), $set(bits::$T::WHOLE.to_bits() as _));
+            ($from(m), $sub($from(k), $splat(bits::$T::WHOLE + bits::$T::SIGN as $T)))
+        }
+    };
+}
+pub(super) use exponents;

@@ -1,11 +1,12 @@
 //! AVX2 with FMA, and AVX-512.
 
-use super::Lanes;
-use super::register::register;
+use super::register::{exponents, register};
+use super::{Lanes, bits};
 use std::arch::x86_64::*;
 use std::ops::{Add, Mul, Neg, Sub};
 
 register!(
+    F64x4,
     F64x4,
     __m256d,
     f64,
@@ -24,10 +25,14 @@ register!(
     _mm256_max_pd,
     neg_f64x4,
     select_f64x4,
+    any_lt_f64x4,
+    power_of_two_f64x4,
+    split_f64x4,
     transpose_f64x4
 );
 register!(
     F32x8,
+    F64x4,
     __m256,
     f32,
     8,
@@ -45,9 +50,13 @@ register!(
     _mm256_max_ps,
     neg_f32x8,
     select_f32x8,
+    any_lt_f32x8,
+    power_of_two_f32x8,
+    split_f32x8,
     transpose_f32x8
 );
 register!(
+    F64x8,
     F64x8,
     __m512d,
     f64,
@@ -66,10 +75,14 @@ register!(
     _mm512_max_pd,
     neg_f64x8,
     select_f64x8,
+    any_lt_f64x8,
+    power_of_two_f64x8,
+    split_f64x8,
     transpose_f64x8
 );
 register!(
     F32x16,
+    F64x8,
     __m512,
     f32,
     16,
@@ -87,6 +100,9 @@ register!(
     _mm512_max_ps,
     neg_f32x16,
     select_f32x16,
+    any_lt_f32x16,
+    power_of_two_f32x16,
+    split_f32x16,
     transpose_f32x16
 );
 
@@ -105,20 +121,143 @@ neg!(__m256, "avx2,fma", neg_f32x8, _mm256_xor_ps, _mm256_set1_ps);
 neg!(__m512d, "avx512f,avx512dq,avx512vl", neg_f64x8, _mm512_xor_pd, _mm512_set1_pd);
 neg!(__m512, "avx512f,avx512dq,avx512vl", neg_f32x16, _mm512_xor_ps, _mm512_set1_ps);
 
-macro_rules! select {
-    ($Reg:ty, $features:literal, $name:ident, $compare:expr, $blend:expr) => {
+macro_rules! compare {
+    ($Reg:ty, $features:literal, $select:ident, $any:ident, $lt:expr, $blend:expr, $is_any:expr) => {
         /// `then` where `a < b`.
         #[inline]
         #[target_feature(enable = $features)]
-        fn $name(a: $Reg, b: $Reg, then: $Reg, otherwise: $Reg) -> $Reg {
-            $blend($compare(a, b), otherwise, then)
+        fn $select(a: $Reg, b: $Reg, then: $Reg, otherwise: $Reg) -> $Reg {
+            $blend($lt(a, b), otherwise, then)
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn $any(a: $Reg, b: $Reg) -> bool {
+            $is_any($lt(a, b))
         }
     };
 }
-select!(__m256d, "avx2,fma", select_f64x4, _mm256_cmp_pd::<_CMP_LT_OQ>, |m, a, b| _mm256_blendv_pd(a, b, m));
-select!(__m256, "avx2,fma", select_f32x8, _mm256_cmp_ps::<_CMP_LT_OQ>, |m, a, b| _mm256_blendv_ps(a, b, m));
-select!(__m512d, "avx512f,avx512dq,avx512vl", select_f64x8, _mm512_cmp_pd_mask::<_CMP_LT_OQ>, _mm512_mask_blend_pd);
-select!(__m512, "avx512f,avx512dq,avx512vl", select_f32x16, _mm512_cmp_ps_mask::<_CMP_LT_OQ>, _mm512_mask_blend_ps);
+compare!(
+    __m256d,
+    "avx2,fma",
+    select_f64x4,
+    any_lt_f64x4,
+    _mm256_cmp_pd::<_CMP_LT_OQ>,
+    |m, a, b| _mm256_blendv_pd(a, b, m),
+    |m| _mm256_movemask_pd(m) != 0
+);
+compare!(
+    __m256,
+    "avx2,fma",
+    select_f32x8,
+    any_lt_f32x8,
+    _mm256_cmp_ps::<_CMP_LT_OQ>,
+    |m, a, b| _mm256_blendv_ps(a, b, m),
+    |m| _mm256_movemask_ps(m) != 0
+);
+compare!(
+    __m512d,
+    "avx512f,avx512dq,avx512vl",
+    select_f64x8,
+    any_lt_f64x8,
+    _mm512_cmp_pd_mask::<_CMP_LT_OQ>,
+    _mm512_mask_blend_pd,
+    |m| m != 0
+);
+compare!(
+    __m512,
+    "avx512f,avx512dq,avx512vl",
+    select_f32x16,
+    any_lt_f32x16,
+    _mm512_cmp_ps_mask::<_CMP_LT_OQ>,
+    _mm512_mask_blend_ps,
+    |m| m != 0
+);
+
+exponents!(
+    __m256d,
+    "avx2,fma",
+    power_of_two_f64x4,
+    split_f64x4,
+    f64,
+    52,
+    _mm256_set1_epi64x,
+    _mm256_castpd_si256,
+    _mm256_castsi256_pd,
+    _mm256_set1_pd,
+    _mm256_add_pd,
+    _mm256_sub_pd,
+    _mm256_add_epi64,
+    _mm256_sub_epi64,
+    _mm256_and_si256,
+    _mm256_or_si256,
+    _mm256_xor_si256,
+    _mm256_slli_epi64,
+    _mm256_srli_epi64
+);
+exponents!(
+    __m256,
+    "avx2,fma",
+    power_of_two_f32x8,
+    split_f32x8,
+    f32,
+    23,
+    _mm256_set1_epi32,
+    _mm256_castps_si256,
+    _mm256_castsi256_ps,
+    _mm256_set1_ps,
+    _mm256_add_ps,
+    _mm256_sub_ps,
+    _mm256_add_epi32,
+    _mm256_sub_epi32,
+    _mm256_and_si256,
+    _mm256_or_si256,
+    _mm256_xor_si256,
+    _mm256_slli_epi32,
+    _mm256_srli_epi32
+);
+exponents!(
+    __m512d,
+    "avx512f,avx512dq,avx512vl",
+    power_of_two_f64x8,
+    split_f64x8,
+    f64,
+    52,
+    _mm512_set1_epi64,
+    _mm512_castpd_si512,
+    _mm512_castsi512_pd,
+    _mm512_set1_pd,
+    _mm512_add_pd,
+    _mm512_sub_pd,
+    _mm512_add_epi64,
+    _mm512_sub_epi64,
+    _mm512_and_si512,
+    _mm512_or_si512,
+    _mm512_xor_si512,
+    _mm512_slli_epi64,
+    _mm512_srli_epi64
+);
+exponents!(
+    __m512,
+    "avx512f,avx512dq,avx512vl",
+    power_of_two_f32x16,
+    split_f32x16,
+    f32,
+    23,
+    _mm512_set1_epi32,
+    _mm512_castps_si512,
+    _mm512_castsi512_ps,
+    _mm512_set1_ps,
+    _mm512_add_ps,
+    _mm512_sub_ps,
+    _mm512_add_epi32,
+    _mm512_sub_epi32,
+    _mm512_and_si512,
+    _mm512_or_si512,
+    _mm512_xor_si512,
+    _mm512_slli_epi32,
+    _mm512_srli_epi32
+);
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]

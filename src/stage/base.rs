@@ -6,6 +6,7 @@
 use super::radial::Dual;
 use super::spec::BaseSpec;
 use super::spec::{Base, InnerCutoff};
+use crate::simd::elementary::{exp, half_turn, pow};
 use crate::simd::{Lanes, Real};
 use std::f64::consts::PI;
 
@@ -15,9 +16,8 @@ pub struct Coordinate<T> {
     base: Base,
     rcut: T,
     inv_rcut: T,
-    /// `ChebExpCos`: `−λ/2^halvings`, `2/(1 − e^−λ)` and that times `e^−λ`, plus 1. `ChebPow`: the exponent.
+    /// `ChebExpCos`: `−λ`, `2/(1 − e^−λ)` and that times `e^−λ`, plus 1. `ChebPow`: the exponent.
     numbers: [T; 3],
-    halvings: u32,
     /// The exponent of `ChebPow` where it is whole.
     whole: Option<u32>,
     /// Where the outer cutoff function begins, and 1 over its length.
@@ -34,11 +34,10 @@ type Values<V> = (V, V, V, V);
 impl<T: Real> Coordinate<T> {
     pub fn new(spec: &BaseSpec, inner: InnerCutoff) -> Coordinate<T> {
         let BaseSpec { base, lambda, rcut, dcut, inner: end, inner_width: width } = *spec;
-        let halvings = (lambda.abs() / 0.35).log2().ceil().max(0.0) as i32;
         let numbers = match base {
             Base::ChebExpCos => {
                 let scale = 2.0 / (1.0 - (-lambda).exp());
-                [-lambda * 0.5_f64.powi(halvings), scale, 1.0 + scale * (-lambda).exp()]
+                [-lambda, scale, 1.0 + scale * (-lambda).exp()]
             }
             _ => [lambda, 0.0, 0.0],
         };
@@ -53,7 +52,6 @@ impl<T: Real> Coordinate<T> {
             rcut: T::of(rcut),
             inv_rcut: T::of(1.0 / rcut),
             numbers: numbers.map(T::of),
-            halvings: halvings as u32,
             whole: (lambda.fract() == 0.0).then_some(lambda as u32),
             outer: [rcut - dcut, 1.0 / dcut].map(T::of),
             dead: T::of(dead),
@@ -73,12 +71,12 @@ impl<T: Real> Coordinate<T> {
         let (y, dy, mut e, mut de) = match self.base {
             Base::ChebExpCos => {
                 let [exponent, scale, offset] = self.numbers.map(V::splat);
-                let decay = small_exp(exponent * (one - u), self.halvings);
-                let slope = number(f64::from(1_u32 << self.halvings)) * exponent * inv_rcut;
+                let decay = exp(exponent * (one - u));
+                let slope = exponent * inv_rcut;
                 let (s, c) = half_turn(u);
                 let (mut e, mut de) = (s * s, -(number(PI) * inv_rcut * s * c));
                 let [begin, inv_length] = self.outer.map(V::splat);
-                if any_lt(begin, r) {
+                if begin.any_lt(r.select_lt(rcut, r, zero)) {
                     // It is 1, with slope 0, before it begins.
                     let v = -((-(gap * inv_length)).max(-one));
                     let (s, c) = half_turn(v);
@@ -128,8 +126,7 @@ impl<T: Real> Coordinate<T> {
             Some(n) => (1..n).fold(V::splat(T::of(1.0)), |power, _| power * u),
             None => {
                 // Finite at the cutoff, where the envelope is 0.
-                let (u, exponent) = (u.max(V::splat(T::of(1e-30))).to_array(), self.numbers[0].to_f64() - 1.0);
-                V::from_fn(|lane| T::of(u[lane].to_f64().powf(exponent)))
+                pow(u.max(V::splat(T::of(1e-30))), V::splat(self.numbers[0] - T::of(1.0)))
             }
         }
     }
@@ -141,7 +138,6 @@ impl Coordinate<f64> {
     #[cfg(feature = "cuda")]
     pub fn constants(&self) -> [f64; 9] {
         let [a, b, c] = self.numbers;
-        let a = if self.base == Base::ChebExpCos { a * f64::from(1_u32 << self.halvings) } else { a };
         let [begin, inv_length] = self.outer;
         // Without an outer cutoff function nothing lies beyond its begin.
         let inv_length = if inv_length.is_finite() { inv_length } else { 0.0 };
@@ -168,39 +164,6 @@ impl Coordinate<f64> {
         let [y, dy, e, de] = [y, dy, e, de].map(|x| x.to_array()[0]);
         (Dual { value: y, slope: dy }, Dual { value: e, slope: de })
     }
-}
-
-/// `e^x` from `e^(x/2^n)`, given `x/2^n`, which is at most 0.35 in magnitude.
-#[inline(always)]
-fn small_exp<V: Lanes>(x: V, n: u32) -> V {
-    let terms = if size_of::<V::Real>() == 8 { 12 } else { 6 };
-    let mut sum = V::splat(V::Real::of(1.0));
-    for k in (1..=terms).rev() {
-        sum = (x * V::splat(V::Real::of(1.0 / f64::from(k)))).mul_add(sum, V::splat(V::Real::of(1.0)));
-    }
-    (0..n).fold(sum, |power, _| power * power)
-}
-
-/// Sine and cosine of `πu/2` for `0 ≤ u ≤ 1`, by their series: the rest is below the last bit.
-#[inline(always)]
-fn half_turn<V: Lanes>(u: V) -> (V, V) {
-    let terms = if size_of::<V::Real>() == 8 { 10 } else { 6 };
-    let x = u * V::splat(V::Real::of(PI / 2.0));
-    let (x2, one) = (-(x * x), V::splat(V::Real::of(1.0)));
-    let (mut sine, mut cosine) = (one, one);
-    for k in (1..=terms).rev() {
-        let k = f64::from(2 * k);
-        sine = (x2 * V::splat(V::Real::of(1.0 / (k * (k + 1.0))))).mul_add(sine, one);
-        cosine = (x2 * V::splat(V::Real::of(1.0 / (k * (k - 1.0))))).mul_add(cosine, one);
-    }
-    (x * sine, cosine)
-}
-
-/// Is `a < b` in any lane?
-#[inline(always)]
-fn any_lt<V: Lanes>(a: V, b: V) -> bool {
-    let one = V::splat(V::Real::of(1.0));
-    a.select_lt(b, one, V::zero()).to_array()[..V::N].iter().any(|&x| x > V::Real::default())
 }
 
 /// The number of Chebyshev polynomials that the first `n` base functions are made of.

@@ -1,13 +1,17 @@
-//! Repulsion at short distances, and the switch between it and the many-body energy; one edge at a time in double precision, as few
-//! edges are that short.
+//! Repulsion at short distances, and the switch between it and the many-body energy, in double precision, one edge to a lane. Few edges are
+//! short, but the exponentials of some potentials reach as far as their functions.
 
-use super::radial::{Dual, table_nodes};
-use super::spec::InnerCutoff;
-use super::spec::{CorePairSpec, CoreSpec};
+use super::radial::table_nodes;
+use super::spec::{CorePairSpec, CoreSpec, InnerCutoff};
+use crate::simd::elementary::{exp, half_turn};
+use crate::simd::{Lanes, Portable};
 use std::f64::consts::PI;
 
 /// Coulomb's constant in eV Å.
 const COULOMB: f64 = 14.399645351950543;
+
+/// Lanes for a single number.
+type One = Portable<f64, 2>;
 
 /// An ordered pair, with what can be known before its distance.
 #[derive(Clone, Debug)]
@@ -47,22 +51,23 @@ impl Core {
     }
 
     /// The repulsion `V(r)` of a pair.
-    pub fn eval(&self, pair: usize, r: f64) -> Dual {
+    #[inline(always)]
+    pub fn eval<D: Lanes<Real = f64>>(&self, pair: usize, r: D) -> Values<D> {
         let pair = &self.pairs[pair];
         let Some(n) = pair.nodes else { return pair.exact(self.inner, r) };
-        if r >= pair.spec.rcut {
-            return ZERO;
-        }
-        let h = pair.spec.rcut / n as f64;
-        let node = (r / h).floor().max(1.0);
-        let at = |k: f64| if k >= n as f64 { ZERO } else { pair.exact(self.inner, k * h) };
-        let (a, b, u) = (at(node), at(node + 1.0), (r / h - node).max(0.0));
-        let v = 1.0 - u;
-        let value = (1.0 + 2.0 * u) * v * v * a.value + u * v * v * h * a.slope;
-        let value = value + u * u * (3.0 - 2.0 * u) * b.value - u * u * v * h * b.slope;
-        let slope =
-            6.0 * u * v * (b.value - a.value) / h + v * (1.0 - 3.0 * u) * a.slope + u * (3.0 * u - 2.0) * b.slope;
-        Dual { value, slope: if r < h { 0.0 } else { slope } }
+        // The cubic Hermite polynomial between the nodes on both sides; constant below the first.
+        let (zero, one, last, h) = (D::zero(), D::splat(1.0), D::splat(n as f64), D::splat(pair.spec.rcut / n as f64));
+        let position = r.div(h);
+        let node = floor(position).max(one);
+        let ([a, da], u) = (pair.exact(self.inner, node * h), (position - node).max(zero));
+        let next = node + one;
+        let [b, db] = below(last, next, pair.exact(self.inner, next * h));
+        let (v, two, three) = (one - u, one + one, D::splat(3.0));
+        let (u3, v3) = (three * u, three * v);
+        let value = (one + two * u) * v * v * a + u * v * v * h * da + u * u * (one + two * v) * b - u * u * v * h * db;
+        let slope = (two * u3 * v * (b - a)).div(h) + v * (one - u3) * da + u * (one - v3) * db;
+        let slope = position.select_lt(one, zero, slope);
+        below(D::splat(pair.spec.rcut), r, [value, slope])
     }
 
     /// Where the inner cutoff of a pair begins, below which the many-body energy of the centre is off.
@@ -82,14 +87,16 @@ impl Core {
     }
 
     /// The share of the many-body energy, given its closest neighbour.
-    pub fn share(&self, pair: usize, r: f64) -> Dual {
+    #[inline(always)]
+    pub fn share<D: Lanes<Real = f64>>(&self, pair: usize, r: D) -> Values<D> {
         let CorePairSpec { inner, inner_width, .. } = self.pairs[pair].spec;
-        let s = switch(r, inner, inner_width);
-        Dual { value: 1.0 - s.value, slope: -s.slope }
+        let [s, ds] = switch(r, inner, inner_width);
+        [D::splat(1.0) - s, -ds]
     }
 }
 
-const ZERO: Dual = Dual { value: 0.0, slope: 0.0 };
+/// A value and its derivative.
+type Values<D> = [D; 2];
 
 impl CorePair {
     fn new(spec: CorePairSpec, inner: InnerCutoff, charges: [f64; 2], nodes: Option<usize>) -> CorePair {
@@ -110,7 +117,7 @@ impl CorePair {
         let mut pair = CorePair { spec, reach, zbl: [COULOMB * zi * zj, inv_length, 0.0, 0.0, 0.0], nodes };
         if inner == InnerCutoff::Zbl {
             // With these V, V′ and V″ vanish at the cutoff.
-            let [v, dv, ddv] = pair.screened(rcut);
+            let [v, dv, ddv] = pair.screened(One::splat(rcut)).map(|x| x.to_array()[0]);
             let a = (dcut * ddv - 3.0 * dv) / dcut.powi(2);
             let b = (2.0 * dv - dcut * ddv) / dcut.powi(3);
             let c = -v + dcut * dv / 2.0 - dcut * dcut * ddv / 12.0;
@@ -128,76 +135,94 @@ impl CorePair {
         [rcut, dcut, inner, inner_width, prefactor, lambda, self.reach, z, k, a, b, c, nodes]
     }
 
-    fn exact(&self, inner: InnerCutoff, r: f64) -> Dual {
+    #[inline(always)]
+    fn exact<D: Lanes<Real = f64>>(&self, inner: InnerCutoff, r: D) -> Values<D> {
         let CorePairSpec { rcut, dcut, prefactor, lambda, .. } = self.spec;
-        if r >= rcut || prefactor == 0.0 {
-            return ZERO;
+        if prefactor == 0.0 {
+            return [D::zero(); 2];
         }
-        match inner {
+        let number = D::splat;
+        let v = match inner {
             InnerCutoff::Zbl => {
-                let [v, dv, _] = self.screened(r);
-                let ([_, _, a, b, c], u) = (self.zbl, (r - rcut + dcut).max(0.0));
-                let v = Dual { value: v + u.powi(3) * (a + u * b) + c, slope: dv + u * u * (3.0 * a + 4.0 * u * b) };
-                scaled(product(v, switch(r, rcut, dcut)), 0.5 * prefactor)
+                let ([v, dv, _], [_, _, a, b, c]) = (self.screened(r), self.zbl);
+                let (a, b, c) = (number(a), number(b), number(c));
+                let u = (r - number(rcut - dcut)).max(D::zero());
+                let v = v + u * u * u * (a + u * b) + c;
+                let dv = dv + u * u * (number(3.0) * a + number(4.0) * u * b);
+                let factor = number(0.5 * prefactor);
+                product([factor * v, factor * dv], switch(r, rcut, dcut))
             }
-            _ => {
-                let x = lambda.abs() * r * r;
-                if x >= 50.0 {
-                    return ZERO;
-                }
-                let bare = prefactor.abs() * (-x).exp() / r;
-                let bare = Dual { value: bare, slope: -bare * (2.0 * x + 1.0) / r };
-                let (s, c) = (PI * r / rcut).sin_cos();
-                let v = product(bare, Dual { value: 0.5 * (1.0 + c), slope: -0.5 * PI / rcut * s });
+            InnerCutoff::Density | InnerCutoff::Distance => {
+                let (x, inv_r) = (number(lambda.abs()) * r * r, number(1.0).div(r));
+                let bare = number(prefactor.abs()) * exp(-x) * inv_r;
+                let d_bare = -(bare * (x + x + number(1.0)) * inv_r);
+                // ½ (1 + cos πr/c) = sin² ½π(1 − r/c)
+                let (s, c) = half_turn((number(rcut) - r).max(D::zero()) * number(1.0 / rcut));
+                let v = product([bare, d_bare], [s * s, -(number(PI / rcut) * s * c)]);
+                let v = below(number(50.0), x, v);
                 match inner {
                     InnerCutoff::Distance => product(v, switch(r, self.spec.inner, self.spec.inner_width)),
                     _ => v,
                 }
             }
-        }
+        };
+        below(number(rcut), r, v)
     }
 
     /// `K z_i z_j φ(r/a)/r` and its first two derivatives: Ziegler, Biersack, Littmark (1985).
-    fn screened(&self, r: f64) -> [f64; 3] {
+    #[inline(always)]
+    fn screened<D: Lanes<Real = f64>>(&self, r: D) -> [D; 3] {
         const PHI: [[f64; 2]; 4] = [[0.18175, 3.1998], [0.50986, 0.94229], [0.28022, 0.4029], [0.02817, 0.20162]];
         let [charges, k, ..] = self.zbl;
-        let mut phi = [0.0; 3];
+        let mut phi = [D::zero(); 3];
         for [c, q] in PHI {
-            let term = c * (-q * k * r).exp();
-            phi[0] += term;
-            phi[1] -= q * k * term;
-            phi[2] += q * k * q * k * term;
+            let (q, term) = (D::splat(q * k), D::splat(c) * exp(D::splat(-q * k) * r));
+            phi = [phi[0] + term, phi[1] - q * term, phi[2] + q * q * term];
         }
-        let [f, df, ddf] = phi;
-        [f / r, (df - f / r) / r, (ddf - 2.0 * (df - f / r) / r) / r].map(|x| charges * x)
+        let ([f, df, ddf], inv_r) = (phi, D::splat(1.0).div(r));
+        let (slope, charges) = ((df - f * inv_r) * inv_r, D::splat(charges));
+        [charges * f * inv_r, charges * slope, charges * (ddf - slope - slope) * inv_r]
     }
 }
 
-/// 1 up to `h − w`, 0 from `h` on.
-pub fn switch(x: f64, h: f64, w: f64) -> Dual {
-    if x <= h - w {
-        return Dual { value: 1.0, slope: 0.0 };
-    }
-    if x >= h {
-        return ZERO;
-    }
-    let t = 1.0 - 2.0 * (1.0 + (x - h) / w);
-    let (t2, rest) = (t * t, 1.0 - t * t);
-    let value = 0.5 + 15.0 / 4.0 * t * (0.25 - t2 / 6.0 + t2 * t2 / 20.0);
-    Dual { value, slope: -15.0 / 8.0 / w * rest * rest }
+/// 1 up to `h − w`, 0 from `h` on, and its derivative.
+#[inline(always)]
+pub fn switch<D: Lanes<Real = f64>>(x: D, h: f64, w: f64) -> Values<D> {
+    let (one, begin, end) = (D::splat(1.0), D::splat(h - w), D::splat(h));
+    let t = one - D::splat(2.0) * (one + (x - end).div(D::splat(w)));
+    let (t2, rest) = (t * t, one - t * t);
+    let odd = D::splat(0.25) - t2 * (D::splat(1.0 / 6.0) - t2 * D::splat(1.0 / 20.0));
+    let between = [D::splat(0.5) + D::splat(15.0 / 4.0) * t * odd, D::splat(-15.0 / 8.0 / w) * rest * rest];
+    let [value, slope] = below(end, x, between);
+    [begin.select_lt(x, value, one), begin.select_lt(x, slope, D::zero())]
 }
 
-fn product(a: Dual, b: Dual) -> Dual {
-    Dual { value: a.value * b.value, slope: a.value * b.slope + a.slope * b.value }
+/// `f` where `x` is below `end`, else 0.
+#[inline(always)]
+fn below<D: Lanes>(end: D, x: D, [f, df]: Values<D>) -> Values<D> {
+    [x.select_lt(end, f, D::zero()), x.select_lt(end, df, D::zero())]
 }
 
-fn scaled(a: Dual, x: f64) -> Dual {
-    Dual { value: a.value * x, slope: a.slope * x }
+/// The largest whole number up to `x`, which is far from what doubles cannot hold.
+#[inline(always)]
+fn floor<D: Lanes<Real = f64>>(x: D) -> D {
+    let round = D::splat(6_755_399_441_055_744.0);
+    let near = (x + round) - round;
+    x.select_lt(near, near - D::splat(1.0), near)
+}
+
+#[inline(always)]
+fn product<D: Lanes>([a, da]: Values<D>, [b, db]: Values<D>) -> Values<D> {
+    [a * b, a * db + da * b]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at(f: impl Fn(One) -> Values<One>, r: f64) -> [f64; 2] {
+        f(One::splat(r)).map(|x| x.to_array()[0])
+    }
 
     #[test]
     fn slopes_are_differences() {
@@ -207,14 +232,33 @@ mod tests {
                 let core = Core::new(&CoreSpec { inner, pairs: vec![pair] }, &[29], bins);
                 for k in 1..450 {
                     let (r, h) = (0.01 * f64::from(k) + 0.003, 1e-6);
-                    let slope = |f: &dyn Fn(f64) -> Dual| (f(r + h).value - f(r - h).value) / (2.0 * h);
-                    let (v, difference) = (core.eval(0, r), slope(&|r| core.eval(0, r)));
-                    assert!((v.slope - difference).abs() < 1e-6 * (1.0 + v.slope.abs()), "{inner:?} {bins:?} {r}");
-                    let (f, difference) = (core.share(0, r), slope(&|r| core.share(0, r)));
-                    assert!((f.slope - difference).abs() < 1e-6, "{inner:?} {r}");
-                    assert!(r < core.pairs[0].reach || v == ZERO, "{inner:?} {bins:?} {r}");
+                    let difference = |f: &dyn Fn(One) -> Values<One>| (at(f, r + h)[0] - at(f, r - h)[0]) / (2.0 * h);
+                    let v = at(|r| core.eval(0, r), r);
+                    let error = (v[1] - difference(&|r| core.eval(0, r))).abs();
+                    assert!(error < 1e-6 * (1.0 + v[1].abs()), "{inner:?} {bins:?} {r}");
+                    let f = at(|r| core.share(0, r), r);
+                    assert!((f[1] - difference(&|r| core.share(0, r))).abs() < 1e-6, "{inner:?} {r}");
+                    assert!(r < core.pairs[0].reach || v == [0.0; 2], "{inner:?} {bins:?} {r}");
                 }
             }
         }
+    }
+
+    /// By the formulas, with the functions of the library.
+    #[test]
+    fn values_are_those_of_the_formulas() {
+        let pair = CorePairSpec { rcut: 4.0, dcut: 1.0, inner: 3.0, inner_width: 0.0, prefactor: -3.0, lambda: 4.0 };
+        for (inner, reach) in [(InnerCutoff::Density, 50.0_f64.sqrt() / 2.0), (InnerCutoff::Distance, 3.0)] {
+            let core = Core::new(&CoreSpec { inner, pairs: vec![pair] }, &[29], None);
+            for k in 1..450 {
+                let r = 0.01 * f64::from(k) + 0.003;
+                let exact = 1.5 * (-4.0 * r * r).exp() / r * (1.0 + (PI * r / 4.0).cos());
+                let exact = if r < reach { exact } else { 0.0 };
+                let v = at(|r| core.eval(0, r), r)[0];
+                assert!((v - exact).abs() <= 1e-14 * exact, "{inner:?} {r}: {v} {exact}");
+            }
+        }
+        assert_eq!([1.0, 2.0, 2.5, 3.0, 4.0].map(|x| at(|x| switch(x, 3.0, 1.0), x)[0]), [1.0, 1.0, 0.5, 0.0, 0.0]);
+        assert_eq!([2.9, 3.0, 3.1].map(|x| at(|x| switch(x, 3.0, 0.0), x)), [[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]);
     }
 }

@@ -1,6 +1,8 @@
-//! Embedding of densities: `E = Σ_p w_p F(ρ_p; m_p)`, odd in `ρ`, one centre at a time in double precision.
+//! Embedding of densities: `E = Σ_p w_p F(ρ_p; m_p)`, odd in `ρ`, in double precision, one centre to a lane.
 
 use super::spec::{Embedding, Form};
+use crate::simd::Lanes;
+use crate::simd::elementary::{exp, pow};
 
 /// From here on the power itself, below it a straight line.
 const OMEGA: f64 = 1e6;
@@ -56,41 +58,46 @@ impl Density {
     }
 
     /// `w F(ρ)` and its derivative.
-    pub fn eval(&self, rho: f64) -> [f64; 2] {
-        let a = rho.abs();
+    #[inline(always)]
+    pub fn eval<D: Lanes<Real = f64>>(&self, rho: D) -> [D; 2] {
+        let (number, weight) = (D::splat, D::splat(self.weight));
+        let (zero, one, a) = (D::zero(), number(1.0), rho.max(-rho));
         let [f, df] = match self.function {
-            Function::Identity => return [self.weight * rho, self.weight],
-            Function::Power { slope, .. } if a <= 1e-10 => [slope * a, slope],
+            Function::Identity => return [weight * rho, weight],
             Function::Power { m, slope } => {
-                let q = (OMEGA * a).powi(3);
-                let (power, below) = (a.powf(m), m * a.powf(m - 1.0));
-                if q > 30.0 {
-                    [power, below]
-                } else {
-                    let gamma = (-q).exp();
-                    let d_gamma = -3.0 * OMEGA * (OMEGA * a).powi(2) * gamma;
-                    let line = slope * a;
-                    [
-                        (1.0 - gamma) * power + gamma * line,
-                        (1.0 - gamma) * below + gamma * slope + d_gamma * (line - power),
-                    ]
-                }
+                let (x, slope) = (a.max(number(1e-10)), number(slope));
+                let power = pow(x, number(m));
+                let below = number(m) * power.div(x);
+                // 0 from where its share is below the last bit.
+                let omega = number(OMEGA);
+                let q = omega * x * (omega * x) * (omega * x);
+                let gamma = number(30.0).select_lt(q, zero, exp(-q));
+                let d_gamma = number(-3.0 * OMEGA) * (omega * x) * (omega * x);
+                let d_gamma = number(30.0).select_lt(q, zero, d_gamma * gamma);
+                let line = slope * x;
+                let f = (one - gamma) * power + gamma * line;
+                let df = (one - gamma) * below + gamma * slope + d_gamma * (line - power);
+                let tiny = |small, f| number(1e-10).select_lt(a, f, small);
+                [tiny(slope * a, f), tiny(slope, df)]
             }
             Function::Shifted { m, x, y } => {
-                let decay = (-a).exp();
-                let (x, y) = (x * decay, y * decay);
+                let decay = exp(-a);
+                let (x, y) = (number(x) * decay, number(y) * decay);
                 let base = x + a;
-                let power = if m == 0.5 { base.sqrt() } else { base.powf(m) };
-                [power - y, y + m * (1.0 - x) * (power / base)]
+                let power = if m == 0.5 { base.sqrt() } else { pow(base, number(m)) };
+                [power - y, y + number(m) * (one - x) * power.div(base)]
             }
         };
-        [self.weight * if rho < 0.0 { -f } else { f }, self.weight * df]
+        [weight * rho.select_lt(zero, -f, f), weight * df]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Portable;
+
+    type One = Portable<f64, 2>;
 
     #[test]
     fn slopes_are_differences_and_functions_are_odd() {
@@ -98,12 +105,13 @@ mod tests {
             for m in [0.5, 0.75, 1.0, 1.5, 2.0] {
                 let embedding = Embedding { form, densities: vec![[1.7, m]], core: [1e5, 250.0] };
                 let density = Density::of(&embedding)[0];
+                let at = |rho: f64| density.eval(One::splat(rho)).map(|x| x.to_array()[0]);
                 for k in -170..=30 {
                     let rho = 10_f64.powf(f64::from(k) / 20.0);
-                    let [f, df] = density.eval(rho);
-                    assert_eq!(density.eval(-rho), [-f, df]);
+                    let [f, df] = at(rho);
+                    assert_eq!(at(-rho), [-f, df]);
                     let h = 1e-4 * rho;
-                    let difference = (density.eval(rho + h)[0] - density.eval(rho - h)[0]) / (2.0 * h);
+                    let difference = (at(rho + h)[0] - at(rho - h)[0]) / (2.0 * h);
                     // Rounding of F, which has a constant in it.
                     let rounding = 1e-15 * (1.0 + f.abs()) / h;
                     assert!(
@@ -111,7 +119,7 @@ mod tests {
                         "{form:?} {m} {rho}: {df} {difference}"
                     );
                 }
-                assert!(density.eval(0.0)[0].abs() < 1e-15, "{form:?} {m}");
+                assert!(at(0.0)[0].abs() < 1e-15, "{form:?} {m}");
             }
         }
     }

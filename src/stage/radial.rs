@@ -201,6 +201,15 @@ impl Radial {
         Some(largest(|t| t.rin).max(0.25 * largest(|t| t.req)))
     }
 
+    /// Where the functions of each ordered pair end, Å, if pairs have cutoffs of their own.
+    pub fn cutoffs(&self) -> Vec<f64> {
+        match (&self.coordinates, &self.functions) {
+            (Coordinates::Pace(pairs), _) => pairs.iter().map(|p| p.spec.rcut).collect(),
+            (Coordinates::Plain(_), Functions::Spline { grids }) => grids.iter().map(|grid| grid.x1).collect(),
+            _ => vec![],
+        }
+    }
+
     /// Pacemaker's functions as upstream tabulates them, others as they are: cubic Hermite polynomials in `r` from values and slopes at
     /// `h, 2h …` up to the cutoff, where both are 0.
     pub fn upstream_tables(&self) -> Radial {

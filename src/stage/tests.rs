@@ -1,6 +1,6 @@
 //! Every stage against its definition, and every slope and adjoint against differences.
 
-use super::block::Block;
+use super::block::{Block, Cutoff};
 use super::couple::Coupling;
 use super::mix::{self, Mixed, Weights};
 use super::pool::{self, Shell, Slots};
@@ -123,7 +123,7 @@ fn by_rows(rows: &RadialRows<V>, lengths: &[f64]) -> Vec<([f64; N_T], [f64; N_T]
         let graph = Graph::from_edges(&edges, &r).unwrap();
         let centres: Vec<u32> = (0..n as u32).collect();
         let sites = Sites { graph: &graph, species: &vec![0; n], n_species: 1 };
-        block.pack(sites, 0, &centres, (RCUT, false), |_| {});
+        block.pack(sites, 0, &centres, Cutoff { rcut: RCUT, by_species: false, of_pairs: &[] }, |_| {});
         rows.eval_slots::<true>(&block, 0..1, &mut scratch, &mut f, &mut df);
         for lane in 0..n {
             let of = |x: &[V]| std::array::from_fn(|t| x[t].to_array()[lane]);
@@ -366,11 +366,57 @@ fn couplings_and_their_derivatives() {
 }
 
 #[test]
+fn a_block_has_the_edges_inside_the_cutoffs_of_their_pairs() {
+    let (n, most, of_pairs) = (2, 40, [0.0, 4.0, 9.0, 3.0, 3.5, 2.0, 0.0, 0.0, 0.0]);
+    let r: Vec<_> =
+        (0..n * most).map(|k| [4.0 * number(3 * k), 4.0 * number(3 * k + 1), 4.0 * number(3 * k + 2)]).collect();
+    let species: Vec<u32> = (0..50).map(|k| [1, 0, 2, 0, 1][k % 5]).collect();
+    let neighbour: Vec<u32> = (0..n * most).map(|k| (k * 7 % 50) as u32).collect();
+    let first = [0, 31, (n * most) as u32];
+    let edges =
+        Edges { n_owned: n, n_centres: n, n_atoms: 50, first: &first, neighbour: &neighbour, ..Edges::default() };
+    let graph = Graph::from_edges(&edges, &r).unwrap();
+    let sites = Sites { graph: &graph, species: &species, n_species: 3 };
+    let mut block = Block::<V>::default();
+    let cases = [(true, &of_pairs[..]), (true, &[]), (false, &of_pairs[..])];
+    for (centres, (by_species, of_pairs)) in [&[1, 0][..], &[1]].into_iter().flat_map(|c| cases.map(|case| (c, case))) {
+        block.scribble();
+        block.pack(sites, 0, centres, Cutoff { rcut: RCUT, by_species, of_pairs }, |_| {});
+        let inside = |z: usize| if by_species { of_pairs.get(z).map_or(RCUT, |r| r.min(RCUT)) } else { RCUT };
+        let mut total = 0;
+        for lane in centres.len()..N {
+            assert!(
+                (0..block.n_slots).all(|s| block.edges(s)[lane] == u32::MAX && block.r[s].to_array()[lane] == RCUT)
+            );
+        }
+        for (lane, i) in centres.iter().map(|&i| i as usize).enumerate() {
+            let length = |e: usize| r[e].iter().map(|x| x * x).sum::<f64>().sqrt();
+            let z = |e: usize| species[neighbour[e] as usize] as usize;
+            let expected: Vec<usize> = graph.edges(i).filter(|&e| length(e) < inside(z(e))).collect();
+            let mut found = Vec::new();
+            for s in 0..block.n_slots {
+                let (e, mask) = (block.edges(s)[lane], block.mask[s].to_array()[lane]);
+                assert_eq!(mask, f64::from(u8::from(e != u32::MAX)));
+                if e != u32::MAX {
+                    found.push(e as usize);
+                    assert_eq!(block.pairs(s, 3)[lane], z(e as usize));
+                    assert_eq!([block.x[s], block.y[s], block.z[s]].map(|x| x.to_array()[lane]), r[e as usize]);
+                }
+            }
+            found.sort_unstable();
+            assert_eq!(found, expected);
+            total += found.len();
+        }
+        assert_eq!(block.n_edges, total);
+    }
+}
+
+#[test]
 #[should_panic(expected = "3 centres for 2 lanes")]
 fn a_block_has_no_more_centres_than_lanes() {
     let graph = Graph::isolated(3);
     let sites = Sites { graph: &graph, species: &[0; 3], n_species: 1 };
-    Block::<V>::default().pack(sites, 0, &[0, 1, 2], (RCUT, false), |_| {});
+    Block::<V>::default().pack(sites, 0, &[0, 1, 2], Cutoff { rcut: RCUT, by_species: false, of_pairs: &[] }, |_| {});
 }
 
 #[test]

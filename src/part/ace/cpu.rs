@@ -171,6 +171,12 @@ impl<V: Lanes> SitePart<V> for Ace<V> {
         self.energies.has_polynomials() || self.program.has_channels()
     }
 
+    fn of_pairs(&self) -> Vec<f64> {
+        let embedded = |pair| self.embedded.as_ref().map_or(0.0, |e| e.reach(pair));
+        let functions = self.program.radial.cutoffs().into_iter().enumerate();
+        functions.map(|(pair, rcut)| f64::max(rcut, embedded(pair))).collect()
+    }
+
     fn n_basis(&self) -> usize {
         if self.embedded.is_some() { 0 } else { self.program.n_basis }
     }

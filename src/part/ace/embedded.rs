@@ -1,13 +1,13 @@
 //! Many-body energies that are not linear in the products: `E_i = f Σ_p w_p F(ρ_p; m_p) + …`, with repulsion at short distances.
 //!
-//! Densities come from one pass over the products. What follows of them is computed centre by centre in double precision: `E` and
-//! `∂E/∂ρ_p`, which the adjoint of the products takes back. Repulsion concerns few edges, and is computed edge by edge.
+//! Densities come from one pass over the products. What follows of them is computed in double precision, one centre to a lane: `E` and
+//! `∂E/∂ρ_p`, which the adjoint of the products takes back. Repulsion is computed for the slots that have an edge short enough.
 
 use super::program::Program;
 use super::{AceSpec, EmbeddingSpec};
 use crate::memory::at_least;
 use crate::part::cpu::{Scratch, reals};
-use crate::simd::{Lanes, MAX_LANES, Real, as_reals, as_reals_mut};
+use crate::simd::{Lanes, MAX_LANES, Real};
 use crate::stage::block::{Block, NONE};
 use crate::stage::core::{Core, switch};
 use crate::stage::densities::GROUP;
@@ -32,6 +32,9 @@ pub(crate) struct Embedded<V: Lanes> {
     /// By species of the centre.
     species: Vec<Species<V>>,
     core: Option<Core>,
+    /// Where repulsion ends, and what is looked at for the closest neighbour, by ordered pair, Å; not below what rounding makes of it.
+    reach: Vec<V::Real>,
+    near: Vec<V::Real>,
     n_species: usize,
 }
 
@@ -43,12 +46,11 @@ struct Species<V: Lanes> {
     folded: Vec<V::Real>,
 }
 
-/// What acts between a centre and one neighbour: slot, lane and the slope of the repulsion.
+/// The slopes of the repulsion between the centres and their neighbours in a slot.
 #[derive(Clone, Copy)]
-pub(crate) struct Push {
+pub(crate) struct Push<V> {
     slot: u32,
-    lane: u32,
-    slope: f64,
+    slope: V,
 }
 
 /// A number for each centre of a block.
@@ -69,7 +71,24 @@ impl<V: Lanes> Embedded<V> {
             folded: reals(&in_groups(&program.fold_densities(weights, e.densities.len()), e.densities.len())),
         });
         let core = embedding.core.as_ref().map(|core| Core::new(core, numbers, tables));
-        Embedded { species: species.collect(), core, n_species: numbers.len() }
+        let n_species = numbers.len();
+        let above = |r: f64| V::Real::of(r * (1.0 + 1e-6));
+        let lengths = |of: &dyn Fn(&Core, usize) -> f64| {
+            let by_pair = |core| (0..n_species * n_species).map(|pair| above(of(core, pair))).collect();
+            core.as_ref().map_or(vec![], by_pair)
+        };
+        // Neighbours further outside than any inner cutoff is wide change nothing.
+        let near = |core: &Core, pair: usize| {
+            let pairs = pair / n_species * n_species..(pair / n_species + 1) * n_species;
+            core.begin(pair) + pairs.map(|p| core.width(p)).fold(0.0, f64::max)
+        };
+        let (reach, near) = (lengths(&|core, pair| core.pairs[pair].reach), lengths(&near));
+        Embedded { species: species.collect(), core, reach, near, n_species }
+    }
+
+    /// Beyond this distance neighbours of an ordered pair change nothing but through `A`, Å.
+    pub fn reach(&self, pair: usize) -> f64 {
+        self.core.as_ref().map_or(0.0, |core| core.pairs[pair].reach.max(core.begin(pair) + core.width(pair)))
     }
 
     /// Bytes of coefficients.
@@ -110,8 +129,10 @@ impl<V: Lanes> Embedded<V> {
         if let Some(core) = &self.core {
             let share = self.core_energy::<GRAD>(core, block, &mut energy, &mut ws.pushes, gradient);
             if let Some(share) = share {
-                let share = V::from_fn(|lane| V::Real::of(share[lane]));
-                u.iter_mut().for_each(|u| *u = *u * share);
+                let share = vector::<V>(&share);
+                for u in &mut *u {
+                    *u = *u * share;
+                }
             }
         }
         if GRAD {
@@ -119,7 +140,7 @@ impl<V: Lanes> Embedded<V> {
             let p = at_least(&mut ws.p, trie.nodes.len(), V::zero());
             trie.densities_adjoint(folded, &ws.a, s, u, p, a_bar);
         }
-        V::from_fn(|lane| V::Real::of(energy[lane]))
+        vector(&energy)
     }
 
     /// `∂E/∂ρ_p` of the many-body energy from `A`, as if there were no repulsion; 0 for densities that the species lacks.
@@ -140,13 +161,16 @@ impl<V: Lanes> Embedded<V> {
     #[inline(always)]
     fn embed(&self, species: usize, rho: &[V], u: &mut [V]) -> ByLane {
         let mut energy = [0.0; MAX_LANES];
-        for (k, density) in self.species[species].densities.iter().enumerate() {
-            let (rho, u) = (as_reals(&rho[k..k + 1]), as_reals_mut(&mut u[k..k + 1]));
-            for lane in 0..V::N {
-                let [f, df] = density.eval(rho[lane].to_f64());
-                energy[lane] += f;
-                u[lane] = V::Real::of(df);
+        for (density, (rho, u)) in self.species[species].densities.iter().zip(rho.iter().zip(u)) {
+            let rho = by_lane(*rho);
+            let [f, df] = widely::<V, 2>(
+                #[inline(always)]
+                |first| density.eval(V::Wide::load(&rho[first..])),
+            );
+            for (energy, f) in energy.iter_mut().zip(f) {
+                *energy += f;
             }
+            *u = vector(&df);
         }
         energy
     }
@@ -158,25 +182,28 @@ impl<V: Lanes> Embedded<V> {
         core: &Core,
         block: &Block<V>,
         energy: &mut ByLane,
-        pushes: &mut Vec<Push>,
+        pushes: &mut Vec<Push<V>>,
         gradient: &mut [[V; 3]],
     ) -> Option<ByLane> {
         let (many_body, mut share) = (*energy, [1.0; MAX_LANES]);
         if core.inner == InnerCutoff::Zbl {
             let closest = self.closest(core, block)?;
-            let (sums, mut slopes) = (self.repulsion(core, block, pushes), [0.0; MAX_LANES]);
+            let sums = self.repulsion(core, block, pushes);
             for lane in 0..V::N {
                 let Some((pair, slot, r)) = closest[lane] else { continue };
-                let f = core.share(pair, r);
-                (share[lane], slopes[lane]) = (f.value, f.slope);
-                energy[lane] = f.value * many_body[lane] + (1.0 - f.value) * sums[lane];
+                let [f, df] = core.share(pair, V::Wide::splat(r)).map(|x| x.to_array()[0]);
+                share[lane] = f;
+                energy[lane] = f * many_body[lane] + (1.0 - f) * sums[lane];
                 if GRAD {
-                    push(block, slot, lane, (many_body[lane] - sums[lane]) * f.slope, gradient);
+                    let mut slope = [0.0; MAX_LANES];
+                    slope[lane] = (many_body[lane] - sums[lane]) * df;
+                    push(block, slot, vector(&slope), gradient);
                 }
             }
             if GRAD {
+                let rest = vector::<V>(&share.map(|f| 1.0 - f));
                 for p in pushes.iter() {
-                    push(block, p.slot as usize, p.lane as usize, (1.0 - share[p.lane as usize]) * p.slope, gradient);
+                    push(block, p.slot as usize, rest * p.slope, gradient);
                 }
             }
             return Some(share);
@@ -187,15 +214,19 @@ impl<V: Lanes> Embedded<V> {
         if pushes.is_empty() && cut >= width {
             return None;
         }
+        let [f, df] = widely::<V, 2>(
+            #[inline(always)]
+            |first| switch(V::Wide::load(&sums[first..]), cut, width),
+        );
         let mut factor = [0.0; MAX_LANES];
         for lane in 0..V::N {
-            let f = switch(sums[lane], cut, width);
-            (share[lane], factor[lane]) = (f.value, 1.0 + many_body[lane] * f.slope);
-            energy[lane] = f.value * many_body[lane] + sums[lane];
+            (share[lane], factor[lane]) = (f[lane], 1.0 + many_body[lane] * df[lane]);
+            energy[lane] = f[lane] * many_body[lane] + sums[lane];
         }
         if GRAD {
+            let factor = vector::<V>(&factor);
             for p in pushes.iter() {
-                push(block, p.slot as usize, p.lane as usize, factor[p.lane as usize] * p.slope, gradient);
+                push(block, p.slot as usize, factor * p.slope, gradient);
             }
         }
         Some(share)
@@ -203,27 +234,62 @@ impl<V: Lanes> Embedded<V> {
 
     /// `Σ_j V(r_ij)` of each centre; `pushes` lists the edges that take part.
     #[inline(always)]
-    fn repulsion(&self, core: &Core, block: &Block<V>, pushes: &mut Vec<Push>) -> ByLane {
+    fn repulsion(&self, core: &Core, block: &Block<V>, pushes: &mut Vec<Push<V>>) -> ByLane {
         let mut sums = [0.0; MAX_LANES];
         pushes.clear();
         for slot in 0..block.n_slots {
-            let (pairs, r) = (block.pairs(slot, self.n_species), block.r[slot].to_array());
-            for lane in 0..V::N {
-                let r = r[lane].to_f64();
-                if r < core.pairs[pairs[lane]].reach && block.edges(slot)[lane] != NONE {
-                    let v = core.eval(pairs[lane], r);
-                    sums[lane] += v.value;
-                    pushes.push(Push { slot: slot as u32, lane: lane as u32, slope: v.slope });
-                }
+            if !self.any_below(&self.reach, block, slot) {
+                continue;
             }
+            let (r, mask) = (by_lane(block.r[slot]), by_lane(block.mask[slot]));
+            let [v, dv] = match block.common_pair(slot, self.n_species) {
+                Some(pair) => widely::<V, 2>(
+                    #[inline(always)]
+                    |first| {
+                        let mask = V::Wide::load(&mask[first..]);
+                        let [v, dv] = core.eval(pair, V::Wide::load(&r[first..]));
+                        [v * mask, dv * mask]
+                    },
+                ),
+                None => {
+                    let (pairs, mut lanes) = (block.pairs(slot, self.n_species), [[0.0; MAX_LANES]; 2]);
+                    for lane in 0..V::N {
+                        let v = core.eval(pairs[lane], V::Wide::splat(r[lane]));
+                        for (x, v) in lanes.iter_mut().zip(v) {
+                            x[lane] = v.to_array()[0] * mask[lane];
+                        }
+                    }
+                    lanes
+                }
+            };
+            for (sum, v) in sums.iter_mut().zip(v) {
+                *sum += v;
+            }
+            pushes.push(Push { slot: slot as u32, slope: vector(&dv) });
         }
         sums
+    }
+
+    /// Is any distance of the slot below that of its pair?
+    #[inline(always)]
+    fn any_below(&self, lengths: &[V::Real], block: &Block<V>, slot: usize) -> bool {
+        let length = match block.common_pair(slot, self.n_species) {
+            Some(pair) => V::splat(lengths[pair]),
+            None => {
+                let pairs = block.pairs(slot, self.n_species);
+                V::from_fn(|lane| lengths[pairs[lane]])
+            }
+        };
+        block.r[slot].any_lt(length)
     }
 
     /// Pair, slot and distance of the neighbour of each centre that is furthest inside its inner cutoff; `None` where all
     /// centres are without one.
     #[inline(always)]
     fn closest(&self, core: &Core, block: &Block<V>) -> Option<[Option<(usize, usize, f64)>; MAX_LANES]> {
+        if !(0..block.n_slots).any(|slot| self.any_below(&self.near, block, slot)) {
+            return None;
+        }
         let (mut closest, mut least) = ([None; MAX_LANES], [f64::INFINITY; MAX_LANES]);
         let mut any = false;
         for slot in 0..block.n_slots {
@@ -243,14 +309,38 @@ impl<V: Lanes> Embedded<V> {
     }
 }
 
-/// Adds `slope · r̂` to the gradient of one edge.
+/// Adds `slope · r̂` to the gradients of a slot.
 #[inline(always)]
-fn push<V: Lanes>(block: &Block<V>, slot: usize, lane: usize, slope: f64, gradient: &mut [[V; 3]]) {
-    let [x, y, z, inv_r] = block.vectors(slot).map(|v| as_reals(&[v])[lane].to_f64());
-    for (g, x) in gradient[slot].iter_mut().zip([x, y, z]) {
-        let g = &mut as_reals_mut(std::slice::from_mut(g))[lane];
-        *g += V::Real::of(slope * x * inv_r);
+fn push<V: Lanes>(block: &Block<V>, slot: usize, slope: V, gradient: &mut [[V; 3]]) {
+    let ([x, y, z, inv_r], g) = (block.vectors(slot), &mut gradient[slot]);
+    let k = slope * inv_r;
+    *g = [k.mul_add(x, g[0]), k.mul_add(y, g[1]), k.mul_add(z, g[2])];
+}
+
+#[inline(always)]
+fn by_lane<V: Lanes>(x: V) -> ByLane {
+    let (x, mut out) = (x.to_array(), [0.0; MAX_LANES]);
+    for lane in 0..V::N {
+        out[lane] = x[lane].to_f64();
     }
+    out
+}
+
+#[inline(always)]
+fn vector<V: Lanes>(x: &ByLane) -> V {
+    V::from_fn(|lane| V::Real::of(x[lane]))
+}
+
+/// What `f` says in double precision, as many lanes at a time, from each first one on.
+#[inline(always)]
+fn widely<V: Lanes, const K: usize>(f: impl Fn(usize) -> [V::Wide; K]) -> [ByLane; K] {
+    let mut out = [[0.0; MAX_LANES]; K];
+    for first in (0..V::N).step_by(V::Wide::N) {
+        for (out, x) in out.iter_mut().zip(f(first)) {
+            x.store(&mut out[first..]);
+        }
+    }
+    out
 }
 
 /// Coefficients (n_coefficients, n) in groups of densities.
