@@ -140,19 +140,26 @@ fn together(plan: &Plan, items: &mut [Numbered]) -> Result<()> {
         pieces.push(piece);
         rest = others;
     }
+    // One after another, so that the device has work while the neighbours of the next are looked for.
+    let searching = Mutex::new(());
+    let one = |plan: &Plan, (): &mut (), piece: &mut [Numbered]| {
+        let turn = searching.lock().unwrap_or_else(PoisonError::into_inner);
+        let graphs = graphs(plan, piece)?;
+        drop(turn);
+        as_one(plan, piece, &graphs)
+    };
     match parallel::n_threads() {
-        1 => pieces.into_iter().try_for_each(|piece| with_neighbours(plan, piece)),
-        _ => spread(std::slice::from_ref(plan), pieces, |_| Ok(()), |plan, (), p| with_neighbours(plan, p)).map(drop),
+        1 => pieces.into_iter().try_for_each(|piece| one(plan, &mut (), piece)),
+        _ => spread(std::slice::from_ref(plan), pieces, |_| Ok(()), one).map(drop),
     }
 }
 
-fn with_neighbours(plan: &Plan, items: &mut [Numbered]) -> Result<()> {
+fn graphs(plan: &Plan, items: &[Numbered]) -> Result<Vec<Graph>> {
     let graphs = parallel::map(items, |n| match n.item.structure.n_atoms() <= SMALL {
         true => parallel::alone(|| plan.graph(n.item.structure)),
         false => plan.graph(n.item.structure),
     });
-    let graphs = items.iter().zip(graphs).map(|(n, graph)| n.named(graph)).collect::<Result<Vec<_>>>()?;
-    as_one(plan, items, &graphs)
+    items.iter().zip(graphs).map(|(n, graph)| n.named(graph)).collect()
 }
 
 /// One graph, or several where the device has not the memory.

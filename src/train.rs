@@ -169,6 +169,9 @@ impl<S: Storage> Training<S> {
         }
         let mut own = vec![0.0; gradient.len()];
         memory::caught(|| self.trainable.gradient(&run.run, &a, &u, &mut own))?;
+        if let Some(k) = own.iter().position(|x| !x.is_finite()) {
+            return Err(Error::NotFinite(format!("the gradient by parameter {k} is {}", own[k])));
+        }
         gradient.iter_mut().zip(own).for_each(|(g, x)| *g += x);
         Ok(())
     }

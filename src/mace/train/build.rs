@@ -1,7 +1,8 @@
 //! From a file's configuration to a sequence of operations, whose weights are the tensors of the file as they stand.
 
+use super::builder::{Builder, Id, Leaf};
 use super::parameters::{Packed, Parameters, Piece};
-use super::tape::{Function, Index, Kind, Step, Tape, Value};
+use super::tape::{Index, Kind, Tape, Value};
 use crate::dtype::Storage;
 use crate::mace::network::Network;
 use crate::mace::spec::{
@@ -14,23 +15,8 @@ use crate::ops::gate::Gate;
 use crate::ops::linear::Linear;
 use crate::ops::mlp::Mlp;
 use crate::ops::product::channelwise::Channelwise;
-use crate::ops::{Extent, Irrep, Irreps, Op, Operation, Spec};
+use crate::ops::{Extent, Irrep, Irreps, Operation};
 use crate::{Error, Result};
-
-/// What is known before a call, and what a call brings.
-#[derive(Clone, Copy, Debug)]
-pub enum Leaf {
-    Harmonics,
-    Features,
-    Cutoff,
-    /// 1 in the column of the species: of atoms, of senders and receivers of edges.
-    Species,
-    Sender,
-    Receiver,
-    /// `√rows` in the column of the row that the value of a property chooses.
-    Property(usize),
-    Constant(f64),
-}
 
 /// Operations from leaves and weights to readouts.
 pub struct Program<S: Storage> {
@@ -41,19 +27,6 @@ pub struct Program<S: Storage> {
     /// (atoms, heads) each; their sum is the energy, before scale and shift.
     pub readouts: Vec<usize>,
 }
-
-struct Builder<'a, S: Storage> {
-    spec: &'a MaceSpec,
-    n_species: usize,
-    tape: Tape<S>,
-    leaves: Vec<(usize, Leaf)>,
-    packed: Vec<Packed>,
-    /// Of parameters, as pieces count them.
-    names: Vec<String>,
-}
-
-/// The place of an array of numbers.
-type Id = usize;
 
 impl<S: Storage> Program<S> {
     /// Of a spec that is a network's.
@@ -105,108 +78,6 @@ fn scalars(n: usize) -> Result<Irreps> {
 }
 
 impl<S: Storage> Builder<'_, S> {
-    fn value(&mut self, value: Value) -> Id {
-        self.tape.values.push(value);
-        self.tape.values.len() - 1
-    }
-
-    fn leaf(&mut self, leaf: Leaf, extent: Extent, width: usize) -> Id {
-        let moves = matches!(leaf, Leaf::Harmonics | Leaf::Features | Leaf::Cutoff);
-        let id = self.value(Value { extent, width, is_parameter: false, varies: false, moves });
-        self.leaves.push((id, leaf));
-        id
-    }
-
-    fn step(&mut self, kind: Kind<S>, inputs: &[Id], extent: Extent, width: usize) -> Id {
-        let any = |f: fn(&Value) -> bool| inputs.iter().any(|&k| f(&self.tape.values[k]));
-        let (varies, moves) = (any(|v| v.varies), any(|v| v.moves));
-        let out = self.value(Value { extent, width, is_parameter: false, varies, moves });
-        self.tape.steps.push(Step { kind, inputs: inputs.to_vec(), out });
-        out
-    }
-
-    fn op(&mut self, operation: Operation, inputs: &[Id], over: Extent, indices: &[Index]) -> Result<Id> {
-        let op = Op::<S>::new(&Spec { storage: S::DTYPE, ..Spec::new(operation) })?;
-        let (ports, values) = (op.ports(), &self.tape.values);
-        for (port, &k) in ports.inputs.iter().zip(inputs) {
-            let (is, should) = match port.extent {
-                Extent::Fixed(n) => (values[k].width, n * port.width),
-                _ => (values[k].width, port.width),
-            };
-            if is != should {
-                return Err(Error::Model(format!("MACE: {} has {is} numbers instead of {should}", port.name)));
-            }
-        }
-        let extent = if ports.output.extent == Extent::Rows { over } else { ports.output.extent };
-        let width = ports.output.width;
-        Ok(self.step(Kind::Op { op, over, indices: indices.to_vec() }, inputs, extent, width))
-    }
-
-    fn map(&mut self, x: Id, f: Function) -> Id {
-        let Value { extent, width, .. } = self.tape.values[x];
-        self.step(Kind::Map(f), &[x], extent, width)
-    }
-
-    fn scaled(&mut self, x: Id, by: Id, f: Function) -> Id {
-        let Value { extent, width, .. } = self.tape.values[x];
-        self.step(Kind::Scale(f), &[x, by], extent, width)
-    }
-
-    fn sum(&mut self, a: Id, b: Id) -> Id {
-        let Value { extent, width, .. } = self.tape.values[a];
-        self.step(Kind::Add, &[a, b], extent, width)
-    }
-
-    fn concat(&mut self, parts: &[Id]) -> Id {
-        let width = parts.iter().map(|&k| self.tape.values[k].width).sum();
-        let extent = self.tape.values[parts[0]].extent;
-        self.step(Kind::Concat, parts, extent, width)
-    }
-
-    fn activated(&mut self, x: Id, constant: f64) -> Id {
-        self.map(x, Box::new(move |x| Activation::Silu.eval(x).map(|y| constant * y)))
-    }
-
-    /// The number of a parameter among the names.
-    fn name(&mut self, name: &str) -> usize {
-        match self.names.iter().position(|n| n == name) {
-            Some(k) => k,
-            None => {
-                self.names.push(name.into());
-                self.names.len() - 1
-            }
-        }
-    }
-
-    fn weights(&mut self, len: usize, pieces: Vec<Piece>) -> Id {
-        let value =
-            self.value(Value { extent: Extent::Fixed(1), width: len, is_parameter: true, varies: true, moves: false });
-        self.packed.push(Packed { value, len, pieces });
-        value
-    }
-
-    /// The numbers of a tensor as they are; a map without paths has none.
-    fn tensor(&mut self, name: &str) -> Id {
-        let n = self.spec.tensors.get(name).map_or(0, |t| t.shape.iter().product());
-        match n {
-            0 => self.weights(0, Vec::new()),
-            n => {
-                let parameter = self.name(name);
-                self.weights(n, vec![Piece::whole(parameter, n)])
-            }
-        }
-    }
-
-    fn linear(&mut self, name: &str, config: &LinearConfig, x: Id, over: Extent) -> Result<Id> {
-        let bias = config.paths.iter().any(|p| p.input == -1);
-        let (irreps_in, irreps_out) = (config.irreps_in.clone(), config.irreps_out.clone());
-        let mut inputs = vec![x, self.tensor(&format!("{name}.weight"))];
-        if bias {
-            inputs.push(self.tensor(&format!("{name}.bias")));
-        }
-        self.op(Operation::Linear(Linear { irreps_in, irreps_out, bias, species: None }), &inputs, over, &[])
-    }
-
     /// `h^0`.
     fn embedding(&mut self, net: &Network) -> Result<Id> {
         let spec = self.spec;

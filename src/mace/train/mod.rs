@@ -3,15 +3,16 @@
 //! | | where |
 //! | --- | --- |
 //! | from positions to harmonics and radial features | `geometry` |
-//! | the operations of a model, with its tensors as weights | `build` |
+//! | the operations of a model, with its tensors as weights | `build`, of what `builder` has |
 //! | how they run: forwards, backwards, along a direction | `tape` |
 //! | parameters as the file has them | `parameters` |
 //!
-//! Forces `f` and the virial `v` in a loss are derivatives themselves: `Σ f·F + Σ v V = −dE` along the direction in which the vector of every edge changes by
-//! `f_j − f_i + v r_ij`. One pass backwards along it, begun with `−1 + a_i ε` at the energy of each atom, gives the gradient of
+//! Forces and the virial in a loss are derivatives themselves: `Σ f·F + Σ v V = −dE` along the direction in which the vector of every edge
+//! changes by `f_j − f_i + v r_ij`. One pass backwards along it, begun with `−1 + a_i ε` at the energy of each atom, gives the gradient of
 //! `Σ a_i E_i + Σ f·F + Σ v V` as what has the factor ε.
 
 mod build;
+mod builder;
 mod geometry;
 mod parameters;
 mod tape;
@@ -25,7 +26,8 @@ use crate::graph::Graph;
 use crate::memory;
 use crate::ops::Workspace;
 use crate::{Error, Result};
-use build::{Leaf, Program};
+use build::Program;
+use builder::Leaf;
 use geometry::{EdgeRows, Geometry, Leaves};
 use std::fmt::{self, Debug, Formatter};
 use tape::{Arrays, Counts, add};
