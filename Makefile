@@ -155,6 +155,15 @@ bench-mace:
 	@if $(PYTHON) -c "import mace" 2>/dev/null; then OMP_NUM_THREADS=1 $(PYTHON) tools/mace/bench.py; \
 	else echo "SKIPPED: mace-torch, which PYTHON=$(PYTHON) lacks"; fi
 
+# The documentation as one site, target/docs/site, and every command and block of it run, with tools from PyPI.
+.PHONY: docs test-docs
+docs:
+	@python/run.sh tools mkdocs pymdown-extensions
+	@$(TARGET)/python/bin/python docs/site.py build
+
+test-docs: release lammps test-python
+	@$(TARGET)/python/bin/python docs/site.py test $(PAGES)
+
 # Single stages; `make bench-stages ONLY=product` those of that name.
 bench-stages:
 	$(CARGO) bench --profile measure --quiet --bench graph --bench stages -- $(ONLY)

@@ -166,6 +166,13 @@ void PairACErust::coeff(int narg, char **arg)
   check(acerust_plan_hops(plan.get(), &hops));
   check(acerust_plan_n_exchanged(plan.get(), &n_exchanged));
   if (n_exchanged > INT_MAX) error->all(FLERR, "pair_coeff of acerust: features of {} numbers", n_exchanged);
+  if (n_exchanged && !wide && comm->nprocs > 1 && options.n_threads != 1) {
+    // The threads of the library call the exchange, one at a time.
+    int provided = MPI_THREAD_SINGLE;
+    MPI_Query_thread(&provided);
+    if (provided < MPI_THREAD_SERIALIZED)
+      error->all(FLERR, "pair_coeff of acerust: {} has layers, and this MPI was not initialized for threads: use threads 1 or ghosts wide", arg[2]);
+  }
   // Room for the messages.
   comm_forward = static_cast<int>(n_exchanged);
   comm_reverse = std::max(3, comm_forward);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh build: the wheel, into target/wheels. run.sh test: its tests. Both with tools from PyPI, in the environment target/python.
+# run.sh build: the wheel, into target/wheels. run.sh test: its tests. run.sh tools PACKAGE …: installs these. All with tools from PyPI, in the environment target/python.
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../target}
@@ -17,8 +17,12 @@ test)
     "$venv/bin/pip" install --quiet --force-reinstall --no-deps "$target"/wheels/acerust-*.whl
     exec "$venv/bin/python" -m pytest -q "$here/test" "$@"
     ;;
+tools)
+    shift
+    "$venv/bin/pip" install --quiet "$@"
+    ;;
 *)
-    echo "usage: run.sh build|test" >&2
+    echo "usage: run.sh build|test|tools" >&2
     exit 2
     ;;
 esac

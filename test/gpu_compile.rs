@@ -9,7 +9,8 @@
 mod model;
 
 use acerust::cuda::{compile, sources};
-use acerust::model::Model;
+use acerust::model::spec::ZblSpec;
+use acerust::model::{Model, PartSpec};
 use acerust::ops::Spec;
 use acerust::plan::Precision;
 use std::collections::HashSet;
@@ -56,6 +57,12 @@ fn every_kernel_compiles() {
     let (mut seen, mut failures) = (HashSet::new(), Vec::new());
     for (file, architecture) in MODELS {
         let model = Model::load(root.join(file)).expect("a model");
+        // With a core, for one.
+        let mut spec = model.spec().clone();
+        if file.contains("sio_o2") {
+            spec.parts.push(PartSpec::Zbl(ZblSpec { pairs: vec![[1.8, 0.9]; 3] }));
+        }
+        let model = Model::new(spec).expect("a model");
         let name = Path::new(file).file_stem().and_then(|name| name.to_str()).expect("a name");
         for precision in [Precision::F64, Precision::F32, Precision::F32_DISTANCES] {
             for (k, source) in sources(&model, precision).unwrap().iter().enumerate() {

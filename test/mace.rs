@@ -25,6 +25,8 @@ mod naive;
 mod physics;
 #[path = "mace/plan.rs"]
 mod plan;
+#[path = "mace/rotations.rs"]
+mod rotations;
 #[cfg(feature = "ops")]
 #[path = "mace/training.rs"]
 mod training;

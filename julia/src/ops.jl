@@ -127,7 +127,7 @@ dense(::Type{T}, x::Array{T}) where {T} = x
 dense(::Type{T}, x::AbstractArray) where {T} = Array{T}(x)
 
 "Calls the library's function of a pass."
-function run!(pass::Val, op::Operation, rows, nodes, arrays)
+function run!(pass::Val, op::Operation, rows, nodes, arrays::AbstractVector{<:Pair{String}})
     names, data = first.(arrays), last.(arrays)
     GC.@preserve names data begin
         named = [Named(pointer(name), isempty(x) ? C_NULL : pointer(x), length(x)) for (name, x) in zip(names, data)]

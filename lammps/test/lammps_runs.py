@@ -163,3 +163,12 @@ def close(found, expected, tolerance, what=""):
     scale = max(np.max(np.abs(expected), initial=0), 1.0)
     error = np.max(np.abs(np.asarray(found) - expected), initial=0) / scale
     assert error <= tolerance, f"{what}: {error:.1e} > {tolerance:.0e}"
+
+
+def like_the_library(found, system, tolerance):
+    """Energies to `tolerance`, forces and virial to 1e-10; the dump has forces and energies of atoms."""
+    reference = expected(system)
+    close(found["energy"], reference["energy"], tolerance, f"{system.name}: energy")
+    close(found["dump"][:, :3], reference["forces"], 1e-10, f"{system.name}: forces")
+    close(found["dump"][:, 3], reference["site_energies"], tolerance, f"{system.name}: energies of atoms")
+    close(found["virial"], reference["virial"], 1e-10, f"{system.name}: virial")

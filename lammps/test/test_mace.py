@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lammps_runs import ROOT, close, expected, lammps, random_system, report, results, setup
+from lammps_runs import ROOT, close, expected, lammps, like_the_library, random_system, report, results, setup
 
 OWN = ROOT / "test" / "mace"
 
@@ -33,11 +33,8 @@ def test_values_of_the_library(tmp_path, processes, grid, newton, ghosts):
         commands += report(s.name, tmp_path, "id fx fy fz c_e c_s[1] c_s[2] c_s[3]")
     found = results(tmp_path, lammps(tmp_path, commands, processes))
     for s in SYSTEMS:
-        reference, result = expected(s), found[s.name]
-        close(result["energy"], reference["energy"], 1e-11, f"{s.name}: energy")
-        close(result["dump"][:, :3], reference["forces"], 1e-10, f"{s.name}: forces")
-        close(result["dump"][:, 3], reference["site_energies"], 1e-11, f"{s.name}: energies of atoms")
-        close(result["virial"], reference["virial"], 1e-10, f"{s.name}: virial")
+        result = found[s.name]
+        like_the_library(result, s, 1e-11)
         # LAMMPS' stress of an atom is minus its virial, in bar Å³.
         close(-result["dump"][:, 4:].sum(axis=0) / 1.6021765e6, np.diag(result["virial"]), 1e-9, f"{s.name}: virials of atoms")
 
@@ -75,3 +72,13 @@ def test_wrong_words(tmp_path):
     assert code and "head `b`: the model has" in output
     code, output = lammps(tmp_path, setup(tmp_path, SYSTEMS[0], "acerust ghosts none"), 1, check=False)
     assert code and "none of exchange, wide" in output
+
+
+def test_threads_that_mpi_does_not_know_of(tmp_path):
+    s = SYSTEMS[0]
+    code, output = lammps(tmp_path, [*setup(tmp_path, s, "acerust threads 2"), "run 0"], 2, check=False)
+    assert code and "use threads 1 or ghosts wide" in output
+    commands = [*setup(tmp_path, s, "acerust threads 2 ghosts wide"), "run 0", *report("wide", tmp_path)]
+    close(results(tmp_path, lammps(tmp_path, commands, 2))["wide"]["energy"], expected(s)["energy"], 1e-11)
+    commands = [*setup(tmp_path, s, "acerust threads 2"), "run 0", *report("one", tmp_path)]
+    close(results(tmp_path, lammps(tmp_path, commands, 1))["one"]["energy"], expected(s)["energy"], 1e-11)

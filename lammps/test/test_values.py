@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lammps_runs import NKTV2P, PACE, PLACES, close, crystal, expected, lammps, random_system, report, results, setup
+from lammps_runs import NKTV2P, PACE, PLACES, close, crystal, expected, lammps, like_the_library, random_system, report, results, setup
 
 SYSTEMS = [
     random_system("bulk", "sio_o2", ["Si", "O"], (11, 12, 13), seed=1),
@@ -32,11 +32,7 @@ def test_values_of_the_library(tmp_path, processes, grid, newton):
         commands += ["compute e all pe/atom", "run 0", *report(system.name, tmp_path, "id fx fy fz c_e")]
     found = results(tmp_path, lammps(tmp_path, commands, processes))
     for system in SYSTEMS:
-        reference, result = expected(system), found[system.name]
-        close(result["energy"], reference["energy"], 1e-12, f"{system.name}: energy")
-        close(result["dump"][:, :3], reference["forces"], 1e-10, f"{system.name}: forces")
-        close(result["dump"][:, 3], reference["site_energies"], 1e-12, f"{system.name}: energies of atoms")
-        close(result["virial"], reference["virial"], 1e-10, f"{system.name}: virial")
+        like_the_library(found[system.name], system, 1e-12)
 
 
 @pytest.mark.parametrize("style,options", [

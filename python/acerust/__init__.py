@@ -50,7 +50,7 @@ def evaluate(images, plan, outputs=("energy", "forces", "virial")):
     For MACE models, `head`, `total_charge` and `total_spin` of the atoms' `info` count.
     """
     plan = plan if isinstance(plan, Plan) else Plan(plan)
-    images, heads = list(images), plan.model.heads
+    images, heads = list(images), plan.heads
     conditions = [_conditions(atoms, heads) for atoms in images]
     return plan.evaluate_batch([_arrays(atoms) for atoms in images], list(outputs), conditions)
 

@@ -49,7 +49,7 @@ class Calculator(Base):
             self.plan = Plan(model, device, precision, radial, threads, committee, active_set)
         self.skin = skin
         self.head = head
-        self._heads = self.plan.model.heads
+        self._heads = self.plan.heads
         if head is not None and head not in self._heads:
             raise ArgumentError(f"head {head!r}: the model has {', '.join(self._heads) or 'none'}")
         self._neighbours = self.plan.neighbours(skin)

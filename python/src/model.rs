@@ -80,7 +80,7 @@ impl Model {
     /// The heads of a MACE model; none for others.
     #[getter]
     fn heads(&self) -> Vec<String> {
-        self.0.mace().map_or_else(Vec::new, |mace| mace.network().heads.clone())
+        heads(&self.0)
     }
 
     /// The model made of some of the parts.
@@ -114,4 +114,8 @@ impl Model {
         let text = slf.get().0.to_json();
         Ok((slf.get_type().getattr("from_json")?, PyTuple::new(slf.py(), [text])?))
     }
+}
+
+pub fn heads(model: &acerust::model::Model) -> Vec<String> {
+    model.mace().map_or_else(Vec::new, |mace| mace.network().heads.clone())
 }

@@ -2,7 +2,7 @@
 
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
-use crate::model::Model;
+use crate::model::{Model, heads};
 use acerust::batch::{self, Item};
 use acerust::graph::Graph;
 use acerust::plan::{self, ActiveSet, Conditions, Device, Input, Options, Outputs, Precision, RadialMode, Rows};
@@ -124,6 +124,12 @@ impl Plan {
     #[getter]
     fn model(&self, py: Python) -> Model {
         py.detach(|| Model(self.shared.with(|plan| plan.model().clone())))
+    }
+
+    /// The heads of a MACE model; none for others.
+    #[getter]
+    fn heads(&self, py: Python) -> Vec<String> {
+        py.detach(|| self.shared.with(|plan| heads(plan.model())))
     }
 
     /// The cutoff that graphs need, Å; 0 where no part has neighbours.
@@ -291,7 +297,7 @@ impl Plan {
         found?.into_iter().map(|results| dictionary(py, results)).collect()
     }
 
-    /// The design rows of a structure: E = energy · θ, F = forces · θ, V = virial · θ for linear parameters θ, one-body energies left
+    /// The design rows of a structure: E = energy · θ, F = forces · θ, V = virial · θ for linear parameters θ, one-body energies and repulsion left
     /// out: `energy` (length_basis), `forces` (3·n_atoms, length_basis), `virial` (9, length_basis).
     #[pyo3(signature = (numbers, positions, cell=None, pbc=None))]
     fn rows<'py>(
@@ -344,7 +350,12 @@ fn conditions_of(dictionary: Option<&Bound<PyDict>>) -> PyResult<Conditions> {
     let mut conditions = Conditions::new();
     for (key, value) in dictionary.into_iter().flatten() {
         let key: PyBackedStr = key.extract()?;
-        let whole = || value.extract().map_err(|_| argument(format!("conditions: {key} is no whole number")));
+        let whole = || {
+            // A real that is whole is as good, as in extended XYZ.
+            let real = || value.extract().ok().filter(|x: &f64| x.fract() == 0.0 && x.abs() < 1e9).map(|x| x as i64);
+            let no = || argument(format!("conditions: {key} is no whole number"));
+            value.extract().ok().or_else(real).ok_or_else(no)
+        };
         match &key[..] {
             "head" => conditions.head = Some(value.extract().map_err(|_| argument("conditions: head is no text"))?),
             "total_charge" => conditions.total_charge = Some(whole()?),

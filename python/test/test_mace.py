@@ -55,6 +55,8 @@ def test_conditions():
     for bad, message in [({"heads": "Default"}, "none of head"), ({"total_charge": 0.5}, "whole"), ({"head": 1}, "text")]:
         with pytest.raises(acerust.errors.ArgumentError, match=message):
             plan.evaluate(*arrays, conditions=bad)
+    whole = [plan.evaluate(*arrays, conditions={"total_charge": charge})["energy"] for charge in (0, 0.0, np.int32(0), np.float64(0))]
+    assert plan.heads == model.heads and len(set(whole)) == 1
     with pytest.raises(acerust.errors.ArgumentError, match="2 for 1"):
         plan.evaluate_batch([arrays], conditions=[{}, {}])
 

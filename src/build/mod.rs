@@ -156,9 +156,11 @@ impl<'a> Builder<'a> {
 
     fn model(&self) -> Result<Model> {
         let mut parts = vec![PartSpec::OneBody(OneBodySpec { e0: self.e0()? })];
+        parts.extend(self.core()?.map(PartSpec::Zbl));
+        let n_fixed = parts.len();
         parts.extend(self.pair()?.map(PartSpec::Pair));
         parts.extend(self.ace()?.map(PartSpec::Ace));
-        if parts.len() == 1 {
+        if parts.len() == n_fixed {
             return fail("order and pair_degree are 0: there is nothing to fit".into());
         }
         let spec = ModelSpec {
@@ -177,6 +179,23 @@ impl<'a> Builder<'a> {
             return fail(format!("E0: {symbol} is none of the elements"));
         }
         Ok(self.recipe.elements.iter().map(|symbol| e0.get(symbol).copied().unwrap_or(0.0)).collect())
+    }
+
+    fn core(&self) -> Result<Option<ZblSpec>> {
+        let Some(core) = &self.recipe.core else { return Ok(None) };
+        let (cutoffs, n) = (core.expand("core", &self.species)?, self.species.len());
+        let pair = |(i, j): (usize, usize)| match cutoffs[i][j] {
+            Some(rcut) if rcut > 0.0 && rcut <= MAX_CUTOFF => Ok([rcut, rcut / 2.0]),
+            found => {
+                let names = format!("{}-{}", element::name(self.species[i]), element::name(self.species[j]));
+                fail(match found {
+                    Some(rcut) => format!("core: {rcut} Å of {names} is not above 0 and at most {MAX_CUTOFF}"),
+                    None => format!("core: {names} has none, and there is no default"),
+                })
+            }
+        };
+        let pairs = (0..n).flat_map(|i| (i..n).map(move |j| (i, j))).map(pair).collect::<Result<_>>()?;
+        Ok(Some(ZblSpec { pairs }))
     }
 
     fn pair(&self) -> Result<Option<PairSpec>> {

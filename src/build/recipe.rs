@@ -94,6 +94,8 @@ pub struct Recipe {
     /// The energies of isolated atoms, eV, by element; 0.
     #[serde(rename = "E0")]
     pub e0: BTreeMap<String, f64>,
+    /// Where the repulsion between nuclei ends, Å, and takes the last half of that to do so; none.
+    pub core: Option<ByPair>,
     /// (`ace`: solid, `ace1`: spherical)
     pub harmonics: Option<Harmonics>,
     /// `[pin, pcut]` of the many-body transform (`ace`: [2, 2], `ace1`: [4, 2]).

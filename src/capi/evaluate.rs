@@ -247,6 +247,17 @@ impl acerust_input {
         alone && self.forward.is_none() && self.backward.is_none()
     }
 
+    fn callbacks(&self) -> Result<Option<Callbacks>> {
+        match (self.forward, self.backward) {
+            (None, None) => Ok(None),
+            (Some(forward), Some(backward)) => Ok(Some(Callbacks { forward, backward, context: self.context })),
+            (forward, _) => {
+                let missing = if forward.is_some() { "backward" } else { "forward" };
+                Err(Failure::argument(format!("{missing}: an exchange takes both functions")))
+            }
+        }
+    }
+
     /// Runs `f` on the atoms of the graph or structure.
     ///
     /// # Safety
@@ -268,6 +279,9 @@ impl acerust_input {
         self.note(&mut taken);
         if self.graph.is_null() && !self.list.is_null() {
             let list = LISTS.get(self.list)?;
+            if self.callbacks()?.is_some() {
+                return Err(Failure::argument("features are exchanged on graphs only"));
+            }
             // SAFETY: the input's arrays are as long as it says, by the promise of the module.
             let fill = |structure: &mut Structure| unsafe { self.fill(structure) };
             if self.on_device == 0 {
@@ -294,14 +308,7 @@ impl acerust_input {
         }
         // SAFETY: the arrays of outputs and input are as long as they say, by the promise of the module.
         let out = unsafe { outputs.buffers(&mut taken) }?;
-        let callbacks = match (self.forward, self.backward) {
-            (None, None) => None,
-            (Some(forward), Some(backward)) => Some(Callbacks { forward, backward, context: self.context }),
-            (forward, _) => {
-                let missing = if forward.is_some() { "backward" } else { "forward" };
-                return Err(Failure::argument(format!("{missing}: an exchange takes both functions")));
-            }
-        };
+        let callbacks = self.callbacks()?;
         // SAFETY: the same of the input.
         unsafe {
             self.sites(|sites| match callbacks {

@@ -411,7 +411,7 @@ impl<V: Lanes> Engine for Cpu<V> {
                         }
                     }
                     self.for_groups(sites, schedule, entry, block, nothing, |block, group| {
-                        for p in group.parts.clone() {
+                        for p in group.parts.clone().filter(|&p| self.parts[p].n_basis() > 0) {
                             let (part, offset) = (&self.parts[p], self.offsets[p].basis);
                             let n = part.n_basis();
                             let values = at_least(values, n, V::zero());

@@ -133,7 +133,7 @@ impl Cuda {
         let kind = &self.parts[part];
         let row = 24 * kind.n_basis.max(1);
         let per_centre = match &kind.kind {
-            PartKind::Pair(_) => 0,
+            PartKind::Pair(_) | PartKind::Zbl(_) => 0,
             PartKind::Ace(p, _) => 8 * (p.coupling.n_monomials() + p.coupling.n_derivatives()),
         };
         let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
@@ -211,7 +211,7 @@ impl Cuda {
             let on_device = w.upload(Sites { n_species: 1, ..sites }, sites.graph.n_owned(), 1, self.precision)?;
             let Workspace { stream, memory, staging, .. } = w;
             let mut copy = Vec::new();
-            for part in 0..self.parts.len() {
+            for part in (0..self.parts.len()).filter(|&p| self.parts[p].n_basis > 0) {
                 let (n, at) = (self.parts[part].n_basis, self.parts[part].offset.basis);
                 for chunk in self.chunks(graph, part) {
                     self.chunk(&on_device, &chunk, jacobian.is_some(), stream, &module, memory)?;
@@ -256,7 +256,7 @@ impl Cuda {
                 let grid = Grid { blocks, threads: THREADS, shared: 0 };
                 module.launch("centres", grid, stream, arguments![n_centres, first, centre])?;
             }
-            for part in 0..self.parts.len() {
+            for part in (0..self.parts.len()).filter(|&p| self.parts[p].n_basis > 0) {
                 let n = self.parts[part].n_basis;
                 let (n32, width, column) = (n as u32, n_params as u32, self.parts[part].offset.parameter as u32);
                 let by_species = Grid { blocks: n * self.species.len(), threads: THREADS, shared: 0 };
@@ -367,7 +367,7 @@ pub fn couplings(
     stream: &Stream,
 ) -> Result<Vec<Option<CouplingBuffers>>> {
     let map = |part: &PartKernels| match &part.kind {
-        PartKind::Pair(_) => Ok::<_, Error>(None),
+        PartKind::Pair(_) | PartKind::Zbl(_) => Ok::<_, Error>(None),
         PartKind::Ace(program, _) => CouplingBuffers::new(&program.coupling, device, stream).map(Some),
     };
     parts.iter().map(map).collect()

@@ -67,7 +67,7 @@ struct Built {
 
 /// The list and its memory. See [`crate::graph::Neighbours`].
 pub struct DeviceList {
-    device: Arc<Context>,
+    pub(super) device: Arc<Context>,
     /// Those of the model that it was made for.
     model_species: Vec<u8>,
     pub(super) rcut: f64,

@@ -1,8 +1,9 @@
 //! A MACE model on a CUDA device as a potential: what the plan evaluates.
 
-use super::list::{self, DeviceList, Frame, Positions};
-use super::workspace::{DeviceGraph, Workspace};
-use super::{LIST_LANES, SUMS, Targets, forces, list_source, run};
+use super::list::{self, DeviceList};
+use super::workspace::{DeviceGraph, Workspace, Workspaces};
+use super::{LIST_LANES, Targets, forces, list_source, run};
+use crate::Result;
 use crate::device::cuda::context::Context;
 use crate::device::cuda::kernel::Module;
 use crate::device::cuda::stream::Stream;
@@ -15,8 +16,7 @@ use crate::potential::{Conditions, Outputs, Potential, Reach, Virial, messages, 
 use crate::potential::{matrices, numbers, total, vectors};
 use crate::precision::Precision;
 use crate::structure::Structure;
-use crate::{Error, Result};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// Lanes that share a centre, so that blocks of one species are what the linear maps work on.
 const GROUP: usize = THREADS / ROWS;
@@ -35,7 +35,7 @@ struct Shared {
     forces: Module,
     /// For small and for large systems, loaded with the first list.
     list: OnceLock<[(usize, Arc<Module>); 2]>,
-    workspaces: Mutex<Vec<Workspace>>,
+    workspaces: Workspaces,
 }
 
 impl MacePotential {
@@ -46,20 +46,13 @@ impl MacePotential {
         let evaluator = memory::caught(|| DeviceNetwork::new(network.clone(), precision.is_single(), &device))?;
         let embedded = evaluator.embed(0, &messages::properties(&network, &Conditions::default())?)?;
         let forces = Module::load(&device, &forces(precision))?;
-        let (list, workspaces) = (OnceLock::new(), Mutex::default());
+        let (list, workspaces) = (OnceLock::new(), Workspaces::default());
         let shared = Shared { network, evaluator, device, precision, forces, list, workspaces };
         Ok(MacePotential { shared: Arc::new(shared), embedded })
     }
 
-    /// Runs `f` with a workspace; one whose call failed is not used again.
     fn with_workspace<T>(&self, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
-        let Shared { device, workspaces, .. } = &*self.shared;
-        device.bind()?;
-        let kept = workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut workspace = kept.map_or_else(|| Workspace::new(device), Ok)?;
-        let result = f(&mut workspace)?;
-        workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
-        Ok(result)
+        self.shared.workspaces.with(&self.shared.device, f)
     }
 
     /// Site energies and, where `gradients`, edge gradients and forces; the sums over all atoms.
@@ -128,7 +121,7 @@ impl MacePotential {
             let (totals, _) = w.download(&stream, &mut energies, &mut forces)?;
             energies.truncate(n_owned);
             let virial: Virial = match gradients {
-                true => std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b])),
+                true => run::virial(&totals),
                 false => Virial::default(),
             };
             let sum = total(&energies);
@@ -166,25 +159,6 @@ impl MacePotential {
         let Shared { device, network, precision, .. } = &*self.shared;
         DeviceList::of(list, device, &network.species, *precision)
     }
-
-    #[allow(clippy::too_many_arguments)]
-    fn with_list(
-        &self,
-        list: &mut DeviceList,
-        frame: &Frame,
-        positions: &Positions,
-        gradients: bool,
-        to: Targets,
-        results: (&mut [f64], &mut [[f64; 3]]),
-        w: &mut Workspace,
-    ) -> Result<[f64; SUMS]> {
-        self.shared.evaluator.prepare(frame.species, &list.stream)?;
-        let n = frame.numbers.len();
-        let mut launch = |graph: &DeviceGraph, stream: &Stream, w: &mut Workspace| {
-            self.launch(graph, n, (gradients, 0), None, to, stream, w)
-        };
-        run::with_list(list, run::With { frame, positions, gradients, group: GROUP }, to, results, w, &mut launch)
-    }
 }
 
 impl Potential for MacePotential {
@@ -218,7 +192,7 @@ impl Potential for MacePotential {
 
     fn fits(&self, atoms: usize, edges: usize, gradients: bool) -> bool {
         let Shared { evaluator, device, workspaces, .. } = &*self.shared;
-        let held = workspaces.lock().unwrap_or_else(PoisonError::into_inner).last().map_or(0, |w| w.layers.capacity());
+        let held = workspaces.peek(|w| w.layers.capacity()).unwrap_or(0);
         let free = device.bind().and_then(|()| device.free_memory()).unwrap_or(0);
         // Layers, and what is beside them: vectors and their gradients, indices, results.
         let bytes = evaluator.call_bytes(atoms, edges, gradients) + 64 * edges + 128 * atoms;
@@ -253,30 +227,14 @@ impl Potential for MacePotential {
         species: &[u32],
         out: &mut Outputs,
     ) -> Result<()> {
-        stack::refuse_others(out, &["energy", "site_energies", "forces", "virial"])?;
-        let list = self.own(list)?;
-        let gradients = stack::wants_gradients(out);
-        let Structure { numbers: z, positions, cell, pbc } = structure;
-        let frame = Frame { numbers: z, species, cell: *cell, pbc: *pbc };
-        let n = z.len();
-        let Outputs { energy, site_energies, forces, virial: wanted, .. } = out;
-        self.with_workspace(|w| {
-            let to = w.targets(n, n)?;
-            let forces = vectors(forces).unwrap_or_default();
-            // Results are fetched from the first energy to the last force.
-            let mut own = Vec::new();
-            let energies = match numbers(site_energies) {
-                Some(energies) => energies,
-                None if forces.is_empty() => &mut [],
-                None => memory::at_least(&mut own, n, 0.0),
-            };
-            let positions = Positions::Host(positions);
-            let totals = self.with_list(list, &frame, &positions, gradients, to, (&mut *energies, &mut *forces), w)?;
-            let virial = virial_of(&totals);
-            stack::check(totals[9], energies, virial, Some(forces))?;
-            energy.iter_mut().for_each(|e| **e = totals[9]);
-            wanted.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial)));
-            Ok(())
+        stack::from_list(out, |pass| {
+            let (list, n) = (self.own(list)?, structure.n_atoms());
+            self.shared.evaluator.prepare(species, &list.stream)?;
+            self.with_workspace(|w| {
+                run::from_list(list, structure, species, GROUP, pass, w, &mut |graph, gradients, to, stream, w| {
+                    self.launch(graph, n, (gradients, 0), None, to, stream, w)
+                })
+            })
         })
     }
 
@@ -287,30 +245,14 @@ impl Potential for MacePotential {
         species: &[u32],
         out: &mut Outputs,
     ) -> Result<()> {
-        stack::refuse_others(out, &["energy", "virial"])?;
-        if out.virial.is_some() && at.forces.is_none() {
-            return Err(Error::Argument("the virial comes with forces alone, which have no address".into()));
-        }
-        let list = self.own(list)?;
-        super::check_addresses(&self.shared.device, at)?;
-        let frame = Frame { numbers: at.numbers, species, cell: at.cell, pbc: at.pbc };
-        let n = at.numbers.len();
-        self.with_workspace(|w| {
-            let mut to = w.targets(n, n)?;
-            to.forces = at.forces.unwrap_or(to.forces);
-            to.energies = at.site_energies.unwrap_or(to.energies);
-            list.stream.follow(at.stream)?;
-            let (positions, none) = (Positions::Device(at.positions), (&mut [][..], &mut [][..]));
-            let totals = self.with_list(list, &frame, &positions, at.forces.is_some(), to, none, w)?;
-            let virial = virial_of(&totals);
-            stack::check(totals[9], &[], virial, None)?;
-            out.energy.iter_mut().for_each(|e| **e = totals[9]);
-            out.virial.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial)));
-            Ok(())
+        stack::on_device(at, out, || {
+            let (list, n) = (self.own(list)?, at.numbers.len());
+            self.shared.evaluator.prepare(species, &list.stream)?;
+            self.with_workspace(|w| {
+                run::on_device(list, at, species, GROUP, w, &mut |graph, gradients, to, stream, w| {
+                    self.launch(graph, n, (gradients, 0), None, to, stream, w)
+                })
+            })
         })
     }
-}
-
-fn virial_of(totals: &[f64; SUMS]) -> Virial {
-    std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b]))
 }

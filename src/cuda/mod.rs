@@ -28,11 +28,11 @@ use crate::stage::features::Features;
 use crate::stage::table::RadialMode;
 use crate::structure::Structure;
 use crate::{Error, Result};
-use list::{DeviceList, Frame, Positions};
+use list::DeviceList;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use workspace::{DeviceGraph, Workspace};
+use workspace::{DeviceGraph, Workspace, Workspaces};
 
 /// Lanes that share an atom when forces are gathered.
 const FORCE_LANES: usize = 8;
@@ -57,7 +57,7 @@ struct Cuda {
     /// Folded coefficients by readout and part.
     folded: Vec<Vec<Buffer<u8>>>,
     modules: Mutex<HashMap<(&'static str, usize), Arc<Module>>>,
-    workspaces: Mutex<Vec<Workspace>>,
+    workspaces: Workspaces,
 }
 
 /// The potential of a model on a CUDA device.
@@ -129,18 +129,6 @@ fn forces(precision: Precision) -> KernelSource {
     source::plain("forces", include_str!("../../kernels/forces.cu"), precision, FORCE_LANES, "")
 }
 
-/// # Errors
-/// An address that is not in the memory of the device.
-fn check_addresses(device: &Context, at: &OnDevice) -> Result<()> {
-    let addresses = [("positions", Some(at.positions)), ("site_energies", at.site_energies), ("forces", at.forces)];
-    for (name, address) in addresses {
-        if let Some(address) = address.filter(|_| !at.numbers.is_empty()) {
-            device.check_address(name, address)?;
-        }
-    }
-    Ok(())
-}
-
 /// Lanes that share a centre, for systems up to so many centres.
 const GROUPS: [(usize, usize); 3] = [(6_000, 32), (40_000, 4), (usize::MAX, 1)];
 
@@ -178,7 +166,7 @@ impl Cuda {
             couplings,
             folded: Vec::new(),
             modules: Mutex::default(),
-            workspaces: Mutex::default(),
+            workspaces: Workspaces::default(),
         };
         cuda.set_readouts(&[model.linear_parameters()])?;
         Ok(cuda)
@@ -211,17 +199,8 @@ impl Cuda {
         DeviceList::of(list, &self.device, &self.species, self.precision)
     }
 
-    /// Runs `f` with a workspace; one whose call failed is not used again.
     fn with_workspace<T>(&self, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
-        self.device.bind()?;
-        let kept = self.workspaces.lock().unwrap_or_else(|e| e.into_inner()).pop();
-        let mut workspace = match kept {
-            Some(w) => w,
-            None => Workspace::new(&self.device)?,
-        };
-        let result = f(&mut workspace)?;
-        self.workspaces.lock().unwrap_or_else(|e| e.into_inner()).push(workspace);
-        Ok(result)
+        self.workspaces.with(&self.device, f)
     }
 
     /// The struct `Parts` of the kernels.
@@ -269,24 +248,6 @@ impl Cuda {
             }
         }
         run::sum(&forces, graph, gradients, energies, to, stream, w)
-    }
-
-    /// [`run::with_list`], returning the sums.
-    #[allow(clippy::too_many_arguments)]
-    fn with_list(
-        &self,
-        list: &mut DeviceList,
-        frame: &Frame,
-        positions: &Positions,
-        gradients: bool,
-        to: Targets,
-        results: (&mut [f64], &mut [[f64; 3]]),
-        w: &mut Workspace,
-    ) -> Result<[f64; SUMS]> {
-        let mut launch =
-            |graph: &DeviceGraph, stream: &Stream, w: &mut Workspace| self.launch(graph, 0, gradients, to, stream, w);
-        let with = run::With { frame, positions, gradients, group: group(frame.numbers.len()) };
-        run::with_list(list, with, to, results, w, &mut launch)
     }
 }
 
@@ -358,45 +319,20 @@ impl Engine for Cuda {
     }
 
     fn list(&self, list: &mut Neighbours, structure: &Structure, species: &[u32], out: Pass) -> Result<f64> {
-        let list = self.own(list)?;
-        let Structure { numbers, positions, cell, pbc } = structure;
-        let frame = Frame { numbers, species, cell: *cell, pbc: *pbc };
-        let n = numbers.len();
+        let (list, group) = (self.own(list)?, group(structure.n_atoms()));
         self.with_workspace(|w| {
-            let to = w.targets(n, n)?;
-            let positions = Positions::Host(positions);
-            let Pass { site_energies, gradients } = out;
-            let Some(Gradients { virials, forces, .. }) = gradients else {
-                let totals = self.with_list(list, &frame, &positions, false, to, (site_energies, &mut []), w)?;
-                return Ok(totals[9]);
-            };
-            let forces = forces.unwrap_or_default();
-            // Results are fetched from the first energy to the last force.
-            let mut own = Vec::new();
-            let site_energies = match site_energies.is_empty() && !forces.is_empty() {
-                true => memory::at_least(&mut own, n, 0.0),
-                false => site_energies,
-            };
-            let totals = self.with_list(list, &frame, &positions, true, to, (site_energies, forces), w)?;
-            virials[0].as_flattened_mut().copy_from_slice(&totals[..9]);
-            Ok(totals[9])
+            run::from_list(list, structure, species, group, out, w, &mut |graph, gradients, to, stream, w| {
+                self.launch(graph, 0, gradients, to, stream, w)
+            })
         })
     }
 
     unsafe fn on_device(&self, list: &mut Neighbours, at: &OnDevice, species: &[u32]) -> Result<(f64, Virial)> {
-        let list = self.own(list)?;
-        check_addresses(&self.device, at)?;
-        let frame = Frame { numbers: at.numbers, species, cell: at.cell, pbc: at.pbc };
-        let n = at.numbers.len();
+        let (list, group) = (self.own(list)?, group(at.numbers.len()));
         self.with_workspace(|w| {
-            let mut to = w.targets(n, n)?;
-            to.forces = at.forces.unwrap_or(to.forces);
-            to.energies = at.site_energies.unwrap_or(to.energies);
-            list.stream.follow(at.stream)?;
-            let positions = Positions::Device(at.positions);
-            let totals = self.with_list(list, &frame, &positions, at.forces.is_some(), to, (&mut [], &mut []), w)?;
-            let virial = std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b]));
-            Ok((totals[9], virial))
+            run::on_device(list, at, species, group, w, &mut |graph, gradients, to, stream, w| {
+                self.launch(graph, 0, gradients, to, stream, w)
+            })
         })
     }
 

@@ -7,8 +7,12 @@ use super::{FORCE_LANES, SUMS, Targets};
 use crate::Result;
 use crate::device::cuda::kernel::{Grid, Module, arguments};
 use crate::device::cuda::stream::Stream;
+use crate::graph::OnDevice;
+use crate::memory;
 use crate::part::cuda::THREADS;
 use crate::potential::Virial;
+use crate::potential::stack::{Gradients, Pass};
+use crate::structure::Structure;
 
 /// From site energies and, where `gradients`, those of edges in the workspace to forces and the sums over all atoms.
 pub fn sum(
@@ -80,23 +84,89 @@ pub fn virials(
     w.partial.download(out.as_flattened_mut().as_flattened_mut(), stream)
 }
 
+/// Queues site energies and, where told so, edge gradients and forces; then the sums over all atoms.
+pub type Launch<'a> = dyn FnMut(&DeviceGraph, bool, Targets, &Stream, &mut Workspace) -> Result<()> + 'a;
+
+/// As [`Engine::list`](crate::potential::stack::Engine::list), with `group` lanes that share a centre.
+pub fn from_list(
+    list: &mut DeviceList,
+    structure: &Structure,
+    species: &[u32],
+    group: usize,
+    out: Pass,
+    w: &mut Workspace,
+    launch: &mut Launch,
+) -> Result<f64> {
+    let Structure { numbers, positions, cell, pbc } = structure;
+    let (frame, n) = (Frame { numbers, species, cell: *cell, pbc: *pbc }, numbers.len());
+    let to = w.targets(n, n)?;
+    let positions = Positions::Host(positions);
+    let Pass { site_energies, gradients } = out;
+    let Some(Gradients { virials, forces, .. }) = gradients else {
+        let with = With { frame: &frame, positions: &positions, gradients: false, group };
+        return Ok(with_list(list, with, to, (site_energies, &mut []), w, launch)?[9]);
+    };
+    let forces = forces.unwrap_or_default();
+    // Results are fetched from the first energy to the last force.
+    let mut own = Vec::new();
+    let site_energies = match site_energies.is_empty() && !forces.is_empty() {
+        true => memory::at_least(&mut own, n, 0.0),
+        false => site_energies,
+    };
+    let with = With { frame: &frame, positions: &positions, gradients: true, group };
+    let totals = with_list(list, with, to, (site_energies, forces), w, launch)?;
+    virials[0] = virial(&totals);
+    Ok(totals[9])
+}
+
+/// As [`Engine::on_device`](crate::potential::stack::Engine::on_device), with `group` lanes that share a centre.
+pub fn on_device(
+    list: &mut DeviceList,
+    at: &OnDevice,
+    species: &[u32],
+    group: usize,
+    w: &mut Workspace,
+    launch: &mut Launch,
+) -> Result<(f64, Virial)> {
+    let addresses = [("positions", Some(at.positions)), ("site_energies", at.site_energies), ("forces", at.forces)];
+    for (name, address) in addresses {
+        if let Some(address) = address.filter(|_| !at.numbers.is_empty()) {
+            list.device.check_address(name, address)?;
+        }
+    }
+    let frame = Frame { numbers: at.numbers, species, cell: at.cell, pbc: at.pbc };
+    let n = at.numbers.len();
+    let mut to = w.targets(n, n)?;
+    to.forces = at.forces.unwrap_or(to.forces);
+    to.energies = at.site_energies.unwrap_or(to.energies);
+    list.stream.follow(at.stream)?;
+    let positions = Positions::Device(at.positions);
+    let with = With { frame: &frame, positions: &positions, gradients: at.forces.is_some(), group };
+    let totals = with_list(list, with, to, (&mut [], &mut []), w, launch)?;
+    Ok((totals[9], virial(&totals)))
+}
+
+/// Of the sums over all atoms.
+pub fn virial(totals: &[f64; SUMS]) -> Virial {
+    std::array::from_fn(|a| std::array::from_fn(|b| totals[3 * a + b]))
+}
+
 /// What is evaluated with a list.
-pub struct With<'a> {
-    pub frame: &'a Frame<'a>,
-    pub positions: &'a Positions<'a>,
-    pub gradients: bool,
-    /// Lanes that share a centre.
-    pub group: usize,
+struct With<'a> {
+    frame: &'a Frame<'a>,
+    positions: &'a Positions<'a>,
+    gradients: bool,
+    group: usize,
 }
 
 /// Evaluates at positions with a list that is reused where it holds, and copies the results to the host slices; returns the sums.
-pub fn with_list(
+fn with_list(
     list: &mut DeviceList,
     With { frame, positions, gradients, group }: With,
     to: Targets,
     (energies, forces): (&mut [f64], &mut [[f64; 3]]),
     w: &mut Workspace,
-    launch: &mut dyn FnMut(&DeviceGraph, &Stream, &mut Workspace) -> Result<()>,
+    launch: &mut Launch,
 ) -> Result<[f64; SUMS]> {
     let n = frame.numbers.len();
     let stream = list.stream.clone();
@@ -119,7 +189,7 @@ pub fn with_list(
             if gradients {
                 graph.incoming = list.reverse(n)?;
             }
-            launch(&graph, &stream, w)?;
+            launch(&graph, gradients, to, &stream, w)?;
             w.fetch(&stream, energies.len(), forces.len())
         };
         stream.mark(0)?;

@@ -44,13 +44,18 @@ impl Kernels<'_> {
         }
         put(format_args!("{}", include_str!("../../kernels/common.cuh")));
         put(format_args!("{}", include_str!("../../kernels/site.cuh")));
-        let (mut pairs, mut aces) = (String::new(), String::new());
+        let (mut pairs, mut aces, kernels_of_basis) = (String::new(), String::new(), name == "basis");
         let (mut shared, mut n_aces, mut adjoint) = (0, 0, 0);
         for (index, part) in self.parts.iter().enumerate() {
             let name = part.name(index);
-            let list = if matches!(part.kind, PartKind::Pair(_)) { &mut pairs } else { &mut aces };
             let (text, bytes) = part.code(&name, index, real);
             put(format_args!("{text}"));
+            let list = match part.kind {
+                PartKind::Ace(..) => &mut aces,
+                // Has no basis.
+                PartKind::Zbl(_) if kernels_of_basis => continue,
+                PartKind::Pair(_) | PartKind::Zbl(_) => &mut pairs,
+            };
             write!(list, " X({name})").expect("writing to a string");
             n_aces += usize::from(matches!(part.kind, PartKind::Ace(..)));
             shared = shared.max(bytes);

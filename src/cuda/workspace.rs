@@ -11,7 +11,7 @@ use crate::graph::Sites;
 use crate::parallel;
 use crate::part::cuda::THREADS;
 use crate::precision::Precision;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A slot without a centre.
 pub const NONE: u32 = u32::MAX;
@@ -49,6 +49,27 @@ pub struct Workspace {
     pub memory: Memory,
     /// A copy of the results on the host, for small systems.
     copy: Pinned,
+}
+
+/// As many workspaces as there were calls at a time.
+#[derive(Default)]
+pub struct Workspaces(Mutex<Vec<Workspace>>);
+
+impl Workspaces {
+    /// Runs `f` with a workspace; one whose call failed is not used again.
+    pub fn with<T>(&self, device: &Arc<Context>, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
+        device.bind()?;
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut workspace = kept.map_or_else(|| Workspace::new(device), Ok)?;
+        let result = f(&mut workspace)?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        Ok(result)
+    }
+
+    /// What `f` says of the workspace that comes next, if it exists.
+    pub fn peek<T>(&self, f: impl FnOnce(&Workspace) -> T) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().map(f)
+    }
 }
 
 /// Addresses of a graph on the device.

@@ -6,7 +6,7 @@ use super::settings::Settings;
 use crate::extxyz::Frame;
 use crate::model::Model;
 use crate::parallel;
-use crate::plan::{Device, Plan, Precision, Rows};
+use crate::plan::{Device, Outputs, Plan, Precision, Rows};
 use crate::{Error, Result};
 use ndarray::{ArrayViewMut1, ArrayViewMut2, s};
 use std::collections::HashSet;
@@ -19,6 +19,8 @@ const CHUNK_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Assembler {
     plan: Plan,
+    /// Of the parts without parameters, whose share is taken from the data.
+    fixed: Option<Plan>,
     settings: Settings,
     factors: Factors,
     waiting: Vec<(u64, Observation)>,
@@ -54,8 +56,9 @@ impl Assembler {
             return Err(Error::Fit("the model has no linear parameters".into()));
         }
         let plan = Plan::new(&factors.model, Device::Cpu, Precision::F64)?;
-        let settings = settings.clone();
-        Ok(Assembler { plan, settings, factors, waiting: vec![], bytes: 0, seen: HashSet::new() })
+        let new = |model| Plan::new(&model, Device::Cpu, Precision::F64);
+        let (fixed, settings) = (factors.model.fixed()?.map(new).transpose()?, settings.clone());
+        Ok(Assembler { plan, fixed, settings, factors, waiting: vec![], bytes: 0, seen: HashSet::new() })
     }
 
     /// Takes the next frame. What cannot be used is noted in the factors' remarks.
@@ -113,7 +116,7 @@ impl Assembler {
         let mut rows: Vec<Option<Result<FrameRows>>> = waiting.iter().map(|_| None).collect();
         let n_columns = self.factors.n_columns();
         parallel::for_each_mut(&mut rows, |k, rows| {
-            *rows = Some(parallel::alone(|| FrameRows::new(&self.plan, &waiting[k].1, n_columns)));
+            *rows = Some(parallel::alone(|| FrameRows::new(&self.plan, self.fixed.as_ref(), &waiting[k].1, n_columns)));
         });
         for ((number, observation), rows) in waiting.iter().zip(rows) {
             let rows = rows.expect("computed above").map_err(|e| Error::Fit(format!("frame {number}: {e}")))?;
@@ -135,7 +138,7 @@ impl Assembler {
 }
 
 impl FrameRows {
-    fn new(plan: &Plan, data: &Observation, n_columns: usize) -> Result<FrameRows> {
+    fn new(plan: &Plan, fixed: Option<&Plan>, data: &Observation, n_columns: usize) -> Result<FrameRows> {
         let s = &data.structure;
         let graph = plan.graph(s)?;
         let (n, n_params, species) = (s.n_atoms(), plan.length_basis(), plan.model().species());
@@ -161,17 +164,23 @@ impl FrameRows {
         }
         plan.assemble(&graph, &s.numbers, &mut rows)?;
 
+        let (mut known, mut known_forces, mut known_virial) = (0.0, vec![[0.0; 3]; n], [[0.0; 3]; 3]);
+        if let Some(fixed) = fixed {
+            let outputs = Outputs::new().energy(&mut known).forces(&mut known_forces[..]).virial(&mut known_virial);
+            fixed.evaluate(s, &mut { outputs })?;
+        }
         let index = |z: u8| species.iter().position(|&s| s == z).expect("an element of the model");
         if let Some(e) = data.energy {
             s.numbers.iter().for_each(|&z| energy[n_params + index(z)] += 1.0);
-            energy[n_columns - 1] = e;
+            energy[n_columns - 1] = e - known;
         }
         let mut energy_per_atom = energy.clone();
         energy_per_atom.iter_mut().for_each(|x| *x /= n as f64);
         let by_root = data.weight / (n as f64).sqrt();
         energy.iter_mut().for_each(|x| *x *= by_root);
-        for (row, f) in force.chunks_exact_mut(n_columns).zip(data.forces.iter().flatten().flatten()) {
-            row[n_columns - 1] = *f;
+        let forces = data.forces.iter().flatten().flatten().zip(known_forces.as_flattened());
+        for (row, (f, known)) in force.chunks_exact_mut(n_columns).zip(forces) {
+            row[n_columns - 1] = f - known;
         }
         if data.weight != 1.0 {
             force.iter_mut().for_each(|x| *x *= data.weight);
@@ -179,7 +188,7 @@ impl FrameRows {
         let v = data.virial.unwrap_or_default();
         let voigt = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)];
         for (row, (a, b)) in virial.chunks_exact_mut(n_columns).zip(voigt) {
-            row[n_columns - 1] = 0.5 * (v[a][b] + v[b][a]);
+            row[n_columns - 1] = 0.5 * (v[a][b] + v[b][a]) - known_virial[a][b];
         }
         virial.iter_mut().for_each(|x| *x *= by_root);
 

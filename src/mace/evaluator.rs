@@ -1,21 +1,39 @@
 //! A network on the processor, in a precision.
 
-use super::cpu::{Cpu, Evaluate, Input, Output};
+#[cfg(feature = "mace")]
+use super::cpu::Cpu;
+use super::cpu::{Evaluate, Input, Output};
 use super::network::Network;
-use crate::simd::{Isa, with_lanes};
+use crate::simd::Isa;
+#[cfg(feature = "mace")]
+use crate::simd::with_lanes;
 use crate::{Error, Result};
 use std::fmt::{self, Debug, Formatter};
 
 /// A network packed for the instruction set of a processor. Shared freely between threads.
 pub struct Evaluator(Box<dyn Evaluate>);
 
+const NOT_BUILT: &str = "MACE models are not in this build: its feature `mace` is off";
+
 /// # Errors
 /// A build without the feature `mace`.
 pub(super) fn check_built() -> Result<()> {
-    match cfg!(feature = "mace") {
-        true => Ok(()),
-        false => Err(Error::Device("MACE models are not in this build: its feature `mace` is off".into())),
-    }
+    if cfg!(feature = "mace") { Ok(()) } else { Err(Error::Device(NOT_BUILT.into())) }
+}
+
+#[cfg(feature = "mace")]
+fn pack(network: &Network, single: bool, isa: Isa) -> Result<Box<dyn Evaluate>> {
+    let network = network.clone();
+    Ok(match single {
+        false => with_lanes!(isa, f64, V => Box::new(Cpu::<V>::new(network))),
+        true => with_lanes!(isa, f32, V => Box::new(Cpu::<V>::new(network))),
+    })
+}
+
+/// Code that is named is compiled, for every instruction set, though it never runs.
+#[cfg(not(feature = "mace"))]
+fn pack(_: &Network, _: bool, _: Isa) -> Result<Box<dyn Evaluate>> {
+    Err(Error::Device(NOT_BUILT.into()))
 }
 
 impl Debug for Evaluator {
@@ -34,11 +52,7 @@ impl Evaluator {
             return Err(Error::Device(format!("this processor has no {isa:?}")));
         }
         check_built()?;
-        let network = network.clone();
-        Ok(Evaluator(match single {
-            false => with_lanes!(isa, f64, V => Box::new(Cpu::<V>::new(network))),
-            true => with_lanes!(isa, f32, V => Box::new(Cpu::<V>::new(network))),
-        }))
+        Ok(Evaluator(pack(network, single, isa)?))
     }
 
     /// # Errors

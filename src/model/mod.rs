@@ -101,6 +101,13 @@ impl Model {
         Model::new(spec)
     }
 
+    /// The parts whose energies come of neighbours, and not of parameters: what a linear fit takes from its data.
+    pub(crate) fn fixed(&self) -> Result<Option<Model>> {
+        let fixed = |(_, part): &(usize, &PartSpec)| part.rcut() > 0.0 && part.weights().is_empty();
+        let parts: Vec<usize> = self.spec.parts.iter().enumerate().filter(fixed).map(|(p, _)| p).collect();
+        if parts.is_empty() { Ok(None) } else { self.extract(&parts).map(Some) }
+    }
+
     /// Whether energies are linear in parameters: what has a basis and design rows, and can be fitted like that.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The model as it stands in the file: plain data, nothing derived.
 
-pub use crate::part::{AceSpec, AngularSpec, EmbeddingSpec, OneBodySpec, PairSpec, PartSpec, SparseSpec};
+pub use crate::part::{AceSpec, AngularSpec, EmbeddingSpec, OneBodySpec, PairSpec, PartSpec, SparseSpec, ZblSpec};
 pub use crate::stage::spec::*;
 use serde::{Deserialize, Serialize};
 

@@ -18,6 +18,7 @@
 //! An operation is made once from a [`Spec`] and then executed: `forward`, `backward` for any of its arguments, `double_backward` for
 //! training on gradients. It allocates nothing but what its [`Workspace`] grows to; results depend neither on the number of
 //! threads nor on the order of edges, to the last bit.
+#![cfg_attr(not(feature = "ops"), allow(dead_code))]
 
 pub mod activation;
 mod arrays;

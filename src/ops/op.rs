@@ -6,7 +6,9 @@ use super::scratch::{Line, Scratch, Workspace, lines};
 use super::spec::Spec;
 use crate::dtype::{Dtype, Storage};
 use crate::parallel;
-use crate::simd::{Isa, Real, with_lanes};
+#[cfg(feature = "ops")]
+use crate::simd::with_lanes;
+use crate::simd::{Isa, Real};
 use crate::{Error, Result};
 use std::any::Any;
 use std::fmt::{self, Debug, Formatter};
@@ -52,6 +54,20 @@ impl<S: Storage> Debug for Op<S> {
     }
 }
 
+#[cfg(feature = "ops")]
+fn kernel_of(spec: &Spec, isa: Isa, storage: Dtype) -> Result<Box<dyn Any>> {
+    Ok(match storage {
+        Dtype::F64 => Box::new(with_lanes!(isa, f64, V => spec.kernel::<V>())?),
+        _ => Box::new(with_lanes!(isa, f32, V => spec.kernel::<V>())?),
+    })
+}
+
+/// Code that is named is compiled, for every instruction set, though it never runs.
+#[cfg(not(feature = "ops"))]
+fn kernel_of(_: &Spec, _: Isa, _: Dtype) -> Result<Box<dyn Any>> {
+    Err(Error::Device("operations are not in this build: its feature `ops` is off".into()))
+}
+
 impl<S: Storage> Op<S> {
     /// For the best instruction set of this processor.
     ///
@@ -70,15 +86,9 @@ impl<S: Storage> Op<S> {
         if !isa.is_available() {
             return Err(Error::Device(format!("this processor has no {isa:?}")));
         }
-        if cfg!(not(feature = "ops")) {
-            return Err(Error::Device("operations are not in this build: its feature `ops` is off".into()));
-        }
         let ports = spec.ports()?;
         // `S::Compute` is f64 or f32; the box is of one of both.
-        let kernel: Box<dyn Any> = match S::DTYPE {
-            Dtype::F64 => Box::new(with_lanes!(isa, f64, V => spec.kernel::<V>())?),
-            _ => Box::new(with_lanes!(isa, f32, V => spec.kernel::<V>())?),
-        };
+        let kernel = kernel_of(spec, isa, S::DTYPE)?;
         let kernel = kernel.downcast::<Box<dyn Kernel<S::Compute>>>().map_err(|_| Error::Argument("storage".into()))?;
         Ok(Op { spec: spec.clone(), ports, kernel: *kernel })
     }

@@ -170,8 +170,9 @@ mod tests {
         let text = model().to_json().replace("\"dummy\"", "\"mystery\"");
         let message = Model::from_json(text).unwrap_err().to_string();
         let version = env!("CARGO_PKG_VERSION");
-        let expected =
-            format!("model: parts[1]: type: 'mystery' is unknown; acerust {version} knows onebody, pair, ace, dummy");
+        let expected = format!(
+            "model: parts[1]: type: 'mystery' is unknown; acerust {version} knows onebody, pair, ace, zbl, dummy"
+        );
         assert!(message.starts_with(&expected), "{message}");
     }
 }

@@ -10,10 +10,12 @@ mod dummy;
 mod onebody;
 mod pair;
 mod radial;
+mod zbl;
 
 pub use ace::{AceSpec, AngularSpec, EmbeddingSpec, SparseSpec};
 pub use onebody::OneBodySpec;
 pub use pair::PairSpec;
+pub use zbl::ZblSpec;
 
 #[cfg(feature = "cuda")]
 use self::cuda::{At, PartKernels};
@@ -129,6 +131,7 @@ kinds! {
     OneBody(OneBodySpec) = "onebody",
     Pair(PairSpec) = "pair",
     Ace(AceSpec) = "ace",
+    Zbl(ZblSpec) = "zbl",
     #[cfg(test)] Dummy(dummy::DummySpec) = "dummy",
 }
 

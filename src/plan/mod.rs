@@ -379,7 +379,7 @@ impl Plan {
         memory::caught(|| self.with_sites(graph, numbers, |sites| self.linear()?.jacobian(sites, basis, jacobian)))
     }
 
-    /// The design rows of a linear potential: `E = row·θ`, `F = rows·θ`, `V = rows·θ`, one-body energies left out.
+    /// The design rows of a linear potential: `E = row·θ`, `F = rows·θ`, `V = rows·θ`, one-body energies and repulsion left out.
     ///
     /// # Errors
     /// As [`Plan::evaluate`], and matrices of another shape than [`Rows`] says; a potential that is not linear.

@@ -232,24 +232,7 @@ impl<E: Engine> Potential for Stack<E> {
         species: &[u32],
         out: &mut Outputs,
     ) -> Result<()> {
-        refuse_others(out, &["energy", "site_energies", "forces", "virial"])?;
-        let gradients = wants_gradients(out);
-        let Outputs { energy, site_energies, forces, virial: wanted, .. } = out;
-        let mut virial = [[[0.0; 3]; 3]];
-        let pass = Pass {
-            site_energies: numbers(site_energies).unwrap_or_default(),
-            gradients: gradients.then(|| Gradients {
-                virials: &mut virial,
-                forces: vectors(forces),
-                site_virials: None,
-                edges: None,
-            }),
-        };
-        let sum = self.engine.list(list, structure, species, pass)?;
-        check(sum, numbers(site_energies).unwrap_or_default(), virial[0], vectors(forces).as_deref())?;
-        energy.iter_mut().for_each(|e| **e = sum);
-        wanted.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial[0])));
-        Ok(())
+        from_list(out, |pass| self.engine.list(list, structure, species, pass))
     }
 
     unsafe fn evaluate_on_device(
@@ -259,22 +242,53 @@ impl<E: Engine> Potential for Stack<E> {
         species: &[u32],
         out: &mut Outputs,
     ) -> Result<()> {
-        refuse_others(out, &["energy", "virial"])?;
-        if out.virial.is_some() && at.forces.is_none() {
-            return Err(Error::Argument("the virial comes with forces alone, which have no address".into()));
-        }
         // SAFETY: the addresses are as large as the caller promises; nothing here changes them.
-        let (sum, virial) = unsafe { self.engine.on_device(list, at, species) }?;
-        check(sum, &[], virial, None)?;
-        out.energy.iter_mut().for_each(|e| **e = sum);
-        out.virial.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial)));
-        Ok(())
+        on_device(at, out, || unsafe { self.engine.on_device(list, at, species) })
     }
+}
+
+/// Outputs from a list on a device, by an evaluation as [`Engine::list`] is.
+pub(crate) fn from_list(out: &mut Outputs, evaluate: impl FnOnce(Pass) -> Result<f64>) -> Result<()> {
+    refuse_others(out, &["energy", "site_energies", "forces", "virial"])?;
+    let gradients = wants_gradients(out);
+    let Outputs { energy, site_energies, forces, virial: wanted, .. } = out;
+    let mut virial = [[[0.0; 3]; 3]];
+    let pass = Pass {
+        site_energies: numbers(site_energies).unwrap_or_default(),
+        gradients: gradients.then(|| Gradients {
+            virials: &mut virial,
+            forces: vectors(forces),
+            site_virials: None,
+            edges: None,
+        }),
+    };
+    let sum = evaluate(pass)?;
+    check(sum, numbers(site_energies).unwrap_or_default(), virial[0], vectors(forces).as_deref())?;
+    energy.iter_mut().for_each(|e| **e = sum);
+    wanted.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial[0])));
+    Ok(())
+}
+
+/// The same with addresses in the memory of the device, by an evaluation as [`Engine::on_device`] is.
+pub(crate) fn on_device(
+    at: &OnDevice,
+    out: &mut Outputs,
+    evaluate: impl FnOnce() -> Result<(f64, Virial)>,
+) -> Result<()> {
+    refuse_others(out, &["energy", "virial"])?;
+    if out.virial.is_some() && at.forces.is_none() {
+        return Err(Error::Argument("the virial comes with forces alone, which have no address".into()));
+    }
+    let (sum, virial) = evaluate()?;
+    check(sum, &[], virial, None)?;
+    out.energy.iter_mut().for_each(|e| **e = sum);
+    out.virial.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial)));
+    Ok(())
 }
 
 /// # Errors
 /// An output that is wanted and not among the `known`.
-pub(crate) fn refuse_others(out: &Outputs, known: &[&str]) -> Result<()> {
+fn refuse_others(out: &Outputs, known: &[&str]) -> Result<()> {
     match out.wanted().into_iter().find(|name| !known.contains(name)) {
         Some(name) => Err(Error::Argument(format!("{name}: not from a list on a device; evaluate on a graph for it"))),
         None => Ok(()),

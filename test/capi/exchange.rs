@@ -143,11 +143,13 @@ fn features_of_ghosts_come_from_whom_they_are_images_of() {
         let structure = super::short::atoms(atoms.n(), z, x, cell, pbc);
         let input = acerust_input { forward: Some(forward), backward: Some(backward), context, ..structure };
         let out = acerust_outputs { energy: &mut energy, ..outputs() };
-        fails!(
-            ACERUST_ERROR_ARGUMENT,
-            "argument: features are exchanged on graphs only",
-            acerust_evaluate(own.0, &input, &out)
-        );
+        let message = "argument: features are exchanged on graphs only";
+        fails!(ACERUST_ERROR_ARGUMENT, message, acerust_evaluate(own.0, &input, &out));
+        let mut list = null_mut();
+        ok!(acerust_list_new(own.0, 0.5, &mut list));
+        let list = OwnedList(list);
+        let input = acerust_input { list: list.0, ..input };
+        fails!(ACERUST_ERROR_ARGUMENT, message, acerust_evaluate(own.0, &input, &out));
         ok!(acerust_graph_free(graph));
         ok!(acerust_graph_free(empty));
     }

@@ -59,6 +59,9 @@ pub fn random_model(seed: u64) -> Model {
         parts.push(PartSpec::Pair(pair(&mut random, n_species, false, 3.2)));
     }
     random.shuffle(&mut parts);
+    if k % 3 == 1 {
+        parts.push(PartSpec::Zbl(zbl(&mut random, n_species)));
+    }
     finish(&format!("random {seed}"), n_species, parts)
 }
 
@@ -96,6 +99,15 @@ pub fn pair(random: &mut Random, n_species: usize, splines: bool, rcut: f64) -> 
     let n_b = random.integer(1, 9);
     let radial = radial(random, n_species, n_b, splines, rcut);
     PairSpec { rcut, radial, weights: weights(random, n_species, n_b) }
+}
+
+/// Up to well within other parts.
+pub fn zbl(random: &mut Random, n_species: usize) -> ZblSpec {
+    let pair = |_| {
+        let rcut = random.between(1.5, 3.4);
+        [rcut, rcut * random.between(0.2, 1.0)]
+    };
+    ZblSpec { pairs: (0..n_species * (n_species + 1) / 2).map(pair).collect() }
 }
 
 fn weights(random: &mut Random, n_species: usize, n_b: usize) -> Vec<Vec<f64>> {

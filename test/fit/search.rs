@@ -111,6 +111,9 @@ fn what_cannot_be_searched_is_an_error() {
     assert!(
         search_from("['Si', 'Xx']", &frames, limits).unwrap_err().to_string().contains("'Xx' is no chemical symbol")
     );
+    let (virials, _) = synthetic(&model(), 12);
+    let virials: Vec<Frame> = virials.into_iter().map(|f| Frame { energy: None, forces: None, ..f }).collect();
+    assert!(said(&virials, limits).contains("a search takes frames with energies or forces"));
 }
 
 #[test]

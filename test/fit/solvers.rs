@@ -126,9 +126,15 @@ fn relevance_finds_what_is_irrelevant() {
 fn known_parameters_are_recovered() {
     // One element: sums over the neighbours of other elements are not told apart from either side.
     let recipe = "elements = ['Si']\norder = 3\ndegree = 6\nrcut = 5.0\npair_degree = 0\nE0 = { Si = -2.0 }";
-    let model = acerust::build::model(&acerust::build::Recipe::from_toml(recipe).unwrap()).unwrap();
-    let (frames, truth) = synthetic(&model, 60);
-    for prior in [Prior::Identity, Prior::default(), Prior::Exponential { wl: 2.0, wn: 2.0 }] {
+    let exponential = Prior::Exponential { wl: 2.0, wn: 2.0 };
+    // A core, which is no parameter, that most edges are within.
+    for (prior, core) in
+        [(Prior::Identity, ""), (Prior::default(), ""), (exponential, ""), (Prior::default(), "\ncore = 3.5")]
+    {
+        let recipe = acerust::build::Recipe::from_toml(&format!("{recipe}{core}")).unwrap();
+        let model = acerust::build::model(&recipe).unwrap();
+        assert_eq!(model.spec().parts.iter().any(|p| p.kind() == "zbl"), !core.is_empty());
+        let (frames, truth) = synthetic(&model, 60);
         let settings =
             Settings { prior, solver: Solver::Ridge { lambda: 1e-12, absolute: false }, ..Settings::default() };
         let fitted = fit::solve(&assemble(&model, &settings, &frames), &settings).unwrap();

@@ -119,12 +119,11 @@ fn paths(value: &Value, at: &str, all: &mut Vec<String>) {
             }
         }
         Value::Array(items) => {
-            // First and last stand for the rest.
-            for k in [0, items.len().saturating_sub(1)] {
-                if let Some(item) = items.get(k) {
-                    all.push(format!("{at}/{k}"));
-                    paths(item, &format!("{at}/{k}"), all);
-                }
+            // First and last stand for the rest, but for parts.
+            let last = items.len().saturating_sub(1);
+            for (k, item) in items.iter().enumerate().filter(|&(k, _)| k == 0 || k == last || at == "/parts") {
+                all.push(format!("{at}/{k}"));
+                paths(item, &format!("{at}/{k}"), all);
             }
         }
         _ => {}

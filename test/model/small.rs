@@ -23,7 +23,7 @@ fn spline() -> Value {
     json!({"type": "spline", "tables": vec![table; 4]})
 }
 
-/// Parts: one-body, pair of polynomials, pair of splines, ACE. Two species, two radial functions everywhere.
+/// Parts: one-body, pair of polynomials, pair of splines, ACE, repulsion. Two species, two radial functions everywhere.
 pub fn model() -> Value {
     let weights = json!([[0.1, 0.2], [0.3, 0.4]]);
     let mut ace = radial(json!({"type": "poly2sx", "x1": -1.0, "x2": 1.0, "p1": 2, "p2": 2, "s": 1.0}), polynomial());
@@ -43,7 +43,8 @@ pub fn model() -> Value {
              "angular": {"kind": "solid", "lmax": 1},
              "A": [[0, 0], [1, 1], [1, 2], [1, 3]],
              "AA": [[0], [1, 3], [2, 2]],
-             "C": {"shape": [2, 3], "rows": [0, 1, 1], "cols": [0, 1, 2], "vals": [1.0, -1.5, 0.5]}}
+             "C": {"shape": [2, 3], "rows": [0, 1, 1], "cols": [0, 1, 2], "vals": [1.0, -1.5, 0.5]}},
+            {"type": "zbl", "pairs": [[1.8, 0.9], [1.5, 0.5], [1.2, 1.2]]}
         ]
     })
 }

@@ -35,6 +35,12 @@ fn parts() {
     check("/parts/1/weights", json!([[0.1, 0.2]]), "parts[1].pair.weights: expected 2 entries, got 1");
     check("/parts/3/weights/1", json!([0.1]), "parts[3].ace.weights[1]: expected 2 entries, got 1");
     check("/parts/1/weights", json!([[], []]), "parts[1].pair.weights[0]: a part has at least one basis function");
+    check("/parts/4/pairs", json!([[1.8, 0.9]]), "parts[4].zbl.pairs: expected 3 entries, got 1");
+    check("/parts/4/pairs/1/0", json!(0.0), "parts[4].zbl.pairs[1]: 0 Å is not above 0 and at most 100");
+    for (width, name) in [(0.0, "0"), (1.9, "1.9")] {
+        let message = format!("parts[4].zbl.pairs[0]: a stretch of {name} Å is not above 0 and at most 1.8");
+        check("/parts/4/pairs/0/1", json!(width), &message);
+    }
     let mut file = small::model();
     file["parts"][1]["radial"]["spec"] = json!([[1, 0]]);
     assert_eq!(small::refusal(&file.to_string()), "model: parts[1].pair.radial.spec: a pair part has none");

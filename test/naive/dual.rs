@@ -30,6 +30,10 @@ impl Dual {
         }
     }
 
+    pub fn exp(self) -> Dual {
+        self.chain(self.value.exp(), self.value.exp())
+    }
+
     pub fn sqrt(self) -> Dual {
         let root = self.value.sqrt();
         self.chain(root, 0.5 / root)

@@ -8,8 +8,9 @@
 pub mod dual;
 mod harmonics;
 mod radial;
+mod repulsion;
 
-use acerust::model::spec::{AceSpec, HarmonicsKind, ModelSpec, PartSpec};
+use acerust::model::spec::{AceSpec, HarmonicsKind, ModelSpec, PartSpec, ZblSpec};
 use acerust::structure::Structure;
 use dual::Dual;
 
@@ -160,6 +161,10 @@ pub fn evaluate_edges(model: &ModelSpec, s: &Structure, edges: Vec<Edge>) -> Ans
             answer.scale.site_energy += one.e0.iter().fold(0.0, |m, e| e.abs().max(m));
             continue;
         }
+        if let PartSpec::Zbl(zbl) = part {
+            answer.repel(zbl, &model.species, &species);
+            continue;
+        }
         let basis = part_basis(part, n_species, &species, &answer.edges);
         answer.scale.add(part, &species, &answer.edges, &basis);
         answer.add(part, n_species, &species, basis);
@@ -168,6 +173,25 @@ pub fn evaluate_edges(model: &ModelSpec, s: &Structure, edges: Vec<Edge>) -> Ans
 }
 
 impl Answer {
+    fn repel(&mut self, zbl: &ZblSpec, numbers: &[u8], species: &[usize]) {
+        let (mut energies, mut gradient) = (vec![0.0; species.len()], 0.0f64);
+        for (e, &Edge { i, j, r, .. }) in self.edges.iter().enumerate() {
+            let v = repulsion::zbl(zbl, numbers, [species[i], species[j]], r);
+            self.site_energies[i] += v.value;
+            energies[i] += v.value.abs();
+            for x in 0..3 {
+                let g = v.gradient[x];
+                self.gradients[e][x] += g;
+                self.forces[i][x] += g;
+                self.forces[j][x] -= g;
+                (0..3).for_each(|y| self.virial[x][y] -= g * r[y]);
+                gradient = gradient.max(g.abs());
+            }
+        }
+        self.scale.site_energy += energies.into_iter().fold(0.0, f64::max);
+        self.scale.gradient += gradient;
+    }
+
     fn add(
         &mut self,
         part: &PartSpec,

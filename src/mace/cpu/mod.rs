@@ -3,7 +3,9 @@
 //! Forwards a layer goes over all atoms and leaves the features that the next one reads. The last layer goes forwards and backwards
 //! in one go, then the others backwards. What flows back to neighbours lies with the edges of a chunk of atoms, whose number is
 //! bounded, and is then summed by neighbour in the order of the edges: the same for any number of threads.
+#![cfg_attr(not(feature = "mace"), allow(dead_code))]
 
+mod atoms;
 mod convolve;
 mod edges;
 mod gate;
@@ -20,6 +22,8 @@ use crate::parallel::{self, Disjoint};
 use crate::simd::{Lanes, Real, as_reals, as_reals_mut};
 use crate::stage::angular::Angular;
 use crate::{Error, Result};
+use atoms::collect;
+pub use atoms::complete;
 use edges::Sites;
 use gemm::Rows;
 use layer::{Nodes, Saved, Step, Tile};
@@ -409,59 +413,12 @@ impl<V: Lanes> Evaluate for Cpu<V> {
     }
 }
 
-/// # Errors
-/// [`Error::Graph`] for an atom without edges among those whose features reach an owned atom.
-pub fn complete(graph: &Graph, n_owned: usize, n_layers: usize) -> Result<()> {
-    let (n_centres, n_atoms) = (graph.n_centres(), graph.n_atoms());
-    if n_centres == n_atoms {
-        return Ok(());
-    }
-    let mut reached = vec![false; n_atoms];
-    let mut front: Vec<usize> = (0..n_owned).collect();
-    for _ in 1..n_layers {
-        let mut next = Vec::new();
-        for e in front.iter().flat_map(|&i| graph.edges(i)) {
-            let j = graph.neighbours()[e] as usize;
-            if j >= n_centres {
-                return Err(Error::Graph(format!(
-                    "atom {j} has no edges, but a model of {n_layers} layers needs those of all atoms within {} edges of an owned one",
-                    n_layers - 1
-                )));
-            }
-            if j >= n_owned && !std::mem::replace(&mut reached[j], true) {
-                next.push(j);
-            }
-        }
-        front = next;
-    }
-    Ok(())
-}
-
 /// Rows of the features of a tile's own atoms.
 fn own_rows(t: usize, species_of: &[u32], atoms: &[u32]) -> Vec<u32> {
     match t {
         0 => atoms.iter().map(|&i| species_of[i as usize]).collect(),
         _ => atoms.to_vec(),
     }
-}
-
-/// Adds the gradients of the edges of a chunk to the atoms that they end in, in the order of the edges.
-fn collect<V: Lanes>(graph: &Graph, chunk: std::ops::Range<usize>, bars: &[V], n: usize, to: &mut [V]) {
-    if n == 0 {
-        return;
-    }
-    parallel::for_chunks_mut(to, n * 64, |c, rows| {
-        for (k, row) in rows.chunks_mut(n).enumerate() {
-            let j = c * 64 + k;
-            let ends = graph.incoming_first();
-            let incoming = &graph.incoming()[ends[j] as usize..ends[j + 1] as usize];
-            let start = incoming.partition_point(|&e| (e as usize) < chunk.start);
-            for &e in incoming[start..].iter().take_while(|&&e| (e as usize) < chunk.end) {
-                let bar = &bars[(e as usize - chunk.start) * n..][..n];
-                row.iter_mut().zip(bar).for_each(|(r, b)| *r = *r + *b);
-            }
-        }
-    });
 }
 
 impl<V: Lanes> Cpu<V> {
@@ -495,51 +452,6 @@ impl<V: Lanes> Cpu<V> {
     fn tile_atoms(&self) -> usize {
         let widest = self.steps.iter().map(|s| s.conv.n_blocks * s.conv.n_m * size_of::<V>()).max().unwrap_or(1);
         (TILE_BYTES / widest).clamp(4, 32)
-    }
-
-    /// The pair term: adds it to the energies, before the scale, and its gradient times the scale to those of the edges.
-    fn repulsion(
-        &self,
-        graph: &Graph,
-        species_of: &[u32],
-        n_owned: usize,
-        energies: &mut [f64],
-        gradients: Option<(&mut [[f64; 3]], f64)>,
-    ) {
-        let Some(zbl) = &self.network.zbl else { return };
-        let (gradients, scale) = gradients.map_or((None, 0.0), |(g, s)| (Some(Disjoint::new(g)), s));
-        parallel::for_each_mut(&mut energies[..n_owned], |i, energy| {
-            for e in graph.edges(i) {
-                let r = graph.vectors()[e];
-                let length = (r[0] * r[0] + r[1] * r[1] + r[2] * r[2]).sqrt();
-                let [p, slope] =
-                    zbl.pair(species_of[i] as usize, species_of[graph.neighbours()[e] as usize] as usize, length);
-                *energy += p;
-                if let Some(g) = &gradients {
-                    // SAFETY: an edge belongs to one atom.
-                    let g = unsafe { g.entry(e) };
-                    (0..3).for_each(|d| g[d] += scale * slope * r[d] / length);
-                }
-            }
-        });
-    }
-
-    /// Features (atoms, all layers), within a layer block by block, channels slowest.
-    fn write_features(&self, n: usize, layers: &[&[V]], invariant: bool, to: &mut [f64]) {
-        let total = self.n_features(invariant);
-        for (i, row) in to.chunks_mut(total).take(n).enumerate() {
-            let mut row = row.iter_mut();
-            for (step, (layer, x)) in self.steps.iter().zip(self.network.layers.iter().zip(layers)) {
-                let shape = &layer.linear.to;
-                let x = as_reals(&x[i * step.n_blocks * step.n_next..][..step.n_blocks * step.n_next]);
-                for (&l, offset) in shape.ls.iter().zip(shape.offsets()).take(if invariant { 1 } else { usize::MAX }) {
-                    for (u, m) in (0..shape.k).flat_map(|u| (0..2 * l + 1).map(move |m| (u, m))) {
-                        let at = (u / V::N * step.n_next + offset + m) * V::N + u % V::N;
-                        *row.next().expect("as many as counted") = x[at].to_f64();
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -49,10 +49,17 @@ impl Embedded {
         table(&mut c, "DENSITY", padded);
         table(&mut c, "SWITCH", self.switch.iter().copied());
         if let (Some(core), true) = (&self.core, kind > 0) {
-            table(&mut c, "CORE_PAIRS", core.pairs.iter().map(|p| p.numbers()));
+            c += &core_pairs(core);
         }
         (c, vec!["EMBEDDED", "CORE"])
     }
+}
+
+/// The repulsion of each ordered pair.
+pub fn core_pairs(core: &Core) -> String {
+    let mut c = String::new();
+    table(&mut c, "CORE_PAIRS", core.pairs.iter().map(|p| p.numbers()));
+    c
 }
 
 /// An array of rows.

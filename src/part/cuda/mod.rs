@@ -11,7 +11,7 @@ use crate::stage::core::Core;
 use crate::stage::radial::{Coordinates, Functions, Radial};
 use crate::stage::spec::Embedding;
 use crate::stage::table::RadialMode;
-use embedding::Embedded;
+use embedding::{Embedded, core_pairs};
 use radial::PAIR_SIZE;
 
 /// Threads of a block.
@@ -44,6 +44,7 @@ pub struct At<'a> {
 pub enum PartKind {
     Pair(Radial),
     Ace(Box<Program>, Option<Embedded>),
+    Zbl(Core),
 }
 
 /// One part. Numbers are in double precision here; the engine converts them.
@@ -81,6 +82,11 @@ impl PartKernels {
         PartKernels::new(PartKind::Ace(Box::new(program), embedded), &radial, spec.rcut, n, at)
     }
 
+    pub fn zbl(core: Core, rcut: f64, at: &At) -> PartKernels {
+        let (kind, offset) = (PartKind::Zbl(core), at.offset);
+        PartKernels { kind, rcut, n_basis: 0, offset, pairs: vec![], matrix: vec![], row_size: 0, pair_stride: 0 }
+    }
+
     fn new(kind: PartKind, radial: &Radial, rcut: f64, n_basis: usize, at: &At) -> PartKernels {
         let &At { offset, real, .. } = at;
         let n_q = radial.n_terms();
@@ -109,29 +115,24 @@ impl PartKernels {
         PartKernels { kind, rcut, n_basis, offset, pairs, matrix, row_size, pair_stride }
     }
 
-    pub fn radial(&self) -> &Radial {
-        match &self.kind {
-            PartKind::Pair(radial) => radial,
-            PartKind::Ace(program, _) => &program.radial,
-        }
-    }
-
     /// Folded coefficients of a readout, from weights (n_species · n_basis).
     pub fn fold(&self, weights: &[f64]) -> Vec<f64> {
         match &self.kind {
             PartKind::Pair(radial) => radial.fold(weights).matrix,
             PartKind::Ace(_, Some(embedded)) => embedded.folded.clone(),
             PartKind::Ace(program, None) => program.fold(weights),
+            PartKind::Zbl(_) => vec![],
         }
-    }
-
-    fn is_spline(&self) -> bool {
-        matches!(self.radial().functions, Functions::Spline { .. })
     }
 
     /// The namespace of the part's code.
     pub fn name(&self, index: usize) -> String {
-        format!("{}{index}", if matches!(self.kind, PartKind::Pair(_)) { "pair" } else { "ace" })
+        let kind = match self.kind {
+            PartKind::Pair(_) => "pair",
+            PartKind::Ace(..) => "ace",
+            PartKind::Zbl(_) => "zbl",
+        };
+        format!("{kind}{index}")
     }
 
     /// Edges whose `∂A/∂r` are in shared memory together, when Jacobians are made.
@@ -158,7 +159,11 @@ impl PartKernels {
     pub fn code(&self, name: &str, index: usize, real: usize) -> (String, usize) {
         let mut c = String::new();
         let mut put = |text: String| c.push_str(&text);
-        let radial = self.radial();
+        let radial = match &self.kind {
+            PartKind::Pair(radial) => radial,
+            PartKind::Ace(program, _) => &program.radial,
+            PartKind::Zbl(core) => return (zbl_code(core, name, index, self.rcut), 0),
+        };
         put(format!("\nnamespace {name} {{\nconstexpr int INDEX = {index}, N_T = {};\n", radial.n_t));
         put(format!("constexpr real RCUT = {:e};\n", self.rcut));
         put(format!("constexpr int ROW_SIZE = {}, PAIR_STRIDE = {};\n", self.row_size, self.pair_stride));
@@ -172,7 +177,7 @@ impl PartKernels {
         put(include_str!("../../../kernels/radial.cuh").into());
         let mut shared = 0;
         match &self.kind {
-            PartKind::Pair(_) => put(include_str!("../../../kernels/pair.cuh").into()),
+            PartKind::Pair(_) | PartKind::Zbl(_) => put(include_str!("../../../kernels/pair.cuh").into()),
             PartKind::Ace(program, embedded) => {
                 let n_c = program.trie.n_coefficients() * embedded.as_ref().map_or(1, |e| e.n_densities);
                 let room = program.n_a.max(1);
@@ -182,13 +187,14 @@ impl PartKernels {
                 put(format!("constexpr int STRIDE = {}, TILE = {};\n", self.adjoint(real).0, self.tile(real)));
                 let rows = program.n_species * self.pair_stride * real;
                 let few = program.n_species == 1 && self.matrix.len() <= FIXED_ROWS;
-                let fixed = real == 4 && !self.is_spline() && few;
+                let is_spline = matches!(radial.functions, Functions::Spline { .. });
+                let fixed = real == 4 && !is_spline && few;
                 if fixed {
                     let numbers: String = self.matrix.iter().map(|x| format!("{x:e}, ")).collect();
                     put(format!("#define FIXED_ROWS {numbers}0\n"));
                     names.push("FIXED_ROWS".into());
                 }
-                let rows_shared = !self.is_spline() && !fixed && rows <= SHARED_ROWS;
+                let rows_shared = !is_spline && !fixed && rows <= SHARED_ROWS;
                 let c_shared = n_c * real <= SHARED_COEFFICIENTS;
                 let at_rows = if c_shared { (n_c * real).next_multiple_of(16) } else { 0 };
                 let at_pairs = at_rows + if rows_shared { rows.next_multiple_of(16) } else { 0 };
@@ -207,6 +213,7 @@ impl PartKernels {
                 }
                 put(include_str!("../../../kernels/ace.cuh").into());
                 if embedded.is_some() {
+                    put(include_str!("../../../kernels/core.cuh").into());
                     put(include_str!("../../../kernels/embedding.cuh").into());
                 }
                 names.push("SHELLS".into());
@@ -218,6 +225,12 @@ impl PartKernels {
         put("}\n".into());
         (c, shared.next_multiple_of(16))
     }
+}
+
+fn zbl_code(core: &Core, name: &str, index: usize, rcut: f64) -> String {
+    let [core_code, zbl] = [include_str!("../../../kernels/core.cuh"), include_str!("../../../kernels/zbl.cuh")];
+    let constants = format!("constexpr int INDEX = {index};\nconstexpr real RCUT = {rcut:e};\n#define CORE 3\n");
+    format!("\nnamespace {name} {{\n{constants}{}{core_code}{zbl}#undef CORE\n}}\n", core_pairs(core))
 }
 
 fn shells(program: &Program) -> String {
