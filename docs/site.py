@@ -4,8 +4,8 @@
     site.py test [PAGE …]   runs the pages, in target/docs/run
 
 A page is run as a reader would: in a folder of its own, which has `benchmark` of the repository, block after block. A block with a title is a
-file; `sh`, `python`, `julia`, `c` and `rust` are run, `text` is for reading. Commands that make something (make, pip) have been run before, by whoever
-runs this: here they only have to exist. Comments like `<!-- sh … -->` are run as well. What a missing tool would run is SKIPPED, loudly.
+file; `sh`, `python`, `julia`, `c` and `rust` are run, `text` is for reading. Commands that make something (make, pip, cargo) have been run before, by
+whoever runs this: here they only have to exist. Python and Julia have one session a page, at its end. Comments like `<!-- sh … -->` are run as well. What a missing tool would run is SKIPPED, loudly.
 """
 import os
 import re
@@ -38,6 +38,7 @@ BLOCK = re.compile(r'^(?:```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P
 MADE = """set -euo pipefail
 make() { command make --no-print-directory --dry-run -C "$ROOT" "$@" > /dev/null; }
 pip() { python -c 'import acerust'; }
+cargo() { command cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" > /dev/null; }
 """
 
 
@@ -106,7 +107,7 @@ def test(page):
     folder.mkdir(parents=True)
     folder.joinpath("benchmark").symlink_to(ROOT / "benchmark")
     folder.joinpath("target").symlink_to(TARGET)
-    text, ran, before = ROOT.joinpath(page).read_text(), 0, {}
+    text, ran, sessions = ROOT.joinpath(page).read_text(), 0, {}
     fences = len(re.findall(r"^```", text, re.M))
     blocks = list(BLOCK.finditer(text))
     assert fences == 2 * sum(b["language"] is not None for b in blocks), f"{page}: a block without a language"
@@ -119,19 +120,26 @@ def test(page):
         if language == "text":
             continue
         if language in ("python", "julia"):
-            # One session a page.
-            before[language] = body = before.get(language, "") + body
-        run = command(language, body, folder)
-        if isinstance(run, str):
-            print(f"SKIPPED: {page}:{line}: no {run}")
-            continue
-        done = subprocess.run(run, cwd=folder, env=environment(), capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{page}:{line}: exit status {done.returncode}\n{body}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-        skipped = done.stdout.startswith("SKIPPED")
-        print(done.stdout, end="") if skipped else None
-        ran += not skipped
+            sessions.setdefault(language, []).append(body)
+        else:
+            ran += execute(f"{page}:{line}", command(language, body, folder), folder)
+    for language, bodies in sessions.items():
+        ran += len(bodies) * execute(f"{page}: {language}", command(language, "\n".join(bodies), folder), folder)
     return ran
+
+
+def execute(where, run, folder):
+    """Was it run? What fails ends the program."""
+    if isinstance(run, str):
+        print(f"SKIPPED: {where}: no {run}")
+        return False
+    done = subprocess.run(run, cwd=folder, env=environment(), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{where}: exit status {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-6000:]}")
+    if done.stdout.startswith("SKIPPED"):
+        print(done.stdout, end="")
+        return False
+    return True
 
 
 if __name__ == "__main__":
