@@ -7,7 +7,7 @@ use super::{At, PartKernels};
 use crate::part::cpu::{Scratch, SitePart};
 use crate::simd::{Lanes, Real, as_reals_mut};
 use crate::stage::block::{Block, NONE};
-use crate::stage::core::Core;
+use crate::stage::core::{Core, One};
 use crate::stage::spec::{CorePairSpec, CoreSpec, InnerCutoff};
 use crate::stage::table::RadialMode;
 use serde::{Deserialize, Serialize};
@@ -85,8 +85,8 @@ impl Zbl {
             for lane in 0..V::N {
                 let r = r[lane].to_f64();
                 if r < self.core.pairs[pairs[lane]].reach && block.edges(slot)[lane] != NONE {
-                    let v = self.core.eval(pairs[lane], r);
-                    each(slot, lane, v.value, v.slope);
+                    let [value, slope] = self.core.eval(pairs[lane], One::splat(r)).map(|x| x.to_array()[0]);
+                    each(slot, lane, value, slope);
                 }
             }
         }

@@ -11,7 +11,7 @@ use std::f64::consts::PI;
 const COULOMB: f64 = 14.399645351950543;
 
 /// Lanes for a single number.
-type One = Portable<f64, 2>;
+pub type One = Portable<f64, 2>;
 
 /// An ordered pair, with what can be known before its distance.
 #[derive(Clone, Debug)]
