@@ -25,7 +25,7 @@ use crate::graph::Graph;
 use crate::mace::train::{self, Sites, Trainable};
 use crate::memory;
 use crate::model::Model;
-use crate::potential::{Conditions, Virial, messages};
+use crate::potential::{Conditions, Virial, messages, stack};
 use crate::structure::Structure;
 use crate::{Error, Result};
 
@@ -105,8 +105,11 @@ impl<S: Storage> Training<S> {
 
     /// Multiplies gradients by this while they are computed, so that those of 16 bits do not vanish; results have it divided out again. See
     /// [`LossScale`].
-    pub fn set_loss_scale(&mut self, scale: f64) {
-        self.trainable.loss_scale = scale;
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for what is not finite and above 0.
+    pub fn set_loss_scale(&mut self, scale: f64) -> Result<()> {
+        self.trainable.set_loss_scale(scale)
     }
 
     /// # Errors
@@ -138,15 +141,16 @@ impl<S: Storage> Training<S> {
         messages::assemble(&graph, &run.gradients, &mut forces);
         let virial = messages::virial(graph.vectors(), &run.gradients);
         let (energy, site_energies) = (crate::potential::total(&run.site_energies), run.site_energies.clone());
+        stack::check(energy, &site_energies, virial, Some(&forces))?;
         Ok(Evaluation { energy, site_energies, forces, virial, graph, run })
     }
 
     /// Adds the gradient of a loss by all parameters to `gradient`, (as many as [`Training::values`]).
     ///
     /// # Errors
-    /// [`Error::Argument`] for a wrong length; [`Error::NotFinite`] where `S` cannot hold a number on the way: `gradient` is as it was then.
+    /// [`Error::Argument`] for a wrong length, and an evaluation of another training; [`Error::NotFinite`] where `S` cannot hold a number on the way: `gradient` is as it was then.
     pub fn gradient(&self, run: &Evaluation<S>, cotangent: &Cotangent, gradient: &mut [f64]) -> Result<()> {
-        let (n, graph) = (run.site_energies.len(), &run.graph);
+        let (n, graph) = (run.graph.n_atoms(), &run.graph);
         let lengths = [
             ("gradient", gradient.len(), self.values().len()),
             ("site_energies", cotangent.site_energies.map_or(n, <[f64]>::len), n),

@@ -44,29 +44,26 @@ pub unsafe extern "C" fn acerust_evaluate_batch(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let plan = PLANS.get(plan)?;
-        let (mut structures, mut rest, mut taken) = (Vec::new(), Vec::new(), Taken::default());
-        for k in 0..n {
-            let one = |taken: &mut Taken| -> Result<_> {
-                let input = sized("input", nth("input", inputs, k)?)?;
-                if !input.is_structure() {
-                    return Err(Failure::argument(
-                        "input: batches are of structures, without graphs, lists and exchanges",
-                    ));
-                }
-                let mut structure = Structure::default();
-                input.fill(&mut structure)?;
-                let conditions = match conditions.is_null() {
-                    true => Conditions::new(),
-                    false => acerust_conditions::read(nth("conditions", conditions, k)?)?,
-                };
-                let outputs = sized("outputs", nth("outputs", outputs, k)?)?;
-                Ok((structure, (conditions, outputs.buffers(taken)?)))
+        let named = |k: usize| move |failure: Failure| failure.of(format_args!("structure {k}"));
+        let read = |k: usize| -> Result<(Structure, Conditions)> {
+            let input = sized("input", nth("input", inputs, k)?)?;
+            if !input.is_structure() {
+                return Err(Failure::argument("input: batches are of structures, without graphs, lists and exchanges"));
+            }
+            let mut structure = Structure::default();
+            input.fill(&mut structure)?;
+            let conditions = match conditions.is_null() {
+                true => Conditions::new(),
+                false => acerust_conditions::read(nth("conditions", conditions, k)?)?,
             };
-            let (structure, more) = one(&mut taken).map_err(|failure| failure.of(format_args!("structure {k}")))?;
-            structures.push(structure);
-            rest.push(more);
-        }
-        let each = structures.iter().zip(rest).map(|(structure, (conditions, out))| (structure, conditions, out));
+            Ok((structure, conditions))
+        };
+        let read: Vec<_> = (0..n).map(|k| read(k).map_err(named(k))).collect::<Result<_>>()?;
+        // All has been read by now: results may lie where it was, but not on one another.
+        let mut taken = Taken::default();
+        let mut buffers = |k: usize| sized("outputs", nth("outputs", outputs, k)?)?.buffers(&mut taken);
+        let results: Vec<_> = (0..n).map(|k| buffers(k).map_err(named(k))).collect::<Result<_>>()?;
+        let each = read.iter().zip(results).map(|((structure, conditions), out)| (structure, conditions.clone(), out));
         Ok(plan.evaluate_batch(each.collect())?)
     })
 }

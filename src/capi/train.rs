@@ -205,29 +205,39 @@ pub unsafe extern "C" fn acerust_training_evaluate(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let training = TRAININGS.get(training)?;
-        let (input, mut taken) = (sized::<acerust_input>("input", input)?, Taken::default());
-        input.note(&mut taken);
+        let input = sized::<acerust_input>("input", input)?;
+        if !input.list.is_null() || input.forward.is_some() || input.backward.is_some() {
+            return Err(Failure::argument("input: trainings take structures and graphs, without lists and exchanges"));
+        }
         let conditions = match conditions.is_null() {
             true => Conditions::new(),
             false => acerust_conditions::read(conditions)?,
         };
-        let out = match outputs.is_null() {
-            true => Buffers::default(),
-            false => sized("outputs", outputs)?.buffers(&mut taken)?,
-        };
-        let gradient = taken.take("gradient", gradient, n_gradient)?;
+        let outputs = if outputs.is_null() { None } else { Some(sized::<acerust_outputs>("outputs", outputs)?) };
         let cotangent =
             if cotangent.is_null() { None } else { Some(sized::<acerust_cotangent>("cotangent", cotangent)?) };
         input.sites(|sites| {
-            let n = sites.n_atoms();
+            let (n, mut taken) = (sites.n_atoms(), Taken::default());
+            input.note(&mut taken);
+            cotangent.iter().for_each(|c| c.note(n, &mut taken));
+            let out = outputs.map_or(Ok(Buffers::default()), |outputs| outputs.buffers(&mut taken))?;
+            let gradient = taken.take("gradient", gradient, n_gradient)?;
             let loss = cotangent.map(|c| c.read(n)).transpose()?;
-            let run = || training.read(|t| with!(t, t => evaluate(t, sites, &conditions, out, loss, gradient)));
-            training.threads.run(run)
+            // Locked by the thread that calls: one of the pool may be given another call while it waits for this one.
+            training
+                .read(|t| training.threads.run(|| with!(t, t => evaluate(t, sites, &conditions, out, loss, gradient))))
         })
     })
 }
 
 impl acerust_cotangent {
+    /// What no result may overlap.
+    fn note(&self, n: usize, taken: &mut Taken) {
+        taken.read("cotangent of site_energies", self.site_energies, n);
+        taken.read("cotangent of forces", self.forces, n.saturating_mul(3));
+        taken.read("cotangent of virial", self.virial, 9);
+    }
+
     /// # Safety
     /// The promise of the module.
     unsafe fn read<'a>(&self, n: usize) -> Result<Cotangent<'a>> {
@@ -260,28 +270,31 @@ fn evaluate<S: Storage>(
     if let Some(name) = out.wanted().into_iter().find(|name| !KNOWN.contains(name)) {
         return Err(Failure::argument(format!("{name}: not of a training")));
     }
+    if cotangent.is_some() != gradient.is_some() {
+        return Err(Failure::argument("cotangent, gradient: one of both alone"));
+    }
     let run = match sites {
         Sites::Structure(structure) => training.evaluate(structure, conditions),
         Sites::Graph(graph, numbers) => training.evaluate_graph(Graph::clone(graph), numbers, conditions),
     }?;
     let Buffers { energy, site_energies, forces, virial, .. } = out;
     energy.into_iter().for_each(|e| *e = run.energy);
-    let results: [(&str, Option<&mut [f64]>, &[f64]); 3] = [
-        ("site_energies", site_energies, &run.site_energies),
-        ("forces", forces, run.forces.as_flattened()),
-        ("virial", virial, run.virial.as_flattened()),
-    ];
-    for (name, to, from) in results {
-        let Some(to) = to else { continue };
-        if to.len() != from.len() {
+    let write = |name: &str, to: Option<&mut [f64]>, from: &[f64]| match to {
+        Some(to) if to.len() != from.len() => {
             let (expected, found) = (from.len(), to.len());
-            return Err(Failure::argument(format!("{name}: expected a length of {expected}, got {found}")));
+            Err(Failure::argument(format!("{name}: expected a length of {expected}, got {found}")))
         }
-        to.copy_from_slice(from);
-    }
+        Some(to) => {
+            to.copy_from_slice(from);
+            Ok(())
+        }
+        None => Ok(()),
+    };
+    write("site_energies", site_energies, &run.site_energies)?;
+    write("forces", forces, run.forces.as_flattened())?;
+    write("virial", virial, run.virial.as_flattened())?;
     match (cotangent, gradient) {
         (Some(cotangent), Some(gradient)) => Ok(training.gradient(&run, &cotangent, gradient)?),
-        (None, None) => Ok(()),
-        _ => Err(Failure::argument("cotangent, gradient: one of both alone")),
+        _ => Ok(()),
     }
 }

@@ -56,6 +56,7 @@ impl MacePotential {
     }
 
     /// Site energies and, where `gradients`, edge gradients and forces; the sums over all atoms.
+    #[allow(clippy::too_many_arguments)]
     fn launch(
         &self,
         graph: &DeviceGraph,

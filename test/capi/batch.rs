@@ -38,7 +38,8 @@ fn a_batch_is_what_its_structures_are_alone() {
         total_charge: null(),
         total_spin: null(),
     };
-    let condition = |k: usize| if k % 2 == 0 { nothing } else { acerust_conditions { head: name.as_ptr(), ..nothing } };
+    let condition =
+        |k: usize| if k.is_multiple_of(2) { nothing } else { acerust_conditions { head: name.as_ptr(), ..nothing } };
     let conditions: Vec<acerust_conditions> = (0..structures.len()).map(condition).collect();
     let mut found: Vec<(f64, Vec<f64>)> =
         structures.iter().map(|s| (f64::NAN, vec![f64::NAN; 3 * s.n_atoms()])).collect();
@@ -56,7 +57,7 @@ fn a_batch_is_what_its_structures_are_alone() {
     let plan = Plan::new(&model, Device::Cpu, Precision::F64).unwrap();
     let other = plan.at(&Conditions::new().head("b")).unwrap();
     for (k, (s, (energy, forces))) in structures.iter().zip(&found).enumerate() {
-        assert_eq!(*energy, if k % 2 == 0 { &plan } else { &other }.energy(s).unwrap(), "structure {k}");
+        assert_eq!(*energy, if k.is_multiple_of(2) { &plan } else { &other }.energy(s).unwrap(), "structure {k}");
         assert!(forces.iter().all(|f| f.is_finite()));
     }
     ok!(acerust_evaluate_batch(own.0, 0, null(), null(), null()));

@@ -94,6 +94,10 @@ fn a_training_is_that_of_the_library() {
     fails!(a, message, call(&outputs, &cotangent, gradient.as_mut_ptr(), n - 1));
     let more = acerust_outputs { grade: gradient.as_mut_ptr(), n_grade: 2, ..outputs };
     fails!(a, "argument: grade: not of a training", call(&more, null(), null_mut(), 0));
+    // The derivatives of the loss would be overwritten before they are read.
+    let same = acerust_cotangent { forces: outputs.forces, ..cotangent };
+    let message = "argument: forces overlaps cotangent of forces in memory";
+    fails!(a, message, call(&outputs, &same, gradient.as_mut_ptr(), n));
     let short = acerust_outputs { n_forces: 3, ..outputs };
     fails!(a, "argument: forces: expected a length of 6, got 3", call(&short, null(), null_mut(), 0));
     let message = format!("argument: parameters: expected {n}, got 1");

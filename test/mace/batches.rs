@@ -56,10 +56,10 @@ fn structures(plan: &Plan) -> Vec<Structure> {
 fn conditions(model: &Model, k: usize) -> Conditions {
     let network = model.mace().unwrap().network();
     let mut conditions = Conditions::new();
-    if k % 3 > 0 && network.heads.len() > 1 {
+    if !k.is_multiple_of(3) && network.heads.len() > 1 {
         conditions = conditions.head(&network.heads[k % 3 - 1]);
     }
-    if k % 4 > 0 && network.extra.is_some() {
+    if !k.is_multiple_of(4) && network.extra.is_some() {
         conditions = conditions.total_charge((k % 4) as i64 - 2).total_spin(1 + (k % 2) as i64);
     }
     conditions

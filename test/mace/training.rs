@@ -85,9 +85,10 @@ fn energies_and_edge_gradients_are_golden() {
             }
             let mut forces = vec![[0.0; 3]; case.species.len()];
             for (i, e) in (0..forces.len()).flat_map(|i| case.graph.edges(i).map(move |e| (i, e))) {
-                for d in 0..3 {
-                    forces[i][d] += run.gradients[e][d];
-                    forces[case.graph.neighbours()[e] as usize][d] -= run.gradients[e][d];
+                let j = case.graph.neighbours()[e] as usize;
+                for (d, g) in run.gradients[e].into_iter().enumerate() {
+                    forces[i][d] += g;
+                    forces[j][d] -= g;
                 }
             }
             let error = relative(forces.as_flattened(), &floats(&s["forces"]));
@@ -205,7 +206,7 @@ fn losses_on_energy_forces_and_virial_have_gradients() {
 
     fn of<S: Storage>(model: &Model, s: &Structure, conditions: &Conditions, cotangent: &Cotangent) -> Vec<f64> {
         let mut training = Training::<S>::new(model).unwrap();
-        training.set_loss_scale(8.0);
+        training.set_loss_scale(8.0).unwrap();
         let mut gradient = vec![0.0; training.values().len()];
         training.gradient(&training.evaluate(s, conditions).unwrap(), cotangent, &mut gradient).unwrap();
         gradient
@@ -220,9 +221,27 @@ fn losses_on_energy_forces_and_virial_have_gradients() {
         assert!(error < limit, "{name}: {error:e}");
     }
 
+    // A loss whose derivatives are too small for 16 bits, but for their scale.
+    let small = Cotangent { energy: 0.0, site_energies: None, forces: cotangent.forces, virial: None };
+    let mut exact = vec![0.0; gradient.len()];
+    training.gradient(&training.evaluate(&s, &conditions).unwrap(), &small, &mut exact).unwrap();
+    let tiny: Vec<[f64; 3]> = cotangent.forces.unwrap().iter().map(|f| f.map(|x| 1e-9 * x)).collect();
+    let tiny = Cotangent { forces: Some(&tiny), ..small };
+    let mut found = of::<f16>(&model, &s, &conditions, &tiny);
+    found.iter_mut().for_each(|g| *g *= 1e9);
+    assert!(relative(&found, &exact) < 0.05, "{:e}", relative(&found, &exact));
+    let other = Training::<f64>::new(&model).unwrap();
+    let run = other.evaluate(&s, &conditions).unwrap();
+    let said = training.gradient(&run, &small, &mut exact).unwrap_err().to_string();
+    assert!(said.contains("of another training"), "{said}");
+    let mut huge = Training::<f64>::new(&model).unwrap();
+    huge.set_values(&vec![1e200; values.len()]).unwrap();
+    assert!(matches!(huge.evaluate(&s, &conditions), Err(acerust::Error::NotFinite(_))));
+
     // Too large for 16 bits: the step does not count, and the scale is halved.
     let mut half = Training::<f16>::new(&model).unwrap();
-    half.set_loss_scale(1e9);
+    half.set_loss_scale(1e9).unwrap();
+    assert!([0.0, -1.0, f64::NAN, f64::INFINITY].iter().all(|&s| half.set_loss_scale(s).is_err()));
     let mut scale = LossScale::default();
     let start = scale.scale();
     let mut untouched = vec![1.0; gradient.len()];
@@ -319,7 +338,7 @@ fn learn<S: Storage>(seen: &[Frame], unseen: &[Frame], steps: usize, rate: f64) 
         let atoms = frame.structure.n_atoms() as f64;
         let mut gradient = vec![0.0; n];
         if S::DTYPE.bytes() == 2 {
-            training.set_loss_scale(scale.scale());
+            training.set_loss_scale(scale.scale()).unwrap();
         }
         let result = training.evaluate(&frame.structure, &Conditions::new()).and_then(|run| {
             let pairs = run.forces.iter().zip(reference.1);

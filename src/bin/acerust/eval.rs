@@ -63,7 +63,7 @@ impl Eval {
             plan.device() == Device::Cpu || self.parts || plan.active_set().is_some() || !plan.committee().is_empty();
         let compute = |chunk: &[Found]| match if alone { None } else { self.together(&plan, chunk) } {
             Some(all) => all.into_iter().map(|results| Ok((results, Vec::new(), Doubts::default()))).collect(),
-            None => frames::each(chunk, &compute),
+            None => frames::each(chunk, compute),
         };
         let structures = Frames::new(&self.structures)?;
         if self.json {

@@ -73,7 +73,7 @@ impl<S: Storage> Builder<'_, S> {
         }
         let extent = if ports.output.extent == Extent::Rows { over } else { ports.output.extent };
         let width = ports.output.width;
-        Ok(self.step(Kind::Op { op, over, indices: indices.to_vec() }, inputs, extent, width))
+        Ok(self.step(Kind::Op { op: Box::new(op), over, indices: indices.to_vec() }, inputs, extent, width))
     }
 
     pub fn map(&mut self, x: Id, f: Function) -> Id {

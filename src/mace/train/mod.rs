@@ -30,10 +30,16 @@ use build::Program;
 use builder::Leaf;
 use geometry::{EdgeRows, Geometry, Leaves};
 use std::fmt::{self, Debug, Formatter};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tape::{Arrays, Counts, add};
+
+/// Of harmonics and radial features of an edge with their derivatives, for each harmonic, about.
+const EDGE_BYTES: usize = 256;
 
 /// A network whose parameters may change; `S` is the type of weights and intermediates.
 pub struct Trainable<S: Storage> {
+    /// What its evaluations are told by.
+    number: u64,
     spec: MaceSpec,
     network: Network,
     program: Program<S>,
@@ -41,7 +47,7 @@ pub struct Trainable<S: Storage> {
     weights: Vec<Vec<S>>,
     geometry: Geometry,
     /// What gradients are multiplied by while they are computed.
-    pub loss_scale: f64,
+    loss_scale: f64,
 }
 
 impl<S: Storage> Debug for Trainable<S> {
@@ -67,6 +73,7 @@ pub struct Evaluated<S: Storage> {
     pub site_energies: Vec<f64>,
     /// `∂E/∂r_ij`, (n_edges, 3), eV/Å.
     pub gradients: Vec<[f64; 3]>,
+    number: u64,
     counts: Counts,
     rows: EdgeRows,
     x: Arrays<S>,
@@ -86,8 +93,9 @@ impl<S: Storage> Trainable<S> {
         let network = Network::new(spec)?;
         let program = Program::new(spec, &network)?;
         let geometry = Geometry::new(network.lmax)?;
-        let mut own =
-            Trainable { spec: spec.clone(), network, program, weights: Vec::new(), geometry, loss_scale: 1.0 };
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let (number, spec, weights) = (NUMBER.fetch_add(1, Ordering::Relaxed), spec.clone(), Vec::new());
+        let mut own = Trainable { number, spec, network, program, weights, geometry, loss_scale: 1.0 };
         own.pack();
         Ok(own)
     }
@@ -120,6 +128,16 @@ impl<S: Storage> Trainable<S> {
         Ok(())
     }
 
+    /// # Errors
+    /// A factor that is not finite and above 0.
+    pub fn set_loss_scale(&mut self, scale: f64) -> Result<()> {
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(Error::Argument(format!("loss scale: {scale} is not finite and above 0")));
+        }
+        self.loss_scale = scale;
+        Ok(())
+    }
+
     /// The file with the current parameters.
     pub fn spec(&self) -> MaceSpec {
         self.program.parameters.written_to(&self.spec)
@@ -133,6 +151,15 @@ impl<S: Storage> Trainable<S> {
         if graph.n_owned() != n || graph.n_centres() != n {
             return Err(Error::Argument("training takes graphs without ghosts".into()));
         }
+        expect("species", species.len(), n)?;
+        expect("properties", sites.properties.len(), self.network.extra.as_ref().map_or(0, |e| e.properties.len()))?;
+        if head >= self.network.heads.len() || species.iter().any(|&z| z as usize >= self.network.species.len()) {
+            return Err(Error::Argument("a head or species that the model has not".into()));
+        }
+        let all = Counts { sender: vec![0; graph.n_edges()], atoms: n, head, ..Counts::default() };
+        let of_edges = EDGE_BYTES * (self.network.lmax + 1).pow(2) * graph.n_edges();
+        let bytes = self.program.tape.bytes(&all) + of_edges as f64;
+        memory::check(bytes, || format!("training MACE on {n} atoms with {} edges", graph.n_edges()))?;
         let mut workspace = Workspace::new();
         let rows = self.geometry.edges(&self.network, graph, species, &mut workspace)?;
         let counts = Counts {
@@ -143,17 +170,15 @@ impl<S: Storage> Trainable<S> {
             zeros: vec![0; n],
             head,
         };
-        let bytes = self.program.tape.bytes(&counts);
-        memory::check(bytes, || format!("training MACE on {n} atoms with {} edges", counts.edges()))?;
         let mut x = self.inputs(&counts, &rows, sites.properties)?;
         self.program.tape.forward(&counts, &mut x, &mut workspace).map_err(beyond)?;
         let (mut site_energies, mut gradients) = (self.energies(&counts, &x), vec![[0.0; 3]; graph.n_edges()]);
         let mut bars = self.seeds(&counts, |_| self.loss_scale);
         self.program.tape.reverse(&counts, &x, &mut bars, |v| v.moves, &mut workspace).map_err(beyond)?;
         let leaves = self.leaf_bars(&counts, &bars);
-        self.geometry.back(&rows, &leaves, &mut gradients, &mut workspace)?;
+        self.geometry.back(&rows, &leaves, &mut gradients, &mut workspace).map_err(beyond)?;
         self.repulsion(sites, &mut site_energies, &mut gradients);
-        Ok(Evaluated { site_energies, gradients, counts, rows, x })
+        Ok(Evaluated { site_energies, gradients, number: self.number, counts, rows, x })
     }
 
     /// Adds the gradient of `Σ a_i E_i − Σ_e u_e · ∂E/∂r_e` by all parameters to `to`.
@@ -162,8 +187,18 @@ impl<S: Storage> Trainable<S> {
     /// Numbers that are not finite.
     pub fn gradient(&self, run: &Evaluated<S>, a: &[f64], u: &[[f64; 3]], to: &mut [f64]) -> Result<()> {
         let Evaluated { counts, rows, x, .. } = run;
+        if run.number != self.number {
+            return Err(Error::Argument("the evaluation is of another training".into()));
+        }
+        expect("a", a.len(), counts.atoms)?;
+        expect("u", u.len(), run.gradients.len())?;
+        expect("to", to.len(), self.values().len())?;
         let (tape, mut workspace) = (&self.program.tape, Workspace::new());
-        let leaves = self.geometry.along(rows, u, &mut workspace)?;
+        // The direction is made about one long, and what goes backwards along it as much longer, so that neither is lost in few bits.
+        let most = u.as_flattened().iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+        let longer = if most > 0.0 { (-most.log2().round()).exp2() } else { 1.0 };
+        let u: Vec<[f64; 3]> = u.iter().map(|u| u.map(|x| x * longer)).collect();
+        let leaves = self.geometry.along(rows, &u, &mut workspace).map_err(beyond)?;
         let mut dx: Arrays<S> = x.iter().map(|_| None).collect();
         for &(value, leaf) in &self.program.leaves {
             dx[value] = match leaf {
@@ -174,7 +209,7 @@ impl<S: Storage> Trainable<S> {
             };
         }
         tape.tangents(counts, x, &mut dx, &mut workspace).map_err(beyond)?;
-        let mut bars = self.seeds(counts, |_| -self.loss_scale);
+        let mut bars = self.seeds(counts, |_| -self.loss_scale / longer);
         let mut dbars = self.seeds(counts, |i| self.loss_scale * a[i]);
         tape.reverse_along(counts, [x, &dx], &mut bars, &mut dbars, &mut workspace).map_err(beyond)?;
         for packed in &self.program.packed {
@@ -280,6 +315,13 @@ impl<S: Storage> Trainable<S> {
                 (0..3).for_each(|d| gradients[e][d] += scale * slope * r[d] / length);
             }
         }
+    }
+}
+
+fn expect(name: &str, found: usize, expected: usize) -> Result<()> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(Error::Argument(format!("{name}: expected {expected}, got {found}"))),
     }
 }
 

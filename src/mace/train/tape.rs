@@ -38,7 +38,7 @@ pub enum Index {
 pub enum Kind<S: Storage> {
     /// Over atoms, or over edges.
     Op {
-        op: Op<S>,
+        op: Box<Op<S>>,
         over: Extent,
         indices: Vec<Index>,
     },
@@ -67,6 +67,7 @@ pub struct Tape<S: Storage> {
 }
 
 /// How much there is of everything, and indices.
+#[derive(Default)]
 pub struct Counts {
     pub atoms: usize,
     pub species: Vec<u32>,

@@ -11,6 +11,7 @@ use super::op::{Args, Op};
 use super::spec::{Operation, Spec};
 use crate::device::cuda::context::{Context, failed};
 use crate::dtype::{Dtype, Storage};
+use crate::memory;
 use crate::{Error, Result};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, result, sys};
 use half::{bf16, f16};
@@ -109,6 +110,9 @@ struct Lane {
     inputs: Vec<Span>,
     others: Vec<(&'static str, Span)>,
 }
+
+/// What a pass has read.
+type Fetched = (Sizes, Vec<Span>, Vec<(&'static str, Span)>);
 
 /// An operation, compiled for a CUDA device. Passes are queued on a stream of the caller or on its own one, and not waited for.
 pub struct DeviceOp {
@@ -263,16 +267,21 @@ impl DeviceOp {
         let Some(lane) = lanes.get(&(stream.cu_stream() as usize)) else { return Ok(()) };
         let Some(k) = lane.marks.first() else { return Ok(()) };
         lane.marks.clear();
-        Err(match self.spec.storage {
-            Dtype::F64 => self.explain::<f64>(lane, k)?,
-            Dtype::F32 => self.explain::<f32>(lane, k)?,
-            Dtype::F16 => self.explain::<f16>(lane, k)?,
-            Dtype::Bf16 => self.explain::<bf16>(lane, k)?,
-        })
+        let pass = (lane.sizes, lane.inputs.clone(), lane.others.clone());
+        // The processor's threads may be given work that uses the operation, too.
+        drop(lanes);
+        Err(memory::caught(|| match self.spec.storage {
+            Dtype::F64 => self.explain::<f64>(&pass, k),
+            Dtype::F32 => self.explain::<f32>(&pass, k),
+            Dtype::F16 => self.explain::<f16>(&pass, k),
+            Dtype::Bf16 => self.explain::<bf16>(&pass, k),
+        })?)
     }
 
     /// What the operation on the processor says of the same arguments.
-    fn explain<S: Storage>(&self, lane: &Lane, k: usize) -> Result<Error> {
+    fn explain<S: Storage>(&self, (sizes, inputs, others): &Fetched, k: usize) -> Result<Error> {
+        let numbers: usize = inputs.iter().chain(others.iter().map(|(_, span)| span)).map(|span| span.len).sum();
+        memory::check((numbers * size_of::<S>()) as f64, || "the arguments of a pass that went wrong".into())?;
         let fetch = |span: &Span| -> Result<Vec<S>> {
             let mut to = vec![S::default(); span.len];
             if span.len > 0 {
@@ -281,11 +290,11 @@ impl DeviceOp {
             }
             Ok(to)
         };
-        let inputs = lane.inputs.iter().map(fetch).collect::<Result<Vec<_>>>()?;
-        let others = lane.others.iter().map(|(name, s)| Ok((*name, fetch(s)?))).collect::<Result<Vec<_>>>()?;
+        let inputs = inputs.iter().map(fetch).collect::<Result<Vec<_>>>()?;
+        let others = others.iter().map(|(name, s)| Ok((*name, fetch(s)?))).collect::<Result<Vec<_>>>()?;
         let inputs: Vec<&[S]> = inputs.iter().map(|x| &x[..]).collect();
         let others: Vec<(&str, &[S])> = others.iter().map(|(name, x)| (*name, &x[..])).collect();
-        Op::<S>::new(&self.spec)?.explain(&Args { sizes: lane.sizes, inputs: &inputs, indices: &[] }, &others, k)
+        Op::<S>::new(&self.spec)?.explain(&Args { sizes: *sizes, inputs: &inputs, indices: &[] }, &others, k)
     }
 
     fn on(&self, stream: u64) -> Arc<CudaStream> {
@@ -308,7 +317,8 @@ impl DeviceOp {
         let name = |k: usize| self.ports.inputs.get(first + k).map_or("out", |p| &p.name[..]);
         let bytes = self.spec.storage.bytes() as u64;
         let overlap = |a: Span, b: Span| {
-            a.address < b.address + b.len as u64 * bytes && b.address < a.address + a.len as u64 * bytes
+            let end = |s: Span| s.address.saturating_add((s.len as u64).saturating_mul(bytes));
+            a.address < end(b) && b.address < end(a)
         };
         for (k, to) in results.iter().enumerate() {
             let Some(to) = to.filter(|to| to.len > 0) else { continue };
