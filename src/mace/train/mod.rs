@@ -194,10 +194,10 @@ impl<S: Storage> Trainable<S> {
         expect("u", u.len(), run.gradients.len())?;
         expect("to", to.len(), self.values().len())?;
         let (tape, mut workspace) = (&self.program.tape, Workspace::new());
-        // The direction is made about one long, and what goes backwards along it as much longer, so that neither is lost in few bits.
-        let most = u.as_flattened().iter().fold(0.0, |most: f64, x| most.max(x.abs()));
-        let longer = if most > 0.0 { (-most.log2().round()).exp2() } else { 1.0 };
-        let u: Vec<[f64; 3]> = u.iter().map(|u| u.map(|x| x * longer)).collect();
+        // Derivatives of the loss of about one, so that they are not lost in few bits.
+        let most = a.iter().chain(u.as_flattened()).fold(0.0, |most: f64, x| most.max(x.abs()));
+        let scale = if most > 0.0 { (-most.log2().round()).exp2() } else { 1.0 };
+        let u: Vec<[f64; 3]> = u.iter().map(|u| u.map(|x| x * scale)).collect();
         let leaves = self.geometry.along(rows, &u, &mut workspace).map_err(beyond)?;
         let mut dx: Arrays<S> = x.iter().map(|_| None).collect();
         for &(value, leaf) in &self.program.leaves {
@@ -209,12 +209,12 @@ impl<S: Storage> Trainable<S> {
             };
         }
         tape.tangents(counts, x, &mut dx, &mut workspace).map_err(beyond)?;
-        let mut bars = self.seeds(counts, |_| -self.loss_scale / longer);
-        let mut dbars = self.seeds(counts, |i| self.loss_scale * a[i]);
+        let mut bars = self.seeds(counts, |_| -self.loss_scale);
+        let mut dbars = self.seeds(counts, |i| self.loss_scale * scale * a[i]);
         tape.reverse_along(counts, [x, &dx], &mut bars, &mut dbars, &mut workspace).map_err(beyond)?;
         for packed in &self.program.packed {
             if let Some(bar) = &dbars[packed.value] {
-                packed.unpack(|k| bar[k].to_f64(), self.parameters(), 1.0 / self.loss_scale, to);
+                packed.unpack(|k| bar[k].to_f64(), self.parameters(), 1.0 / (self.loss_scale * scale), to);
             }
         }
         Ok(())
