@@ -963,7 +963,7 @@ int32_t acerust_assemble(const acerust_plan *plan, const acerust_input *input, c
  * @param n How many structures; 0 is fine.
  * @param inputs `n` structs of one size: structures, neither graphs nor lists, on the host.
  * @param conditions Null, or `n` structs of one size: head, charge and spin of each; nothing said: those of the plan.
- * @param outputs `n` structs of one size. No result may overlap another of any structure.
+ * @param outputs `n` structs of one size. No result may overlap another, or what is read, of any structure.
  * @return As `acerust_evaluate`; the message begins with the number of the structure, `structure 3: …`, counted from 0. Results of other
  * structures may have been written then.
  */

@@ -30,7 +30,7 @@ unsafe fn nth<T>(name: &str, first: *const T, k: usize) -> Result<*const T> {
 /// @param n How many structures; 0 is fine.
 /// @param inputs `n` structs of one size: structures, neither graphs nor lists, on the host.
 /// @param conditions Null, or `n` structs of one size: head, charge and spin of each; nothing said: those of the plan.
-/// @param outputs `n` structs of one size. No result may overlap another of any structure.
+/// @param outputs `n` structs of one size. No result may overlap another, or what is read, of any structure.
 /// @return As `acerust_evaluate`; the message begins with the number of the structure, `structure 3: …`, counted from 0. Results of other
 /// structures may have been written then.
 #[unsafe(no_mangle)]
@@ -45,11 +45,13 @@ pub unsafe extern "C" fn acerust_evaluate_batch(
     guard(|| unsafe {
         let plan = PLANS.get(plan)?;
         let named = |k: usize| move |failure: Failure| failure.of(format_args!("structure {k}"));
-        let read = |k: usize| -> Result<(Structure, Conditions)> {
+        let mut taken = Taken::default();
+        let mut read = |k: usize| -> Result<(Structure, Conditions)> {
             let input = sized("input", nth("input", inputs, k)?)?;
             if !input.is_structure() {
                 return Err(Failure::argument("input: batches are of structures, without graphs, lists and exchanges"));
             }
+            input.note(&mut taken);
             let mut structure = Structure::default();
             input.fill(&mut structure)?;
             let conditions = match conditions.is_null() {
@@ -59,8 +61,6 @@ pub unsafe extern "C" fn acerust_evaluate_batch(
             Ok((structure, conditions))
         };
         let read: Vec<_> = (0..n).map(|k| read(k).map_err(named(k))).collect::<Result<_>>()?;
-        // All has been read by now: results may lie where it was, but not on one another.
-        let mut taken = Taken::default();
         let mut buffers = |k: usize| sized("outputs", nth("outputs", outputs, k)?)?.buffers(&mut taken);
         let results: Vec<_> = (0..n).map(|k| buffers(k).map_err(named(k))).collect::<Result<_>>()?;
         let each = read.iter().zip(results).map(|((structure, conditions), out)| (structure, conditions.clone(), out));

@@ -118,6 +118,17 @@ impl Radial {
         if self.radii().is_some_and(|radii| !radii.iter().all(|&r| positive(r))) {
             return refuse("radii: expected lengths");
         }
+        let constants = match &self.transform {
+            Some(Transform::Agnesi { a, q, p, .. }) => vec![("a", *a), ("q", *q), ("p", *p)],
+            Some(Transform::Soft { alpha, .. }) => vec![("alpha", *alpha)],
+            None => vec![],
+        };
+        if let Some((name, x)) = constants.into_iter().find(|(_, x)| !x.is_finite()) {
+            return refuse(&format!("{name} = {x}, expected a finite number"));
+        }
+        if !self.scale().is_finite() {
+            return refuse(&format!("prefactor = {}, expected a finite number", self.scale()));
+        }
         let species = |name| self.radii().map(|radii| IndexPort { name, bound: Some(radii.len()) });
         Ok(Ports {
             inputs: vec![Port::new("r", Extent::Rows, 1)],

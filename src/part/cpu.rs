@@ -16,10 +16,12 @@ pub(crate) trait SitePart<V: Lanes>: Send + Sync {
     fn of_pairs(&self) -> Vec<f64> {
         vec![]
     }
-    /// Basis functions a species.
-    fn n_basis(&self) -> usize;
+    /// Basis functions a species. 0: energies are all there is.
+    fn n_basis(&self) -> usize {
+        0
+    }
     /// Folds readout weights, (n_readouts, n_species · n_basis).
-    fn set_readouts(&mut self, weights: &[&[f64]]);
+    fn set_readouts(&mut self, _: &[&[f64]]) {}
     /// Adds the site energies of the readouts `first..first + energy.len()` to `energy`.
     fn energy(&self, block: &Block<V>, ws: &mut Scratch<V>, first: usize, energy: &mut [V]);
     /// Adds the site energies, and their gradients to `gradient[k · n_slots + slot]` for the `k`-th of these readouts.
@@ -31,12 +33,12 @@ pub(crate) trait SitePart<V: Lanes>: Send + Sync {
         energy: &mut [V],
         gradient: &mut [[V; 3]],
     );
-    /// The basis `B` of every centre into `out[..n_basis]`, and, where `jacobian`, what [`SitePart::jacobian_slot`] needs.
-    fn basis(&self, block: &Block<V>, ws: &mut Scratch<V>, jacobian: bool, out: &mut [V]);
+    /// The basis `B` of every centre into `out[..n_basis]`, and, where a Jacobian is wanted, what [`SitePart::open_slot`] needs.
+    fn basis(&self, _: &Block<V>, _: &mut Scratch<V>, _: bool, _: &mut [V]) {}
     /// Prepares [`SitePart::jacobian`] for one slot; after [`SitePart::basis`] of the same block.
-    fn open_slot(&self, block: &Block<V>, slot: usize, ws: &mut Scratch<V>);
+    fn open_slot(&self, _: &Block<V>, _: usize, _: &mut Scratch<V>) {}
     /// `∂B_b/∂r` of the edges in the open slot, for the functions `first .. first + out.len()`.
-    fn jacobian(&self, first: usize, ws: &Scratch<V>, out: &mut [[V; 3]]);
+    fn jacobian(&self, _first: usize, _: &Scratch<V>, _out: &mut [[V; 3]]) {}
     /// Is the energy linear in parameters?
     fn is_linear(&self) -> bool {
         true
@@ -50,7 +52,9 @@ pub(crate) trait SitePart<V: Lanes>: Send + Sync {
     /// Bytes of tables and coefficients.
     fn bytes(&self) -> usize;
     /// Bytes of [`Scratch`] that a slot takes where gradients are wanted.
-    fn slot_bytes(&self) -> usize;
+    fn slot_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Intermediates of one block; they keep their memory.

@@ -49,12 +49,6 @@ impl<V: Lanes> SitePart<V> for Core {
         false
     }
 
-    fn n_basis(&self) -> usize {
-        0
-    }
-
-    fn set_readouts(&mut self, _: &[&[f64]]) {}
-
     fn energy(&self, block: &Block<V>, ws: &mut Scratch<V>, first: usize, energy: &mut [V]) {
         let mut gradient = vec![[V::zero(); 3]; energy.len() * block.n_slots];
         self.energy_gradient(block, ws, first, energy, &mut gradient);
@@ -82,15 +76,7 @@ impl<V: Lanes> SitePart<V> for Core {
         }
     }
 
-    fn basis(&self, _: &Block<V>, _: &mut Scratch<V>, _: bool, _: &mut [V]) {}
-    fn open_slot(&self, _: &Block<V>, _: usize, _: &mut Scratch<V>) {}
-    fn jacobian(&self, _: usize, _: &Scratch<V>, _: &mut [[V; 3]]) {}
-
     fn bytes(&self) -> usize {
-        0
-    }
-
-    fn slot_bytes(&self) -> usize {
         0
     }
 }

@@ -102,12 +102,6 @@ impl<V: Lanes> SitePart<V> for Zbl {
         false
     }
 
-    fn n_basis(&self) -> usize {
-        0
-    }
-
-    fn set_readouts(&mut self, _: &[&[f64]]) {}
-
     fn energy(&self, block: &Block<V>, _: &mut Scratch<V>, _: usize, energy: &mut [V]) {
         self.for_each(block, |_, lane, value, _| {
             energy.iter_mut().for_each(|e| as_reals_mut(std::slice::from_mut(e))[lane] += V::Real::of(value));
@@ -133,15 +127,44 @@ impl<V: Lanes> SitePart<V> for Zbl {
         });
     }
 
-    fn basis(&self, _: &Block<V>, _: &mut Scratch<V>, _: bool, _: &mut [V]) {}
-    fn open_slot(&self, _: &Block<V>, _: usize, _: &mut Scratch<V>) {}
-    fn jacobian(&self, _: usize, _: &Scratch<V>, _: &mut [[V; 3]]) {}
-
     fn bytes(&self) -> usize {
         size_of_val(&self.core.pairs[..])
     }
+}
 
-    fn slot_bytes(&self) -> usize {
-        0
+#[cfg(test)]
+mod tests {
+    use crate::model::Model;
+    use crate::plan::{Device, Outputs, Plan, Precision};
+    use crate::structure::Structure;
+
+    #[test]
+    fn two_derivatives_are_continuous_down_to_a_tenth_of_an_angstrom() {
+        let parts = serde_json::json!([{"type": "zbl", "pairs": [[2.0, 0.8], [1.6, 1.0], [1.2, 1.2]]}]);
+        let file = serde_json::json!({"format": "acerust-model/1", "name": "", "source": "", "species": [14, 8], "parts": parts});
+        let plan = Plan::new(&Model::from_json(file.to_string()).unwrap(), Device::Cpu, Precision::F64).unwrap();
+        // Energy and slope of a pair of silicon and oxygen.
+        let at = |r: f64| {
+            let positions = vec![[0.0; 3], [r, 0.0, 0.0]];
+            let pair = Structure { numbers: vec![14, 8], positions, ..Structure::default() };
+            let (mut energy, mut forces) = (0.0, [[0.0; 3]; 2]);
+            plan.evaluate(&pair, &mut Outputs::new().energy(&mut energy).forces(&mut forces[..])).unwrap();
+            [energy, forces[0][0]]
+        };
+        let h = 1e-5;
+        for k in 0..151 {
+            let r = 0.1 + 0.01 * f64::from(k);
+            let (slope, difference) = (at(r)[1], (at(r + h)[0] - at(r - h)[0]) / (2.0 * h));
+            assert!(
+                slope <= 0.0 && (slope - difference).abs() < 1e-6 * (1.0 + slope.abs()),
+                "{r}: {slope} {difference}"
+            );
+        }
+        // Where the way to zero begins, and where it ends.
+        for r in [0.6, 1.6] {
+            let [below, above] = [-1.0, 1.0].map(|side| (at(r + side * 2.0 * h)[1] - at(r + side * h)[1]) / (side * h));
+            assert!((above - below).abs() < 1e-3 * (1.0 + below.abs()), "{r}: {below} {above}");
+        }
+        assert!(at(0.1)[0] > 1e3 && at(1.6) == [0.0; 2] && at(1.599)[0] > 0.0);
     }
 }

@@ -3,14 +3,33 @@
 use crate::{Error, Result};
 use ndarray::{ArrayViewMut2, IntoDimension, ShapeBuilder};
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// The memory of one call: no result may overlap another, or what is read.
 #[derive(Debug, Default)]
 pub struct Taken {
-    read: Vec<(&'static str, Range<usize>)>,
-    /// End and name of what is written, by where it starts.
-    written: BTreeMap<usize, (usize, &'static str)>,
+    read: Ranges,
+    written: Ranges,
+}
+
+/// Ends and names by where they start, without overlaps.
+#[derive(Debug, Default)]
+struct Ranges(BTreeMap<usize, (usize, &'static str)>);
+
+impl Ranges {
+    /// Where one starts that overlaps: of all that start before the end the last one reaches farthest.
+    fn overlap(&self, start: usize, end: usize) -> Option<(usize, usize, &'static str)> {
+        let last = self.0.range(..end).next_back().map(|(&at, &(end, name))| (at, end, name));
+        last.filter(|&(_, end, _)| end > start)
+    }
+
+    /// Adds one, together with those that it overlaps.
+    fn add(&mut self, mut start: usize, mut end: usize, name: &'static str) {
+        while let Some((at, until, _)) = self.overlap(start, end) {
+            self.0.remove(&at);
+            (start, end) = (start.min(at), end.max(until));
+        }
+        self.0.insert(start, (end, name));
+    }
 }
 
 impl Taken {
@@ -18,7 +37,7 @@ impl Taken {
     pub fn read<T>(&mut self, name: &'static str, pointer: *const T, length: usize) {
         let end = pointer.addr().saturating_add(length.saturating_mul(size_of::<T>()));
         if length > 0 && check(name, pointer, length).is_ok() {
-            self.read.push((name, pointer.addr()..end));
+            self.read.add(pointer.addr(), end, name);
         }
     }
 
@@ -40,15 +59,12 @@ impl Taken {
             return Ok(None);
         }
         check(name, pointer, length)?;
-        let range = pointer.addr()..pointer.addr() + length * size_of::<T>();
-        if !range.is_empty() {
-            // What is written does not overlap: of all that starts before the end the last one reaches farthest.
-            let before = self.written.range(..range.end).next_back().filter(|(_, (end, _))| *end > range.start);
-            let read = self.read.iter().find(|(_, r)| r.start < range.end && range.start < r.end);
-            if let Some(other) = before.map(|(_, (_, name))| name).or(read.map(|(name, _)| name)) {
+        let (start, end) = (pointer.addr(), pointer.addr() + length * size_of::<T>());
+        if start < end {
+            if let Some((.., other)) = self.written.overlap(start, end).or_else(|| self.read.overlap(start, end)) {
                 return Err(Error::Argument(format!("{name} overlaps {other} in memory")));
             }
-            self.written.insert(range.start, (range.end, name));
+            self.written.add(start, end, name);
         }
         // SAFETY: checked above, and exclusive by the caller's word.
         Ok(Some(unsafe { std::slice::from_raw_parts_mut(pointer, length) }))

@@ -1,6 +1,7 @@
 //! Many structures in one call.
 
 use crate::call::*;
+use crate::common::evaluate::energy_forces_virial;
 use crate::short::{atoms, inputs};
 use acerust::model::Model;
 use acerust::plan::{Conditions, Device, Plan, Precision};
@@ -58,13 +59,20 @@ fn a_batch_is_what_its_structures_are_alone() {
     let other = plan.at(&Conditions::new().head("b")).unwrap();
     for (k, (s, (energy, forces))) in structures.iter().zip(&found).enumerate() {
         assert_eq!(*energy, if k.is_multiple_of(2) { &plan } else { &other }.energy(s).unwrap(), "structure {k}");
-        assert!(forces.iter().all(|f| f.is_finite()));
+        let (mut sites, mut expected) = (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()]);
+        let own = if k.is_multiple_of(2) { &plan } else { &other };
+        energy_forces_virial(own, s, &mut sites, &mut expected).unwrap();
+        assert_eq!(&forces[..], expected.as_flattened(), "structure {k}");
     }
     ok!(acerust_evaluate_batch(own.0, 0, null(), null(), null()));
     ok!(acerust_evaluate_batch(own.0, n, ins.as_ptr(), null(), outs.as_ptr()));
     assert_eq!(found[1].0, plan.energy(&structures[1]).unwrap());
 
     let a = ACERUST_ERROR_ARGUMENT;
+    let mut over = outs.clone();
+    over[0].forces = ins[1].positions.cast_mut();
+    let message = "argument: structure 0: forces overlaps positions in memory";
+    fails!(a, message, acerust_evaluate_batch(own.0, n, ins.as_ptr(), null(), over.as_ptr()));
     let mut wrong = ins.clone();
     wrong[3].list = std::ptr::without_provenance_mut(16);
     let message = "argument: structure 3: input: batches are of structures, without graphs, lists and exchanges";

@@ -46,6 +46,10 @@ pub const REFUSED: &[(&str, &str)] = &[
         r#"{"contraction": {"irreps_in": "0e", "irreps_out": "0e", "correlation": 1, "species": 1, "projection": []}}"#,
         "projection: 0 × 0, expected 1 rows",
     ),
+    (
+        r#"{"radial": {"r_max": 1e-200, "basis": {"gaussian": {"n": 8}}}}"#,
+        "radial: prefactor = -inf, expected a finite",
+    ),
     (r#"{"radial": {"r_max": -1.0, "basis": {"bessel": {"n": 8}}}}"#, "radial: r_max = -1, expected a length"),
     (r#"{"mlp": {"widths": [3], "activation": "silu"}}"#, "widths: expected 2 to 10 numbers, 1 to 65536"),
     (r#"{"mlp": {"widths": [3, 0, 1], "activation": "silu"}}"#, "widths: expected 2 to 10 numbers, 1 to 65536"),

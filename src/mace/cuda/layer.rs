@@ -215,10 +215,10 @@ impl Step {
         shared: Shared,
         first: FirstAddresses,
     ) -> Result<()> {
-        let (n, tables) = (run.n_centres, self.tables.address);
+        let (n, tables) = (run.at.n_centres, self.tables.address);
         let threads = source::threads(self.k_edge);
         let grid = [n, self.k_edge.div_ceil(threads), 1];
-        let (graph, up, messages) = (run.graph, rows.up, shared.messages);
+        let (graph, up, messages) = (run.at.graph, rows.up, shared.messages);
         run.queue(&self.convolution, "convolve", grid, threads, arguments![graph, tables, y, up, messages])?;
         let to = if self.gate.is_some() { kept.message } else { kept.a };
         self.message.forward(run, messages, to, false)?;
@@ -275,7 +275,7 @@ impl Step {
             }
         }
         let (n32, width, tables, graph) =
-            (run.n_centres as u32, self.mid_width() as u32, self.tables.address, run.graph);
+            (run.at.n_centres as u32, self.mid_width() as u32, self.tables.address, run.at.graph);
         if let Some(Norm { beta, .. }) = self.norm {
             let message = if self.gate.is_some() { kept.message } else { kept.a };
             let (norm, density_bar) = (kept.norm, shared.density_bar);
@@ -283,20 +283,21 @@ impl Step {
         }
         self.message.transposed(run, bar, shared.messages, false)?;
         // Rows of atoms without edges are for others.
-        let n_rows = if exchange.is_some() { run.n_atoms } else { run.n_centres };
+        let n_rows = if exchange.is_some() { run.at.n_atoms } else { run.at.n_centres };
         let row = self.up_width() * self.real;
-        if own && n_rows > run.n_centres {
-            run.clear(up_bar + (run.n_centres * row) as u64, (n_rows - run.n_centres) * row)?;
+        if own && n_rows > run.at.n_centres {
+            run.clear(up_bar + (run.at.n_centres * row) as u64, (n_rows - run.at.n_centres) * row)?;
         }
         let threads = source::threads(self.k_edge);
-        let (up, messages, chunk) = (rows.up, shared.messages, if self.is_first { run.n_edges } else { self.chunk() });
-        for begin in (0..run.n_edges).step_by(chunk.max(1)) {
+        let (up, messages, chunk) =
+            (rows.up, shared.messages, if self.is_first { run.at.n_edges } else { self.chunk() });
+        for begin in (0..run.at.n_edges).step_by(chunk.max(1)) {
             let [begin32, end] = [begin, begin + chunk].map(|e| u32::try_from(e).unwrap_or(u32::MAX));
             let (edges, add) = (if self.is_first { 0 } else { shared.edges }, u32::from(add));
             let arguments = arguments![graph, tables, y, up, messages, y_bar, edges, begin32, end, add];
-            run.queue(&self.convolution, "convolve_back", [run.n_centres, 1, 1], threads, arguments)?;
+            run.queue(&self.convolution, "convolve_back", [run.at.n_centres, 1, 1], threads, arguments)?;
             if !self.is_first {
-                let (first, incoming, add) = (run.incoming_first, run.incoming, u32::from(own || begin > 0));
+                let (first, incoming, add) = (run.at.incoming_first, run.at.incoming, u32::from(own || begin > 0));
                 let arguments = arguments![first, incoming, edges, begin32, end, add, up_bar];
                 run.queue(&self.convolution, "collect", [n_rows, 1, 1], threads, arguments)?;
             }
@@ -308,7 +309,7 @@ impl Step {
         if self.is_first {
             return Ok(());
         }
-        if run.n_edges == 0 && !own {
+        if run.at.n_edges == 0 && !own {
             run.clear(up_bar, n_rows * row)?;
         }
         if let Some(exchange) = exchange {
@@ -323,9 +324,9 @@ impl Step {
 
     fn contract(&self, run: &Run, kernel: &str, way: usize, a: u64, bar: Option<u64>, to: u64) -> Result<()> {
         let threads = source::threads(self.k);
-        let grid = [run.n_slots.div_ceil(self.atoms_of_a_thread[way]), self.k.div_ceil(threads), 1];
-        let species = if self.by_species { run.graph.species } else { run.zeros };
-        let (order, a, none, c) = (run.order, [a, 0], 0_u64, self.coefficients.ptr);
+        let grid = [run.at.n_slots.div_ceil(self.atoms_of_a_thread[way]), self.k.div_ceil(threads), 1];
+        let species = if self.by_species { run.at.graph.species } else { run.zeros };
+        let (order, a, none, c) = (run.at.order, [a, 0], 0_u64, self.coefficients.ptr);
         match bar {
             None => run.queue(&self.contraction, kernel, grid, threads, arguments![order, species, a, c, none, to]),
             Some(bar) => {

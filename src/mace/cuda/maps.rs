@@ -77,8 +77,8 @@ impl DeviceMap {
     fn multiply(&self, run: &Run, way: &Way, x: u64, out: u64, add: bool) -> Result<()> {
         let [from, to] = way.dims;
         let (nodes, blocks) = match self.by_species {
-            true => ([run.order, run.graph.species, 0], run.n_slots.div_ceil(ROWS)),
-            false => ([0, 0, run.n_centres as u64], run.n_centres.div_ceil(ROWS)),
+            true => ([run.at.order, run.at.graph.species, 0], run.at.n_slots.div_ceil(ROWS)),
+            false => ([0, 0, run.at.n_centres as u64], run.at.n_centres.div_ceil(ROWS)),
         };
         let (targets, components, terms) = (way.targets.ptr, way.components.ptr, way.terms.ptr);
         let (weights, bias, add) = (self.weights.ptr, 0_u64, u32::from(add));

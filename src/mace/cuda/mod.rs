@@ -231,25 +231,18 @@ impl DeviceNetwork {
         let layout = self.layout(at, gradients, base).0;
         let (net, n, last) = (&self.network, at.n_centres, self.steps.len() - 1);
         let mut run = Run {
-            graph: at.graph,
-            n_centres: n,
-            n_atoms: at.n_atoms,
-            n_edges: at.n_edges,
-            incoming_first: at.incoming_first,
-            incoming: at.incoming,
-            order: at.order,
-            n_slots: at.n_slots,
+            at: *at,
             zeros: layout.zeros,
             kernels: &self.kernels,
             stream,
             allocation: memory.place(0).allocation,
         };
         let (n32, owned32, graph, y, sums) = (n as u32, at.n_owned as u32, at.graph, layout.y, layout.sums);
-        if run.order == 0 {
-            run.n_slots = n.next_multiple_of(ROWS);
-            run.order = layout.order;
-            let (slots, order) = (run.n_slots as u32, run.order);
-            run.over("count", run.n_slots, arguments![n32, slots, order])?;
+        if run.at.order == 0 {
+            run.at.n_slots = n.next_multiple_of(ROWS);
+            run.at.order = layout.order;
+            let (slots, order) = (run.at.n_slots as u32, run.at.order);
+            run.over("count", run.at.n_slots, arguments![n32, slots, order])?;
         }
         run.clear(layout.zeros, 4 * at.n_atoms)?;
         run.clear(sums, 8 * n)?;

@@ -1,6 +1,6 @@
 //! What the launches of a call have in common.
 
-use super::{Graph, Kernels, LANES, source};
+use super::{GraphAt, Kernels, LANES, source};
 use crate::Result;
 use crate::device::cuda::context::reals;
 use crate::device::cuda::kernel::{Grid, Module, arguments};
@@ -11,14 +11,7 @@ pub type Back<'a> = Option<&'a mut dyn FnMut(&mut [f64]) -> Result<()>>;
 
 /// What launches of a call have in common.
 pub struct Run<'a> {
-    pub graph: Graph,
-    pub n_centres: usize,
-    pub n_atoms: usize,
-    pub n_edges: usize,
-    pub incoming_first: u64,
-    pub incoming: u64,
-    pub order: u64,
-    pub n_slots: usize,
+    pub at: GraphAt,
     /// A species for all.
     pub zeros: u64,
     pub kernels: &'a Kernels,
@@ -43,12 +36,12 @@ impl Run<'_> {
 
     /// A block for each centre.
     pub fn over_rows(&self, kernel: &str, arguments: &[Argument]) -> Result<()> {
-        self.queue(&self.kernels.atoms, kernel, [self.n_centres, 1, 1], source::THREADS, arguments)
+        self.queue(&self.kernels.atoms, kernel, [self.at.n_centres, 1, 1], source::THREADS, arguments)
     }
 
     /// Some lanes for each centre.
     pub fn over_lanes(&self, kernel: &str, arguments: &[Argument]) -> Result<()> {
-        self.over(kernel, self.n_centres * LANES, arguments)
+        self.over(kernel, self.at.n_centres * LANES, arguments)
     }
 
     /// A thread for each of `n`.
@@ -59,7 +52,7 @@ impl Run<'_> {
     /// `x += rows`, or `x = rows`, with the rows of the species of the centres or of themselves.
     pub fn add_rows(&self, width: usize, by_species: bool, rows: u64, x: u64, assign: bool) -> Result<()> {
         let (width, species, assign) =
-            (width as u32, if by_species { self.graph.species } else { 0 }, u32::from(assign));
+            (width as u32, if by_species { self.at.graph.species } else { 0 }, u32::from(assign));
         self.over_rows("add_rows", arguments![width, species, rows, x, assign])
     }
 
@@ -71,7 +64,7 @@ impl Run<'_> {
         single: bool,
         f: impl FnOnce(&mut [f64]) -> Result<()>,
     ) -> Result<()> {
-        let n = self.n_atoms * width;
+        let n = self.at.n_atoms * width;
         let mut bytes = vec![0_u8; n * if single { 4 } else { 8 }];
         let on_device = Place { address, allocation: self.allocation };
         if n > 0 {

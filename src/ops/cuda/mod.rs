@@ -184,7 +184,7 @@ impl DeviceOp {
     /// Queues `out = f(inputs)`.
     ///
     /// # Safety
-    /// Here and below: spans are memory on this device, in the type of [`Spec::storage`], that stays until the stream is done; `stream` is alive, or 0
+    /// Here and below: spans are memory on this device, in the type of [`Spec::storage`], that stays until the stream is done, and so does `at`; `stream` is alive, or 0
     /// for [`DeviceOp::stream`].
     ///
     /// # Errors
@@ -294,7 +294,11 @@ impl DeviceOp {
         let others = others.iter().map(|(name, s)| Ok((*name, fetch(s)?))).collect::<Result<Vec<_>>>()?;
         let inputs: Vec<&[S]> = inputs.iter().map(|x| &x[..]).collect();
         let others: Vec<(&str, &[S])> = others.iter().map(|(name, x)| (*name, &x[..])).collect();
-        Op::<S>::new(&self.spec)?.explain(&Args { sizes: *sizes, inputs: &inputs, indices: &[] }, &others, k)
+        let Ok(op) = Op::<S>::new(&self.spec) else {
+            // A build without the processor's operations.
+            return Ok(Error::NotFinite("a result is not finite".into()));
+        };
+        op.explain(&Args { sizes: *sizes, inputs: &inputs, indices: &[] }, &others, k)
     }
 
     fn on(&self, stream: u64) -> Arc<CudaStream> {

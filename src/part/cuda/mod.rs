@@ -177,7 +177,6 @@ impl PartKernels {
         put(include_str!("../../../kernels/radial.cuh").into());
         let mut shared = 0;
         match &self.kind {
-            PartKind::Pair(_) | PartKind::Zbl(_) => put(include_str!("../../../kernels/pair.cuh").into()),
             PartKind::Ace(program, embedded) => {
                 let n_c = program.trie.n_coefficients() * embedded.as_ref().map_or(1, |e| e.n_densities);
                 let room = program.n_a.max(1);
@@ -218,6 +217,7 @@ impl PartKernels {
                 }
                 names.push("SHELLS".into());
             }
+            _ => put(include_str!("../../../kernels/pair.cuh").into()),
         }
         for name in names {
             put(format!("#undef {name}\n"));
