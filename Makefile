@@ -23,7 +23,7 @@ demo-julia:
 
 # The documentation of the Julia package, its tutorials run, into julia/docs/build.
 docs-julia:
-	@JULIA=$(JULIA) julia/run.sh "the Julia documentation" "Documenter ACEfit ExtXYZ" julia/docs/make.jl
+	@JULIA=$(JULIA) julia/run.sh "the Julia documentation" "Documenter ACEfit ExtXYZ GeometryOptimization" julia/docs/make.jl
 
 release:
 	@$(CARGO) build --release --quiet

@@ -30,6 +30,7 @@ function ACERust.acefit!(
     validation_set::Union{Nothing,AbstractVector{<:AtomsData}} = nothing, verbose = true, progress = stderr isa Base.TTY, options...,
 )
     ACERust.expect_options(options)
+    ACERust.length_basis(calc) > 0 || throw(ArgumentError("there are no linear parameters to fit in $calc"))
     P = prior === nothing ? ACERust.smoothness_prior(calc; p = smoothness) : ACERust.checked_prior(calc, prior)
     counts = ACERust.observations(data)
     sum(ACERust.count_observations, data; init = 0) > 0 || throw(ArgumentError("no observations to fit to in $(length(data)) systems"))

@@ -1,11 +1,12 @@
-# Rules of differentiation. What pullbacks compute has rules itself, so that gradients can be differentiated again; all but the energies is
-# linear in θ. Second derivatives with respect to positions and cell are not there.
+# Rules of differentiation. What pullbacks compute has rules itself, so that gradients can be differentiated again. Derivatives with respect to θ
+# are exact, twice as well: all is linear in θ but for a constant. Second ones by positions and cell are differences of exact first ones.
 module ACERustChainRulesCoreExt
 
-using ACERust: Calculator, cell_gradient, energy, energy_row, forces, rows, virial
+using ACERust: Calculator, InteractionGraph, SiteModel, StackedCalculator
+using ACERust: cell_gradient, curvature, descriptors, energy, energy_row, forces, linear, passes_messages, rows, site_energies, site_grads, virial
 using ACERust.Ops: Operation, backward, double_backward, forward
 using AtomsBase: AbstractSystem, periodicity
-using ChainRulesCore: ChainRulesCore, @not_implemented, @thunk, NoTangent, unthunk
+using ChainRulesCore: ChainRulesCore, AbstractZero, NoTangent, Tangent, unthunk
 
 "The gradient of `energy` with respect to positions and cell."
 function slopes(calc, sys, X, cell, θ...)
@@ -32,29 +33,59 @@ end
 # Σ_k r̄_k row_k is the energy of the parameters r̄, without what is not linear.
 function ChainRulesCore.rrule(::typeof(energy_row), calc::Calculator, sys::AbstractSystem, X, cell)
     function pullback(r̄)
-        g, h = slopes(calc, sys, X, cell, collect(unthunk(r̄)))
-        g₀, h₀ = slopes(calc, sys, X, cell, zero(r̄))
+        r = collect(unthunk(r̄))
+        g, h = slopes(calc, sys, X, cell, r)
+        g₀, h₀ = slopes(calc, sys, X, cell, zero(r))
         return NoTangent(), NoTangent(), NoTangent(), g - g₀, h - h₀
     end
     return energy_row(calc, sys, X, cell), pullback
 end
 
-const TWICE = "second derivatives with respect to positions and cell"
+# The cotangent of forces is a path of the atoms, that of a virial a strain. Zygote asks for every pullback, thunks or not.
+const STEP, STRAIN = 0.01, 0.002   # Å, and what moves neighbours at 5 Å as far
+
+function second(calc, sys, X, cell, D, A, step, θ...)
+    largest = maximum(abs, D; init = maximum(abs, A; init = 0.0))
+    return largest > 0 ? curvature(calc, sys, X, cell, D, A, step / largest, θ...) : (zeros(size(X)), zeros(3, 3))
+end
 
 function ChainRulesCore.rrule(::typeof(forces), calc::Calculator, sys::AbstractSystem, X, cell, θ...)
     function pullback(F̄)
-        θ̄ = map(_ -> rows(2, calc, sys, X, cell)' * vec(unthunk(F̄)), θ)
-        return NoTangent(), NoTangent(), NoTangent(), @not_implemented(TWICE), @not_implemented(TWICE), θ̄...
+        D = numbers(F̄, X)
+        x̄ = second(calc, sys, X, cell, D, zeros(3, 3), STEP, θ...)
+        return NoTangent(), NoTangent(), NoTangent(), x̄..., map(_ -> rows(2, calc, sys, X, cell)' * vec(D), θ)...
     end
     return forces(calc, sys, X, cell, θ...), pullback
 end
 
 function ChainRulesCore.rrule(::typeof(virial), calc::Calculator, sys::AbstractSystem, X, cell, θ...)
     function pullback(V̄)
-        θ̄ = map(_ -> rows(3, calc, sys, X, cell)' * vec(permutedims(unthunk(V̄))), θ)   # rows run row by row
-        return NoTangent(), NoTangent(), NoTangent(), @not_implemented(TWICE), @not_implemented(TWICE), θ̄...
+        A = numbers(V̄, cell)
+        x̄ = second(calc, sys, X, cell, zeros(size(X)), A, STRAIN, θ...)
+        return NoTangent(), NoTangent(), NoTangent(), x̄..., map(_ -> rows(3, calc, sys, X, cell)' * vec(permutedims(A)), θ)...   # row by row
     end
     return virial(calc, sys, X, cell, θ...), pullback
+end
+
+"A cotangent as a matrix of the size of `like`."
+function numbers(ȳ, like)
+    x = unthunk(ȳ)
+    return x isa AbstractZero ? zeros(size(like)) : Matrix{Float64}(x)
+end
+
+# ---- the site level
+
+# The energy of a centre depends on its own edges alone, but where models pass messages: their gradients are those of the sum.
+function ChainRulesCore.rrule(::typeof(site_energies), model::Union{SiteModel,StackedCalculator}, G::InteractionGraph, ps, st)
+    function pullback(Ē)
+        w = unthunk(Ē)
+        passes_messages(model) && !allequal(w) &&
+            throw(ArgumentError("of a model that passes messages, only the sum of the site energies has gradients by edges"))
+        Ḡ = Tangent{InteractionGraph}(; r = view(w, G.ii) .* site_grads(model, G, ps, st))
+        p̄s = linear(ps) === nothing ? NoTangent() : Tangent{typeof(ps)}(; linear = descriptors(model, G) * w)
+        return NoTangent(), NoTangent(), Ḡ, p̄s, NoTangent()
+    end
+    return site_energies(model, G, ps, st), pullback
 end
 
 # ---- operations

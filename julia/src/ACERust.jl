@@ -9,7 +9,7 @@ using AtomsBase: AbstractSystem, Atom, ChemicalSpecies, FastSystem, FlexibleSyst
 using AtomsBase: atomic_number, atomkeys, cell_vectors, hasatomkey, mass, periodicity, position
 using AtomsBase: species as species_of
 using Distributed: CachingPool, clear!, nprocs, nworkers, remotecall_fetch, workers
-using LinearAlgebra: Diagonal, UniformScaling, det, pinv
+using LinearAlgebra: Diagonal, I, UniformScaling, det, pinv
 using PrecompileTools: @compile_workload, @setup_workload
 using Preferences: @set_preferences!, load_preference
 using Printf: @sprintf

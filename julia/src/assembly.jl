@@ -72,6 +72,7 @@ end
 place(::Nothing) = (NO_MATRIX, 0, 0, 0)
 place(x::Matrix{Float64}) = (x, size(x, 1), 0, size(x, 1))
 function place(x::SubArray{Float64,2,Matrix{Float64}})
+    isempty(x) && return (NO_MATRIX, 0, 0, 0)
     whole = parent(x)
     stride(x, 1) == 1 || throw(ArgumentError("the rows of a matrix for design rows have to follow one another"))
     return (whole, size(x, 1), LinearIndices(whole)[map(first, parentindices(x))...] - 1, stride(x, 2))

@@ -10,14 +10,16 @@ struct Settings
     radial::Union{Symbol,Float64}
     skin::Float64
     device::Union{Symbol,Int}
-    function Settings(; nthreads::Integer = 0, precision = Float64, radial = :default, skin::Real = 0.5, device = :cpu)
+    head::Union{Nothing,String}
+    function Settings(; nthreads::Integer = 0, precision = Float64, radial = :default, skin::Real = 0.5, device = :cpu, head = nothing)
         nthreads >= 0 || throw(ArgumentError("nthreads is 0 (all) or more, not $nthreads"))
         precision_option(precision)   # for their errors
         radial_option(radial)
         device_option(device)
-        return new(nthreads, precision, radial isa Symbol ? radial : Float64(radial), skin, device)
+        return new(nthreads, precision, radial isa Symbol ? radial : Float64(radial), skin, device, head)
     end
 end
+keywords(s::Settings) = (; s.nthreads, s.precision, s.radial, s.skin, s.device, s.head)
 
 "A plan, with its present number of threads and the version of the parameters and the committee that it has."
 mutable struct Prepared
@@ -27,7 +29,7 @@ mutable struct Prepared
 end
 
 """
-    WrappedSiteCalculator(model; nthreads = 0, precision = Float64, radial = :default, skin = 0.5, device = :cpu)
+    WrappedSiteCalculator(model; nthreads = 0, precision = Float64, radial = :default, skin = 0.5, device = :cpu, head = nothing)
     WrappedSiteCalculator(model, ps, st, rcut; …)
 
 The AtomsCalculators calculator of an [`ACERustModel`](@ref), for any AtomsBase system of three dimensions. `ps` is `nothing`, empty, or
@@ -39,6 +41,8 @@ The AtomsCalculators calculator of an [`ACERustModel`](@ref), for any AtomsBase 
 - `radial`: `:default`, which the library chooses so that nothing is lost to the precision, `:exact`, or the tolerance of tables.
 - `device`: `:cpu`, `:cuda` or the index of a CUDA device, counted from 0. The first call says where it is missing.
 - `skin`: Å; neighbour lists are reused while no atom has moved by more than half of it.
+- `head`: of a MACE model that has several, the first by default. A system's own `:head` comes before; its `:total_charge` (else 0) and `:total_spin`
+  (else 1) are for models that know such.
 
 `nthreads` and `precision` may also be given with each call. Several tasks may use one calculator at once.
 """
@@ -67,6 +71,8 @@ end
 function WrappedSiteCalculator{M}(model::M, ps = nothing, st = nothing, cutoff = rcut(model); settings...) where {M<:ACERustModel}
     in_ångström(cutoff) >= rcut(model) ||
         throw(ArgumentError("the cutoff of $cutoff is less than the $(rcut(model)) Å of the model"))
+    haskey(settings, :head) && settings[:head] !== nothing && !passes_messages(model) &&
+        throw(ArgumentError("only MACE models have heads: $(repr(settings[:head])) is for none"))
     calc = WrappedSiteCalculator{M}(
         model, in_ångström(cutoff), Settings(; settings...), ReentrantLock(), Dict(), Dict(), [], Dict(), get_linear_parameters(model), nothing, 0
     )
@@ -98,11 +104,12 @@ function committee_of(calc)
 end
 committee_parameters(calc::WrappedSiteCalculator) = getfield(calc, :members)
 
+passes_messages(calc::WrappedSiteCalculator) = passes_messages(calc.model)
 splinify(calc::WrappedSiteCalculator; options...) = revived(calc, splinify(calc.model; options...))
 n_basis(calc::WrappedSiteCalculator) = n_basis(calc.model)
 
 "A calculator's model with its present linear parameters."
-present_model(calc::WrappedSiteCalculator) = calc.version == 0 ? calc.model : with_parameters(calc.model, calc.linear)
+present_model(calc::WrappedSiteCalculator) = calc.version == 0 || passes_messages(calc) ? calc.model : with_parameters(calc.model, calc.linear)
 save_model(path::AbstractString, calc::Calculator) = save_model(path, present_model(calc))
 
 function Base.show(io::IO, calc::WrappedSiteCalculator)
@@ -150,6 +157,11 @@ end
 # Parameters reach a plan when it is next used, so that setting them in a calculator, once they are checked, cannot fail half-way.
 function bring_up_to_date!(prepared::Prepared, calc::WrappedSiteCalculator)
     members = calc.members
+    if passes_messages(calc)   # no linear parameters were set, as there are none
+        members === nothing || throw(ArgumentError("a MACE model has no linear parameters for a committee"))
+        prepared.version = calc.version
+        return nothing
+    end
     plan_set_linear_parameters(prepared.handle, calc.linear)
     plan_set_committee(prepared.handle, members === nothing ? zeros(length_basis(calc), 0) : members)
     prepared.version = calc.version
@@ -201,6 +213,23 @@ end
 
 on_device(calc::WrappedSiteCalculator) = calc.settings.device !== :cpu
 
+"Calls `f` with the plan under the conditions that the system and the calculator name, where the model knows such."
+function at_conditions(f, plan::PlanHandle, calc::WrappedSiteCalculator, @nospecialize(sys))
+    passes_messages(calc) || return f(plan)
+    head, charge, spin = condition(sys, :head, calc.settings.head), condition(sys, :total_charge), condition(sys, :total_spin)
+    head === charge === spin === nothing && return f(plan)
+    own = plan_at(plan, head === nothing ? nothing : String(head), whole(charge, :total_charge), whole(spin, :total_spin))
+    try
+        return f(own)
+    finally
+        close(own)
+    end
+end
+
+condition(sys, key, otherwise = nothing) = haskey(sys, key) ? sys[key] : otherwise
+whole(::Nothing, key) = nothing
+whole(x, key) = x isa Real && isinteger(x) ? Int(x) : throw(ArgumentError("$key is $x, not a whole number"))
+
 const Given = Union{Nothing,Vector{Float64}}
 
 """
@@ -216,11 +245,13 @@ function evaluate!(
     s = Structure(sys)::Structure
     F = forces === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, length(s))
     V = virial === nothing ? NO_MATRIX : Matrix{Float64}(undef, 3, 3)
-    E::Float64 = with_plan(calc, θ; nthreads, precision) do handle
-        if on_device(calc)
-            with_device_list(list -> list_energy_forces_virial!(list, handle, atoms(s)..., F, V), calc, handle, precision)
-        else
-            with_list(list -> energy_forces_virial!(handle, list, F, V), calc, s)
+    E::Float64 = with_plan(calc, θ; nthreads, precision) do plan
+        at_conditions(plan, calc, sys) do handle
+            if on_device(calc)
+                with_device_list(list -> list_energy_forces_virial!(list, handle, atoms(s)..., F, V), calc, handle, precision)
+            else
+                with_list(list -> energy_forces_virial!(handle, list, F, V), calc, s)
+            end
         end
     end
     energy === nothing || (energy[] += E)
@@ -262,7 +293,11 @@ no_virial() = Ref(zero(SMatrix{3,3,Float64,9}))
 with_unit(F::Vector{SVector{3,Float64}}) = F .* u"eV/Å"
 
 "The linear parameters that come with a call, checked; `nothing` for those of the calculator."
-given(calc::Calculator, ps) = (θ = linear(ps); θ === nothing ? nothing : checked_parameters(calc, θ))
+function given(calc::Calculator, ps)
+    θ = linear(ps)
+    θ === nothing || (θ = checked_parameters(calc, θ))
+    return θ === nothing || isempty(θ) ? nothing : θ
+end
 
 # Parameters of a call are `(linear = θ,)`, as `get_parameters` gives them; the state plays no part and comes back as it was.
 function AtomsCalculators.calculate(

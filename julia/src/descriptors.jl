@@ -67,15 +67,17 @@ function site_descriptors(sys::AbstractSystem, calc::Calculator; domain = 1:leng
 end
 
 reach(calc::WrappedSiteCalculator) = rcut(calc.model)
+model_of(calc::WrappedSiteCalculator) = calc.model
+model_of(model::ACERustModel) = model
 reach(stack::StackedCalculator) = maximum(reach, ours(stack); init = 0.0)
 
 descriptors(stack::StackedCalculator, G) = reduce(vcat, [descriptors(calc, G) for calc in ours(stack)]; init = zeros(0, n_centres(G)))
 
-function descriptors(calc::WrappedSiteCalculator, G)
-    basis, known = site_basis(calc, G), species(calc.model)
+function descriptors(calc::SiteModel, G)
+    basis, known = site_basis(calc, G), species(model_of(calc))
     D = zeros(length_basis(calc), n_centres(G))
     column, row = 0, 0
-    for part in model_parts(calc.model)
+    for part in model_parts(model_of(calc))
         n = n_basis(part)
         for i in axes(D, 2)
             s = something(findfirst(==(G.numbers[i]), known))   # the basis has been evaluated: it is there

@@ -23,8 +23,8 @@ end
     energy(calc, sys, X, cell)
 
 The energy, eV, of a system with its atoms at `X` (3, n_atoms) in the cell `cell` (3, 3), with the linear parameters `θ` or those of `calc`.
-With ChainRulesCore it can be differentiated with respect to all of them, and its gradient once more with respect to `θ`, as losses of forces
-need it. The gradient with respect to the cell is that at fixed positions.
+With ChainRulesCore it can be differentiated with respect to all of them, and its gradient once more, as losses of forces need it. The gradient
+with respect to the cell is that at fixed positions.
 
 ```julia
 (; positions, cell, linear) = ACERust.variables(sys, calc)
@@ -37,7 +37,8 @@ energy(calc::Calculator, sys::AbstractSystem, X, cell, θ...) = of_arrays(AtomsC
     forces(calc, sys, X, cell, θ) -> Matrix{Float64}
     forces(calc, sys, X, cell)
 
-The forces, (3, n_atoms), eV/Å; as [`energy`](@ref ACERust.energy). With ChainRulesCore they can be differentiated with respect to `θ`.
+The forces, (3, n_atoms), eV/Å; as [`energy`](@ref ACERust.energy). Their derivatives with respect to `θ` are exact; those with respect to positions
+and cell are differences of exact gradients, of eighth order in steps of 0.01 Å: ten digits in double precision, where the model is smooth.
 """
 function forces(calc::Calculator, sys::AbstractSystem, X, cell, θ...)
     F = of_arrays(AtomsCalculators.Forces(), calc, sys, X, cell, θ...).forces
@@ -55,6 +56,45 @@ virial(calc::Calculator, sys::AbstractSystem, X, cell, θ...) =
 
 of_arrays(what, calc, sys, X, cell) = AtomsCalculators.calculate(what, moved(sys, X, cell), calc)
 of_arrays(what, calc, sys, X, cell, θ) = AtomsCalculators.calculate(what, moved(sys, X, cell), calc, (linear = θ,))
+
+"The gradients of the energy with respect to positions and cell, in one call."
+function gradients(calc, sys, X, cell, θ...)
+    at = moved(sys, X, cell)
+    F, V = no_forces(at), no_virial()
+    evaluate!(nothing, F, V, at, calc, map(θ -> given(calc, (linear = θ,)), θ)...)
+    F = collect(reinterpret(reshape, Float64, F))
+    return -F, cell_gradient(F, V[], X, cell, [periodicity(sys)...])
+end
+
+"""
+`−d/dt` of the energy's gradients with respect to positions and cell where they go to `(M (X + t D), M cell)`, `M = 1 + t A`. Along a cotangent `D` of
+forces, or `A` of a virial, it is what they pull back to: `Σ D F = −dE/dt`, `Σ A V = −dE/dt`. By differences of eighth order over steps of `h`.
+"""
+function curvature(calc, sys, X, cell, D, A, h, θ...)
+    X̄, L̄ = zeros(size(X)), zeros(3, 3)
+    for (k, weight) in enumerate((4 / 5, -1 / 5, 4 / 105, -1 / 280)), t in (k * h, -k * h)
+        M = I + t * A
+        g, c = gradients(calc, sys, M * (X + t * D), M * cell, θ...)
+        X̄ .-= sign(t) * weight / h .* (M' * g)
+        L̄ .-= sign(t) * weight / h .* (M' * c)
+    end
+    return X̄, L̄
+end
+
+"""
+    layer(model)
+    layer(operation; init = randn)
+
+A layer for Lux and whatever takes such, as [`LuxCore`](https://lux.csail.mit.edu) has them: `layer(x, ps, st)` returns the result and `st`. Needs LuxCore.
+
+- Of a model, `x` is an [`interaction_graph`](@ref) and the result its site energies, with `ps.linear` for linear parameters. `LuxCore.setup(rng, model)`
+  is there as well.
+- Of an [`Operation`](@ref ACERust.Ops.Operation), `x` is its input, or a tuple of its inputs and, last, its indices as a named tuple. Weights, which are
+  the inputs of a fixed number of rows, are in `ps` by their names: at first numbers of `init(rng, T, width, rows)`, biases and shifts 0, scales 1.
+
+With ChainRulesCore they can be differentiated.
+"""
+function layer end
 
 "The design row of the energy, (length_basis), as a function of positions and cell."
 energy_row(calc::Calculator, sys::AbstractSystem, X, cell) = vec(rows(1, calc, sys, X, cell))

@@ -3,8 +3,8 @@
 """
     ACERustModel{Kind}
 
-A model of the library: `Kind` is `:onebody`, `:pair` or `:ace` for a model of that one part, `:stack` for all others. Made by
-[`load_model`](@ref), [`convert_reference`](@ref) and the conversions from ACEpotentials. It never changes; `close(model)` frees it at
+A model of the library: `Kind` is `:onebody`, `:pair` or `:ace` for a model of that one part, `:mace` for one of MACE, `:stack` for all others.
+Made by [`load_model`](@ref), [`convert_reference`](@ref) and the conversions from ACEpotentials. It never changes; `close(model)` frees it at
 once, else it is freed as garbage.
 
 `model(G, ps, st)` gives the site energies on an [`interaction_graph`](@ref) `G`: see [`site_energies`](@ref).
@@ -18,9 +18,11 @@ end
 const ETACE = ACERustModel{:ace}
 const ETPairModel = ACERustModel{:pair}
 const ETOneBody = ACERustModel{:onebody}
+const MACEModel = ACERustModel{:mace}
 
 function ACERustModel(handle::ModelHandle)
-    kind = model_n_parts(handle) == 1 ? Symbol(model_part_kind(handle, 0)) : :stack
+    n = model_n_parts(handle)
+    kind = n == 0 ? :mace : n == 1 ? Symbol(model_part_kind(handle, 0)) : :stack
     return ACERustModel{kind}(handle, Ref{Union{Nothing,PlanHandle}}(nothing), ReentrantLock())
 end
 
@@ -35,7 +37,8 @@ end
 """
     load_model(path) -> ACERustModel
 
-Reads a model file (`acerust-model/1`).
+Reads a model file (`acerust-model/1`), a potential of pacemaker (`.yace`, `.yaml`), or a checkpoint of MACE (`.model`, `.safetensors`), of which
+nothing is executed.
 """
 load_model(path::AbstractString) = ACERustModel(model_load(binding(), String(path)))
 
@@ -139,6 +142,9 @@ end
 "The largest cutoff of the parts, Å; 0 where no part has neighbours."
 rcut(model::ACERustModel) = model_rcut(model.handle)
 
+"Does the energy of an atom look farther than its neighbours?"
+passes_messages(model::ACERustModel) = model isa MACEModel
+
 n_parts(model::ACERustModel) = model_n_parts(model.handle)
 n_basis(model::ACERustModel) = model_n_basis(model.handle)
 
@@ -176,6 +182,7 @@ With natural cubic splines through `Nspl` nodes in place of polynomials in the r
 are. `radial` of [`WrappedSiteCalculator`](@ref) has tables of a known tolerance.
 """
 function splinify(model::ACERustModel{Kind}, ps = nothing, st = nothing; Nspl::Integer = Kind === :pair ? 30 : 50) where {Kind}
+    passes_messages(model) && throw(ArgumentError("a MACE model has no polynomials to splinify"))
     θ = linear(ps)
     return ACERustModel(model_splinify((θ === nothing ? model : with_parameters(model, θ)).handle, Int(Nspl)))
 end

@@ -12,8 +12,7 @@ revive(::Type{<:WrappedSiteCalculator}, json, ingredients...) = calculator(model
 revived(calc::WrappedSiteCalculator, model) = calculator(model, ingredients(calc)[2:end]...)
 
 function calculator(model, cutoff, settings, θ, members)
-    (; nthreads, precision, radial, skin, device) = settings
-    calc = WrappedSiteCalculator(model, nothing, nothing, cutoff; nthreads, precision, radial, skin, device)
+    calc = WrappedSiteCalculator(model, nothing, nothing, cutoff; keywords(settings)...)
     θ == calc.linear || set_linear_parameters!(calc, θ)
     members === nothing || set_committee!(calc, members)
     return calc

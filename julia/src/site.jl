@@ -22,7 +22,7 @@ end
 """
     site_grads(model, G, ps = nothing, st = nothing) -> Vector{SVector{3,Float64}}
 
-`∂E_i/∂r_ij` for every edge, (n_edges), eV/Å; only the centre's own energy.
+`∂E_i/∂r_ij` for every edge, (n_edges), eV/Å; only the centre's own energy, but for MACE models, where it is the sum of all energies.
 """
 function site_grads(model::SiteModel, G::InteractionGraph, ps = nothing, st = nothing)
     gradients = Matrix{Float64}(undef, 3, n_edges(G))
@@ -36,6 +36,7 @@ end
 The basis of every centre, (n_centres, n_basis).
 """
 function site_basis(model::SiteModel, G::InteractionGraph, ps = nothing, st = nothing)
+    passes_messages(model) && throw(ArgumentError("the energy of a MACE model is not linear: there is no site basis"))
     basis = Matrix{Float64}(undef, n_basis(model), n_centres(G))
     site_basis!(site_plan(model, nothing), G.handle, basis)
     return permutedims(basis)
@@ -57,7 +58,7 @@ end
 "The plan that is kept, for the present parameters; another one for others."
 function site_plan(model::SiteModel, ps)
     θ = linear(ps)
-    θ === nothing && return own_plan(model)
+    (θ === nothing || isempty(θ) && length_basis(model) == 0) && return own_plan(model)
     made = new_plan(model)
     plan_set_linear_parameters(made, θ)
     return made

@@ -14,7 +14,7 @@ end
 
 The sum of calculators. Members over an [`ACERustModel`](@ref) with the same species and settings are evaluated together; any other
 calculator with the AtomsCalculators interface may be a member too. Linear parameters are those of the members, one after another;
-members keep theirs, and a change made to a member is seen by the stack. From a model: one member for each part.
+members keep theirs, and a change made to a member is seen by the stack. From a model: one member for each part, or for the whole of a MACE model.
 """
 struct StackedCalculator{N,C<:Tuple} <: Calculator
     calcs::C
@@ -25,20 +25,20 @@ function StackedCalculator(calcs::Tuple)
     isempty(calcs) && throw(ArgumentError("a stack needs at least one calculator"))
     groups = Dict{Any,Vector{Int}}()
     for (k, calc) in enumerate(calcs)
-        calc isa WrappedSiteCalculator && push!(get!(groups, (species(calc.model), calc.settings), Int[]), k)
+        # A model that passes messages is evaluated by itself.
+        calc isa WrappedSiteCalculator && push!(get!(groups, passes_messages(calc) ? k : (species(calc.model), calc.settings), Int[]), k)
     end
     fused = [fuse(calcs, members) for members in sort!(collect(values(groups)); by = first)]
     return StackedCalculator{length(calcs),typeof(calcs)}(calcs, fused)
 end
 
 StackedCalculator(model::ACERustModel; settings...) =
-    StackedCalculator(Tuple(WrappedSiteCalculator(part; settings...) for part in model_parts(model)))
+    StackedCalculator(Tuple(WrappedSiteCalculator(part; settings...) for part in (passes_messages(model) ? [model] : model_parts(model))))
 
 function fuse(calcs, members)
     length(members) == 1 && return Fused(members, calcs[members[1]], Int[], ReentrantLock())
-    own = calcs[members[1]].settings
     model = stack_models([calcs[k].model for k in members])
-    calc = WrappedSiteCalculator(model; own.nthreads, own.precision, own.radial, own.skin, own.device)
+    calc = WrappedSiteCalculator(model; keywords(calcs[members[1]].settings)...)
     return Fused(members, calc, zeros(Int, length(members)), ReentrantLock())
 end
 
@@ -68,6 +68,7 @@ function Base.getproperty(stack::StackedCalculator, name::Symbol)
     return getfield(stack, name)
 end
 Base.propertynames(stack::StackedCalculator) = (:calcs, :fused, :rcut, :ps, :st, :co_ps)
+passes_messages(stack::StackedCalculator) = any(passes_messages, ours(stack))
 ours(stack::StackedCalculator) = filter(calc -> calc isa Calculator, getfield(stack, :calcs))
 
 function cutoff_of(calc)

@@ -57,6 +57,8 @@ ACEfit.solve(::Validating, A, y, Av, yv) = (VALIDATED .= size(Av); Dict{String,A
     @test ACERust.n_members(fitted) == 2
     before = get_linear_parameters(fitted)
     @test_throws "committee member 1: linear parameter 1 is not finite" ACERust.acefit!(data, fitted; solver = Spoiling())
+    @test_throws "no linear parameters to fit in" ACERust.acefit!(data, truth.calcs[1]; solver)
+    @test size(ACERust.assemble(data, truth.calcs[1])[1]) == (size(A, 1), 0)
     @test_throws "no keyword smoothnes;" ACERust.acefit!(systems, fitted; solver, smoothnes = 4)
     @test_throws "no observations to fit to in 1 systems" ACERust.acefit!([ACERust.AtomsData(silica())], fitted; solver)
     @test_throws "no systems" ACERust.acefit!(typeof(silica())[], fitted; solver)

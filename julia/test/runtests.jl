@@ -17,6 +17,8 @@ isdir(GOLDEN) || exit((skipped("the tests of ACERust", "their golden data are in
     ACERust.PRESENT[] = present
     include("choice.jl")
     include("ops.jl")
+    include("mace.jl")
+    include("etmodels.jl")
     include("distributed.jl")
 
     if get(ENV, "ACERUST_GPU", "") == "1"
@@ -35,6 +37,12 @@ isdir(GOLDEN) || exit((skipped("the tests of ACERust", "their golden data are in
         include("differentiable.jl")
     else
         skipped("rules of differentiation", "they need ChainRulesCore")
+    end
+
+    if all(loadable, ("ChainRulesCore", "LuxCore", "Zygote"))
+        include("lux.jl")
+    else
+        skipped("layers of Lux", "they need ChainRulesCore, LuxCore and Zygote")
     end
 
     if all(loadable, ("ACEpotentials", "ACEfit", "AtomsBuilder", "LuxCore"))

@@ -18,6 +18,11 @@ end
 @testset "tutorials" begin
     @test occursin("eV", string(run_page("index.md", "@example index")))
     @test run_page(joinpath("tutorials", "dynamics.md"), "@example dynamics") < 0.1
+    if loadable("GeometryOptimization")
+        @test 0u"meV" < run_page(joinpath("tutorials", "mace.md"), "@example mace") < 0.5u"meV"
+    else
+        skipped("the tutorial of MACE", "it needs GeometryOptimization")
+    end
     if all(loadable, ("ACEfit", "ExtXYZ"))
         @test run_page(joinpath("tutorials", "fit.md"), "@example fit") isa ACERustModel
         @test run_page(joinpath("tutorials", "uncertainty.md"), "@example uncertainty") isa Int

@@ -160,6 +160,23 @@ plan_set_committee(plan::Plan, θs::Matrix{Float64}) =
 plan_set_threads(plan::Plan, nthreads::Int) = @acerust acerust_plan_set_threads(plan::Ptr{Cvoid}, nthreads::Csize_t)
 plan_model(plan::Plan) = Model(out -> @acerust acerust_plan_model(plan::Ptr{Cvoid}, out::Ptr{Ptr{Cvoid}}))
 
+struct Conditions   # acerust_conditions
+    size::Csize_t
+    head::Ptr{UInt8}
+    total_charge::Ptr{Int64}
+    total_spin::Ptr{Int64}
+end
+
+function plan_at(plan::Plan, head::Union{Nothing,String}, charge::Union{Nothing,Int}, spin::Union{Nothing,Int})
+    held = map(n -> n === nothing ? Int64[] : Int64[n], (charge, spin))
+    place(n) = isempty(n) ? Ptr{Int64}(C_NULL) : pointer(n)
+    GC.@preserve head held begin
+        name = head === nothing ? Ptr{UInt8}(C_NULL) : convert(Ptr{UInt8}, Base.unsafe_convert(Cstring, head))
+        conditions = Ref(Conditions(sizeof(Conditions), name, map(place, held)...))
+        return Plan(out -> @acerust acerust_plan_at(plan::Ptr{Cvoid}, conditions::Ptr{Conditions}, out::Ptr{Ptr{Cvoid}}))
+    end
+end
+
 # ---- graphs
 
 graph_build(::CCall, numbers, positions, cell, pbc, rcut::Float64, skin::Float64, nthreads::Int) =
