@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: bench-fit search-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu bench-mace-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-test
+.PHONY: bench-fit search-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu bench-mace-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-install julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom. Leaves out what it does not
 # need, and takes long to compile: MACE, operations, CUDA. `make release` brings everything.
@@ -77,6 +77,10 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --exclude acerust-jl --exclude acerust-python --exclude acerust-fuzz --all-targets --quiet --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
+
+# The Julia package as users install it, from a registry into an empty depot, its tests and its documentation.
+julia-install:
+	@ACERUST_LIBRARY=$${ACERUST_LIBRARY:-$(abspath $(TARGET)/release/libacerust.so)} $(JULIA) --startup-file=no julia/test/install.jl
 
 julia-test:
 	@JULIA=$(JULIA) ACERUST_PROFILE=dev julia/test/run.sh

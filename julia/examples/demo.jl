@@ -4,7 +4,7 @@
 using ACEfit, ACERust, AtomsBase, AtomsCalculators, LinearAlgebra, Printf, Random, StaticArrays, Unitful
 import ExtXYZ
 
-repository = normpath(@__DIR__, "..", "..")
+repository = ACERust.repository()
 title(text) = printstyled("\n", text, "\n"; bold = true)
 table(errors) = (show(stdout, MIME("text/plain"), errors); println())
 

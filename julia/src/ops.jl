@@ -128,9 +128,9 @@ dense(::Type{T}, x::AbstractArray) where {T} = Array{T}(x)
 
 "Calls the library's function of a pass."
 function run!(pass::Val, op::Operation, rows, nodes, arrays::AbstractVector{<:Pair{String}})
-    names, data = first.(arrays), last.(arrays)
+    names, data = String[first(array) for array in arrays], Array[last(array) for array in arrays]
     GC.@preserve names data begin
-        named = [Named(pointer(name), isempty(x) ? C_NULL : pointer(x), length(x)) for (name, x) in zip(names, data)]
+        named = Named[Named(pointer(names[k]), isempty(data[k]) ? C_NULL : pointer(data[k]), length(data[k])) for k in eachindex(names)]
         call(pass, op.handle, rows, nodes, named)
     end
     return nothing
@@ -142,7 +142,10 @@ for pass in (:forward, :backward, :double_backward)
     )
 end
 
-output(op::Operation{T}, counts) where {T} = Matrix{T}(undef, op.output.width, op.output.rows isa Int ? op.output.rows : counts[op.output.rows])
+function output(op::Operation{T}, counts) where {T}
+    rows = op.output.rows
+    return Matrix{T}(undef, op.output.width, rows isa Int ? rows : counts[rows])
+end
 
 """
     forward(op, inputs…; indices…) -> Matrix

@@ -6,7 +6,7 @@ if loadable("JlrsCore")
 end
 skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :yellow); nothing)
 
-const GOLDEN = normpath(@__DIR__, "..", "..", "test", "golden")
+const GOLDEN = ACERust.repository("test", "golden")
 
 "The largest difference relative to the largest entry."
 function difference(found, expected)

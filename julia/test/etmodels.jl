@@ -212,9 +212,8 @@ spread(a, b) = maximum(norm.(a - b) ./ (1 .+ norm.(a) .+ norm.(b)))
     if all(loadable, ("ACEfit", "ExtXYZ"))
         @eval import ACEfit, ExtXYZ
         @testset "et_models/test_et_silicon.jl" begin
-            repository = normpath(@__DIR__, "..", "..")
-            data = (@invokelatest ExtXYZ.load(joinpath(repository, "benchmark", "data", "Si_test.extxyz")))[1:10]
-            full = StackedCalculator(load_model(joinpath(repository, "benchmark", "models", "si_fit.json")))
+            data = (@invokelatest ExtXYZ.load(ACERust.repository("benchmark", "data", "Si_test.extxyz")))[1:10]
+            full = StackedCalculator(load_model(ACERust.repository("benchmark", "models", "si_fit.json")))
             before = ACERust.compute_errors(data, full)["all"]
             (@invokelatest ACERust.acefit!(data, full; solver = ACEfit.QR(lambda = 1e-3), verbose = false))
             @test ACERust.compute_errors(data, full)["all"].rmse.F < before.rmse.F

@@ -5,7 +5,7 @@ using AtomsCalculators.Testing: test_energy_forces_virial
 using Serialization
 
 const MACE = joinpath(GOLDEN, "mace", "models")
-const TINY = normpath(@__DIR__, "..", "..", "test", "mace")
+const TINY = ACERust.repository("test", "mace")
 
 "A structure of a golden file, with more keys."
 function structure(s; extra...)

@@ -1,10 +1,6 @@
 # What tools say of the package itself.
 using ACERust, Test
 
-@testset "what the first call needs is compiled ahead" begin
-    @test ACERust.workload() === nothing
-end
-
 if loadable("Aqua")
     import Aqua
     @testset "Aqua" begin

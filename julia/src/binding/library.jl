@@ -37,6 +37,19 @@ end
 
 const PACKAGE = normpath(@__DIR__, "..", "..")
 
+"""
+    repository(parts…) -> String
+
+A file or folder of ACERust's repository, where the models and data of examples and tests are: what the package lies in, or where the environment variable
+`ACERUST_REPOSITORY` says. Throws where there is none: Pkg installs the package alone.
+"""
+function repository(parts::AbstractString...)
+    root = get(ENV, "ACERUST_REPOSITORY", normpath(PACKAGE, ".."))
+    isfile(joinpath(root, "include", "acerust.h")) ||
+        error("ACERust: its repository is not in $(repr(root)): clone it, and say where it is in the environment variable ACERUST_REPOSITORY")
+    return joinpath(root, parts...)
+end
+
 function built_libraries()
     shipped = artifact_library(joinpath(PACKAGE, "Artifacts.toml"))
     places = (joinpath(PACKAGE, "deps", FILE), shipped, normpath(PACKAGE, "..", "target", "release", FILE))
