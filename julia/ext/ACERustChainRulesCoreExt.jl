@@ -42,7 +42,7 @@ function ChainRulesCore.rrule(::typeof(energy_row), calc::Calculator, sys::Abstr
 end
 
 # The cotangent of forces is a path of the atoms, that of a virial a strain. Zygote asks for every pullback, thunks or not.
-const STEP, STRAIN = 0.01, 0.002   # Å, and what moves neighbours at 5 Å as far
+const STEP, STRAIN = 0.01, 0.001   # Å, and what moves neighbours at 10 Å as far
 
 function second(calc, sys, X, cell, D, A, step, θ...)
     largest = maximum(abs, D; init = maximum(abs, A; init = 0.0))

@@ -17,6 +17,7 @@ using ProgressMeter: Progress, next!
 using StaticArrays: SMatrix, SVector
 using Unitful: Unitful, @u_str, uconvert, ustrip
 import AtomsCalculators
+import JSON
 import Libdl
 import Serialization
 

@@ -5,8 +5,8 @@ See [`Operation`](@ref ACERust.Ops.Operation).
 """
 module Ops
 
-using ..ACERust: Address, @acerust, check, json, library, text
-import JSON, Libdl
+using ..ACERust: Address, @acerust, JSON, check, json, library, text
+import Libdl
 
 export Operation, forward, forward!, backward, double_backward, inputs, indices
 

@@ -8,6 +8,8 @@ skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :y
 
 const GOLDEN = ACERust.repository("test", "golden")
 
+parse_json(text) = ACERust.JSON.parse(text)
+
 "The largest difference relative to the largest entry."
 function difference(found, expected)
     size(found) == size(expected) || throw(DimensionMismatch("$(size(found)) found, $(size(expected)) expected"))

@@ -1,7 +1,6 @@
 # The tests that ACEpotentials has of its ETModels, said again of our calculators: the claims and limits are theirs, case by case, the models those of
 # golden files, which ACEpotentials made, and the original ACE model's numbers those in them. docs/src/etmodels.md is the table.
 include("common.jl")
-include("json.jl")
 using Random
 
 const GOLDEN_O3 = parse_json(read(joinpath(GOLDEN, "sio_o3.json"), String))

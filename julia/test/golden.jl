@@ -1,6 +1,5 @@
 # The golden files of the repository, through every function that they have numbers for.
 include("common.jl")
-include("json.jl")
 
 function system(d)
     atoms = [Atom(Int(z), SVector{3,Float64}(x) * u"Å") for (z, x) in zip(d["numbers"], d["positions"])]

@@ -1,6 +1,5 @@
 # MACE models: golden data, heads and charges, and what such a model has not.
 include("common.jl")
-include("json.jl")
 using AtomsCalculators.Testing: test_energy_forces_virial
 using Serialization
 
