@@ -96,7 +96,12 @@ end
     end
 end
 
+"A plan of the binding by jlrs, which has no way to say heads."
+struct Headless <: ACERust.Handle{:plan} end
+
+present, ACERust.PRESENT[] = ACERust.PRESENT[], :ccall
 @testset "heads, charges, spins" begin
+    @test_throws "need the binding over ccall" ACERust.plan_at(Headless(), "a", nothing, nothing)
     golden = parse_json(read(joinpath(TINY, "two_heads.json"), String))
     s = golden["structures"][1]
     heads = golden["config"]["heads"]
@@ -123,3 +128,4 @@ end
         @test_throws "charge" efv(structure(s; total_charge = 10_000), calc)
     end
 end
+ACERust.PRESENT[] = present
