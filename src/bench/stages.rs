@@ -61,7 +61,7 @@ fn stages_of<V: Lanes<Real = f64>>(ace: &AceSpec, measure: &mut dyn FnMut(Stage)
     let mut measure = |name, run: &mut dyn FnMut()| measure(Stage { name, n_edges, run });
     let zeros = |n: usize| vec![V::zero(); n];
     let (mut r, mut dr, mut y) = (zeros(n * n_r), zeros(n * n_r), zeros(n * n_y));
-    let (mut a, mut a_bar, mut y_bar) = (zeros(program.n_a), zeros(program.n_a), zeros(n_y));
+    let (mut a, mut a_bar, mut y_bar, mut pushed) = (zeros(program.n_a), zeros(program.n_a), zeros(n * n_y), zeros(n));
     let mut scratch = RowsScratch::default();
     measure("radial", &mut || {
         radial.eval_slots::<true>(black_box(&block), 0..n, &mut scratch, &mut r, &mut dr);
@@ -87,11 +87,8 @@ fn stages_of<V: Lanes<Real = f64>>(ace: &AceSpec, measure: &mut dyn FnMut(Stage)
         V::vectorize(
             #[inline(always)]
             || {
-                for (s, g) in gradient.iter_mut().enumerate() {
-                    let radial = pool::pullback(&program.shells, black_box(slots), s, &a_bar, &mut y_bar);
-                    *g = angular.pullback(block.vectors(s), &y[s * n_y..][..n_y], &y_bar);
-                    g[0] = g[0] + radial;
-                }
+                pool::pullback(&program.shells, black_box(slots), n, &a_bar, &mut y_bar, &mut pushed);
+                angular.pullback_slots(&block, 0..n, (&y, &y_bar), &pushed, &mut gradient);
             },
         );
     });

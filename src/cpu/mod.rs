@@ -167,7 +167,8 @@ impl<V: Lanes> Cpu<V> {
     fn check_memory(&self, schedule: &Schedule, bytes: impl Fn(&dyn SitePart<V>) -> usize, more: usize) -> Result<()> {
         let part = self.parts.iter().map(|part| bytes(&**part)).max().unwrap_or(0);
         let (threads, most) = (parallel::n_threads().min(schedule.n_tasks()), schedule.most_edges);
-        let bytes = (Block::<V>::SLOT_BYTES + part + more) as f64 * most as f64 * threads as f64;
+        let segments = if self.by_species() { self.n_species } else { 1 };
+        let bytes = (segments * Block::<V>::SLOT_BYTES + part + more) as f64 * most as f64 * threads as f64;
         memory::check(bytes, || format!("atoms with {most} neighbours, on {threads} threads,"))
     }
 

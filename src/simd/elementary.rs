@@ -16,14 +16,15 @@ const fn is_double<V: Lanes>() -> bool {
     size_of::<V::Real>() == 8
 }
 
-/// `Σ_k c_k x^k`.
+/// `Σ_k c_k x^k`: even and odd powers side by side, which halves the time that each sum waits for the one before.
 #[inline(always)]
 fn polynomial<V: Lanes, const N: usize>(x: V, c: [f64; N]) -> V {
-    let mut sum = number(c[N - 1]);
-    for k in (0..N - 1).rev() {
-        sum = x.mul_add(sum, number(c[k]));
+    let (x2, mut sums) = (x * x, [V::zero(); 2]);
+    for k in (0..N).rev() {
+        let sum = &mut sums[k % 2];
+        *sum = if k + 2 < N { x2.mul_add(*sum, number(c[k])) } else { number(c[k]) };
     }
-    sum
+    x.mul_add(sums[1], sums[0])
 }
 
 /// `x^n/n!` for every `step`-th `n` from `first` on, with the sign changed each time or not.

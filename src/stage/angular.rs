@@ -23,6 +23,9 @@ pub struct Angular<V: Lanes> {
     pub(crate) gradient: Vec<[V::Real; 3]>,
 }
 
+/// The degree of a row is not known beforehand.
+const ANY: usize = usize::MAX;
+
 /// The number of harmonics up to `lmax`.
 pub const fn n_harmonics(lmax: usize) -> usize {
     (lmax + 1) * (lmax + 1)
@@ -110,14 +113,14 @@ impl<V: Lanes> Angular<V> {
             2 => self.eval_to::<2>(2, x, y, z, out),
             3 => self.eval_to::<3>(3, x, y, z, out),
             4 => self.eval_to::<4>(4, x, y, z, out),
-            lmax => self.eval_to::<{ usize::MAX }>(lmax, x, y, z, out),
+            lmax => self.eval_to::<ANY>(lmax, x, y, z, out),
         }
     }
 
-    /// `L` is `lmax` where that is known at compile time, so that the loops unroll.
+    /// `L` is `lmax` where that is known at compile time, so that the loops unroll; else [`ANY`].
     #[inline(always)]
     fn eval_to<const L: usize>(&self, lmax: usize, x: V, y: V, z: V, out: &mut [V]) {
-        let lmax = if L == usize::MAX { lmax } else { L };
+        let lmax = if L == ANY { lmax } else { L };
         let out = &mut out[..n_harmonics(lmax)];
         let (top, recursion) = (&self.top[..lmax + 1], &self.recursion[..triangle(lmax, lmax) + 1]);
         let r2 = x.mul_add(x, y.mul_add(y, z * z));
@@ -149,72 +152,89 @@ impl<V: Lanes> Angular<V> {
         }
     }
 
+    /// Adds `Σ_lm bar[lm] ∇` of the harmonics of some slots, and `radial r̂`, to the gradients of the block; `harmonics` and `bar` have
+    /// those of one slot after another.
+    #[inline(always)]
+    pub fn pullback_slots(
+        &self,
+        block: &Block<V>,
+        slots: std::ops::Range<usize>,
+        (harmonics, bar): (&[V], &[V]),
+        radial: &[V],
+        gradient: &mut [[V; 3]],
+    ) {
+        let n_y = n_harmonics(self.lmax);
+        let rows = harmonics.chunks_exact(n_y).zip(bar.chunks_exact(n_y));
+        for (((s, g), (y, bar)), &radial) in slots.clone().zip(&mut gradient[slots]).zip(rows).zip(radial) {
+            let vectors = block.vectors(s);
+            let [gx, gy, gz] = self.pullback(vectors, y, bar);
+            let [x, y, z, inv_r] = vectors;
+            let k = radial * inv_r;
+            *g = [g[0] + k.mul_add(x, gx), g[1] + k.mul_add(y, gy), g[2] + k.mul_add(z, gz)];
+        }
+    }
+
     /// `Σ_lm bar[lm] ∇` of the harmonics of `vectors`, given the harmonics `y` themselves.
     #[inline(always)]
     pub fn pullback(&self, vectors: [V; 4], y: &[V], bar: &[V]) -> [V; 3] {
-        let g = self.pullback_solid(y, bar);
+        let (mut g, mut radial) = ([V::zero(); 3], V::zero());
+        // Terms with known numbers are free of everything but arithmetic.
+        macro_rules! row {
+            ($l:literal: $($m:literal)*) => {
+                if $l <= self.lmax {
+                    $(self.pullback_term($l, $m, y, bar, &mut g);)*
+                    radial = radial_row($l, y, bar, radial);
+                }
+            };
+        }
+        row!(1: 0 1);
+        row!(2: 0 1 2);
+        row!(3: 0 1 2 3);
+        row!(4: 0 1 2 3 4);
+        for l in 5..self.lmax + 1 {
+            (0..l + 1).for_each(|m| self.pullback_term(l, m, y, bar, &mut g));
+            radial = radial_row(l, y, bar, radial);
+        }
         if !self.spherical {
             return g;
-        }
-        let mut radial = V::zero();
-        for l in 1..=self.lmax {
-            let degree = V::splat(V::Real::of(l as f64));
-            for lm in l * l..(l + 1) * (l + 1) {
-                radial = (degree * bar[lm]).mul_add(y[lm], radial);
-            }
         }
         let [x, y, z, inv_r] = vectors;
         let k = radial * inv_r;
         [inv_r * (g[0] - k * x), inv_r * (g[1] - k * y), inv_r * (g[2] - k * z)]
     }
 
+    /// What `Y_lm` and `Y_l,−m` add to the gradient of solid harmonics.
     #[inline(always)]
-    fn pullback_solid(&self, y: &[V], bar: &[V]) -> [V; 3] {
-        match self.lmax {
-            0 => [V::zero(); 3],
-            1 => self.pullback_to::<1>(1, y, bar),
-            2 => self.pullback_to::<2>(2, y, bar),
-            3 => self.pullback_to::<3>(3, y, bar),
-            4 => self.pullback_to::<4>(4, y, bar),
-            lmax => self.pullback_to::<{ usize::MAX }>(lmax, y, bar),
-        }
-    }
-
-    #[inline(always)]
-    fn pullback_to<const L: usize>(&self, lmax: usize, y: &[V], bar: &[V]) -> [V; 3] {
-        let lmax = if L == usize::MAX { lmax } else { L };
-        let (y, bar) = (&y[..n_harmonics(lmax)], &bar[..n_harmonics(lmax)]);
-        let gradient = &self.gradient[..triangle(lmax, lmax) + 1];
-        let (mut gx, mut gy, mut gz) = (V::zero(), V::zero(), V::zero());
-        for l in 1..=lmax {
-            // Indices of (l, 0) and (l − 1, 0).
-            let (row, low) = (l * l + l, l * l - l);
-            for m in 0..=l {
-                let [alpha, down, up] = gradient[triangle(l, m)].map(V::splat);
-                let (a, b) = (bar[row + m], bar[row - m]);
-                if m == 0 {
-                    gz = alpha.mul_add(a * y[low], gz);
-                    if l > 1 {
-                        let c = up * a;
-                        gx = c.mul_add(-y[low + 1], gx);
-                        gy = c.mul_add(-y[low - 1], gy);
-                    }
-                    continue;
-                }
-                if m < l {
-                    gz = alpha.mul_add(a.mul_add(y[low + m], b * y[low - m]), gz);
-                }
-                let (p, p_) = (y[low + m - 1], if m > 1 { y[low + 1 - m] } else { V::zero() });
-                let (mut tx, mut ty) = (down * a.mul_add(p, b * p_), down * b.mul_add(p, -(a * p_)));
-                if m + 1 < l {
-                    let (q, q_) = (y[low + m + 1], y[low - m - 1]);
-                    tx = up.mul_add(-a.mul_add(q, b * q_), tx);
-                    ty = up.mul_add(b.mul_add(q, -(a * q_)), ty);
-                }
-                (gx, gy) = (gx + tx, gy + ty);
+    fn pullback_term(&self, l: usize, m: usize, y: &[V], bar: &[V], [gx, gy, gz]: &mut [V; 3]) {
+        let (y, bar) = (&y[(l - 1) * (l - 1)..][..2 * l - 1], &bar[l * l..][..2 * l + 1]);
+        let [alpha, down, up] = self.gradient[triangle(l, m)].map(V::splat);
+        // Indices of (l, 0) and (l − 1, 0).
+        let (row, low) = (l, l - 1);
+        let (a, b) = (bar[row + m], bar[row - m]);
+        if m == 0 {
+            *gz = alpha.mul_add(a * y[low], *gz);
+            if l > 1 {
+                let c = up * a;
+                *gx = c.mul_add(-y[low + 1], *gx);
+                *gy = c.mul_add(-y[low - 1], *gy);
             }
+            return;
         }
-        [gx, gy, gz]
+        if m < l {
+            *gz = alpha.mul_add(a.mul_add(y[low + m], b * y[low - m]), *gz);
+        }
+        let p = y[low + m - 1];
+        let (mut tx, mut ty) = match m > 1 {
+            true => (a.mul_add(p, b * y[low + 1 - m]), b.mul_add(p, -(a * y[low + 1 - m]))),
+            false => (a * p, b * p),
+        };
+        (tx, ty) = (down * tx, down * ty);
+        if m + 1 < l {
+            let (q, q_) = (y[low + m + 1], y[low - m - 1]);
+            tx = up.mul_add(-a.mul_add(q, b * q_), tx);
+            ty = up.mul_add(b.mul_add(q, -(a * q_)), ty);
+        }
+        (*gx, *gy) = (*gx + tx, *gy + ty);
     }
 
     /// `∇` of all harmonics of `vectors`, into `out[lm]`, given the harmonics `y` themselves.
@@ -254,6 +274,17 @@ impl<V: Lanes> Angular<V> {
             }
         }
     }
+}
+
+/// `sum + l Σ_m bar[lm] y[lm]`.
+#[inline(always)]
+fn radial_row<V: Lanes>(l: usize, y: &[V], bar: &[V], sum: V) -> V {
+    let (y, bar) = (&y[l * l..][..2 * l + 1], &bar[l * l..][..2 * l + 1]);
+    let mut row = bar[0] * y[0];
+    for m in 1..2 * l + 1 {
+        row = bar[m].mul_add(y[m], row);
+    }
+    V::splat(V::Real::of(l as f64)).mul_add(row, sum)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::graph::Sites;
 use crate::memory::at_least;
 use crate::simd::{Lanes, MAX_LANES, Real, as_reals_mut};
+use std::ops::Range;
 
 /// An edge index that stands for "no edge in this lane".
 pub const NONE: u32 = u32::MAX;
@@ -25,30 +26,62 @@ pub struct Cutoff<'a> {
 #[derive(Clone, Debug)]
 pub struct Segment {
     pub species: usize,
-    pub slots: std::ops::Range<usize>,
+    pub slots: Range<usize>,
 }
 
-/// Where edges are put, by (slot, lane).
-struct Places<'a, T> {
-    x: &'a mut [T],
-    y: &'a mut [T],
-    z: &'a mut [T],
-    edge: &'a mut [u32],
-    species: &'a mut [u32],
+/// The edges of a slot as they are put, one to a lane.
+#[derive(Clone, Copy)]
+struct Put<V> {
+    x: V,
+    y: V,
+    z: V,
+    edge: [u32; MAX_LANES],
+    /// Where species differ within slots.
+    species: [u32; MAX_LANES],
 }
 
-impl<T: Real> Places<'_, T> {
-    /// # Safety
-    /// All slices are longer than `at`.
+/// Where edges are put, by (segment, slot, lane).
+struct Places<'a, V> {
+    slots: &'a mut [Put<V>],
+    n_segments: usize,
+    /// Slots of a segment.
+    room: usize,
+    /// Of the cutoff of each segment.
+    squares: &'a [f64; MAX_SPECIES_BY_SLOT],
+}
+
+impl<V: Lanes> Places<'_, V> {
+    /// Puts the edges of a lane, fewer than a segment has slots, with the species of their neighbours: into the segment of that species,
+    /// or, where they are to be `MIXED`, all into the first. Returns how many each segment has.
     #[inline(always)]
-    unsafe fn put(&mut self, at: usize, edge: u32, [x, y, z]: [f64; 3]) {
-        // SAFETY: `at` lies in every slice, as the caller has made sure.
-        unsafe {
-            *self.x.get_unchecked_mut(at) = T::of(x);
-            *self.y.get_unchecked_mut(at) = T::of(y);
-            *self.z.get_unchecked_mut(at) = T::of(z);
-            *self.edge.get_unchecked_mut(at) = edge;
+    fn put_all<const MIXED: bool>(
+        &mut self,
+        lane: usize,
+        edges: impl Iterator<Item = ((u32, [f64; 3]), usize)>,
+    ) -> [u32; MAX_SPECIES_BY_SLOT] {
+        let (room, n_segments) = (self.room, self.n_segments);
+        assert!(n_segments <= MAX_SPECIES_BY_SLOT && lane < V::N && n_segments * room <= self.slots.len());
+        let mut next = [0u32; MAX_SPECIES_BY_SLOT];
+        (0..n_segments).for_each(|segment| next[segment] = (segment * room) as u32);
+        // Nothing to predict: every edge is put, and counts where it is inside.
+        for ((e, r), species) in edges.take(room) {
+            let segment = if MIXED { 0 } else { species };
+            assert!(segment < n_segments, "species {segment} of {n_segments}");
+            let at = next[segment];
+            // SAFETY: the slot lies in its segment, as fewer than `room` edges were counted before, and all segments in the slice.
+            let slot = unsafe { self.slots.get_unchecked_mut(at as usize) };
+            for (lanes, r) in [&mut slot.x, &mut slot.y, &mut slot.z].into_iter().zip(r) {
+                as_reals_mut(std::slice::from_mut(lanes))[lane] = V::Real::of(r);
+            }
+            slot.edge[lane] = e;
+            if MIXED {
+                slot.species[lane] = species as u32;
+            }
+            let square = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
+            next[segment] = at + u32::from(square < self.squares[segment]);
         }
+        (0..n_segments).for_each(|segment| next[segment] -= (segment * room) as u32);
+        next
     }
 }
 
@@ -70,8 +103,8 @@ pub struct Block<V: Lanes> {
     pub edge: Vec<u32>,
     /// Species of the neighbour in (slot, lane), where they differ within slots; (n_slots · N).
     neighbour_species: Vec<u32>,
-    /// While packing: edges by (species of the neighbour, lane).
-    sorted: Vec<u32>,
+    /// While packing: (segments, slots for all edges of a centre).
+    put: Vec<Put<V>>,
     /// Species of all neighbours in a slot, or [`NONE`] where they differ; (n_slots).
     slot_species: Vec<u32>,
     /// Edge vectors, one entry a slot.
@@ -94,7 +127,7 @@ impl<V: Lanes> Default for Block<V> {
             segments: Vec::new(),
             edge: Vec::new(),
             neighbour_species: Vec::new(),
-            sorted: Vec::new(),
+            put: Vec::new(),
             slot_species: Vec::new(),
             x: Vec::new(),
             y: Vec::new(),
@@ -107,8 +140,8 @@ impl<V: Lanes> Default for Block<V> {
 }
 
 impl<V: Lanes> Block<V> {
-    /// Memory of a slot.
-    pub const SLOT_BYTES: usize = 6 * size_of::<V>() + (2 * V::N + 1) * size_of::<u32>();
+    /// Memory of a slot while packing, where each segment has slots for all edges of a centre.
+    pub const SLOT_BYTES: usize = size_of::<Put<V>>() + 6 * size_of::<V>() + (2 * V::N + 1) * size_of::<u32>();
 
     /// Fills the block with the edges of `centres` (all of species `species`) that are shorter than the cutoff. Calls `each` before
     /// every lane.
@@ -127,114 +160,52 @@ impl<V: Lanes> Block<V> {
         let Sites { graph, species: of_atoms, n_species } = sites;
         let Cutoff { rcut, by_species, of_pairs } = cutoff;
         let (neighbours, vectors) = (graph.neighbours(), graph.vectors());
-        // Edges are put without a check for each: this one and the counts below are what keeps them inside.
+        // Edges are put without a check for each: this one, that of their segment and the counts are what keeps them inside.
         assert!(centres.len() <= V::N, "{} centres for {} lanes", centres.len(), V::N);
         assert!(!by_species || n_species <= MAX_SPECIES_BY_SLOT, "slots by {n_species} species");
         self.species = species;
         self.centres.clear();
         self.centres.extend_from_slice(centres);
-        let square = |[x, y, z]: [f64; 3]| x * x + y * y + z * z;
-        let species_of = |e: usize| of_atoms[neighbours[e] as usize];
-        let edges_of = |i: u32| {
-            let edges = graph.edges(i as usize);
-            edges.clone().zip(&vectors[edges])
-        };
         let most = centres.iter().map(|&i| graph.edges(i as usize).len()).max().unwrap_or(0);
         let n_segments = if by_species { n_species } else { 1 };
+        // Each segment has room for all edges of a centre, and for one beyond the cutoff.
+        let room = most + 1;
+        self.make_room(n_segments * room);
+        assert!(n_segments * room <= u32::MAX as usize, "{most} edges of a centre");
+        let mut squares = [rcut * rcut; MAX_SPECIES_BY_SLOT];
+        for (square, r) in squares.iter_mut().zip(of_pairs.iter().skip(species * n_species)).take(n_segments) {
+            *square = if n_segments > 1 { square.min(r * r) } else { *square };
+        }
         // Edges of each lane in each segment.
         let mut counts = [[0; MAX_LANES]; MAX_SPECIES_BY_SLOT];
-        if n_segments > 1 {
-            let mut squares = [rcut * rcut; MAX_SPECIES_BY_SLOT];
-            for (square, r) in squares.iter_mut().zip(of_pairs.iter().skip(species * n_species)) {
-                *square = square.min(r * r);
-            }
-            at_least(&mut self.sorted, n_segments * V::N * (most + 1), 0);
-            for lane in 0..V::N {
-                // Lanes without a centre have lists, too.
-                let edges = centres.get(lane).map_or(0..0, |&i| {
-                    each(lane);
-                    graph.edges(i as usize)
-                });
-                let edges = edges.clone().zip(&neighbours[edges.clone()]).zip(&vectors[edges]);
-                let edges = edges.map(|((e, &j), &r)| (e as u32, of_atoms[j as usize] as usize, square(r)));
-                // A few counts find room in one register, and edges need not wait for each other.
-                let (sorted, sizes) = (&mut self.sorted[lane * (most + 1)..], (n_segments, most + 1));
-                let of_lane = match n_segments <= 4 && most < 1 << 16 {
-                    true => sort::<V, 1>(edges, &squares, sorted, sizes),
-                    false => sort::<V, MAX_SPECIES_BY_SLOT>(edges, &squares, sorted, sizes),
-                };
-                for (counts, n) in counts.iter_mut().zip(of_lane) {
-                    counts[lane] = n;
-                }
+        let mut places = Places { slots: &mut self.put, n_segments, room, squares: &squares };
+        for (lane, &i) in centres.iter().enumerate() {
+            each(lane);
+            let edges = graph.edges(i as usize);
+            let vectors = edges.clone().zip(&vectors[edges.clone()]).map(|(e, &r)| (e as u32, r));
+            let species = neighbours[edges].iter().map(|&j| of_atoms[j as usize] as usize);
+            let of_lane = match n_species {
+                1 => places.put_all::<false>(lane, vectors.zip(std::iter::repeat(0))),
+                _ if by_species => places.put_all::<false>(lane, vectors.zip(species)),
+                _ => places.put_all::<true>(lane, vectors.zip(species)),
+            };
+            for (counts, n) in counts.iter_mut().zip(of_lane).take(n_segments) {
+                counts[lane] = n;
             }
         }
         self.segments.clear();
-        let mut start = 0;
-        for (species, counts) in counts.iter().enumerate().take(n_segments) {
-            let needed = if n_segments > 1 { counts.iter().copied().max().unwrap_or(0) } else { most };
-            if needed > 0 {
-                self.segments.push(Segment { species, slots: start..start + needed });
-                start += needed;
-            }
-        }
-        // One slot more: for an edge beyond the cutoff.
-        self.make_room(start + 1);
+        (self.n_slots, self.n_edges) = (0, counts.as_flattened().iter().map(|&n| n as usize).sum());
         let common = by_species || n_species == 1;
-        for segment in &self.segments {
-            let species = if common { segment.species as u32 } else { NONE };
-            self.slot_species[segment.slots.clone()].fill(species);
-        }
-        let mut places = Places {
-            x: as_reals_mut(&mut self.x),
-            y: as_reals_mut(&mut self.y),
-            z: as_reals_mut(&mut self.z),
-            edge: &mut self.edge,
-            species: &mut self.neighbour_species,
-        };
-        if n_segments == 1 {
-            for (lane, &i) in centres.iter().enumerate() {
-                each(lane);
-                // Again every edge is put.
-                let mut count = 0;
-                for (e, &r) in edges_of(i) {
-                    let at = count * V::N + lane;
-                    // SAFETY: there is room for all edges of a centre.
-                    unsafe { places.put(at, e as u32, r) };
-                    if !common {
-                        places.species[at] = species_of(e);
-                    }
-                    count += usize::from(square(r) < rcut * rcut);
-                }
-                counts[0][lane] = count;
-            }
-            // There is room for edges beyond the cutoff too.
-            for segment in &mut self.segments {
-                segment.slots.end = counts[0].into_iter().max().unwrap_or(0);
-                for (lane, &count) in counts[0].iter().enumerate().take(V::N) {
-                    for at in (count..segment.slots.end).map(|s| s * V::N + lane) {
-                        // SAFETY: within the slots there is room for.
-                        unsafe { places.put(at, NONE, [rcut, 0.0, 0.0]) };
-                        places.species[at] = 0;
-                    }
-                }
-            }
-        } else {
-            for Segment { species, slots } in &self.segments {
-                let (counts, lists) = (&counts[*species], &self.sorted[species * V::N * (most + 1)..]);
-                for (k, s) in slots.clone().enumerate() {
-                    for (lane, list) in lists.chunks_exact(most + 1).enumerate().take(V::N) {
-                        // Where a list ends is not to be predicted: it ends with an edge that there is, of no account.
-                        let e = list[k.min(counts[lane])];
-                        let known = if k < counts[lane] { e } else { NONE };
-                        // SAFETY: within the slots there is room for.
-                        unsafe { places.put(s * V::N + lane, known, vectors[e as usize]) };
-                    }
-                }
+        for (species, counts) in counts.iter().enumerate().take(n_segments) {
+            let n = counts.iter().copied().max().unwrap_or(0) as usize;
+            if n > 0 {
+                let slots = self.n_slots..self.n_slots + n;
+                self.slot_species[slots.clone()].fill(if common { species as u32 } else { NONE });
+                self.complete(species * room, slots.clone(), counts, rcut);
+                self.n_slots = slots.end;
+                self.segments.push(Segment { species, slots });
             }
         }
-        self.n_edges = counts.as_flattened().iter().sum();
-        self.n_slots = self.segments.last().map_or(0, |s| s.slots.end);
-        self.complete(&counts, rcut);
     }
 
     /// Leaves what is of no use in all memory.
@@ -243,9 +214,11 @@ impl<V: Lanes> Block<V> {
         for v in [&mut self.x, &mut self.y, &mut self.z, &mut self.r, &mut self.inv_r, &mut self.mask] {
             v.fill(V::splat(V::Real::of(f64::NAN)));
         }
-        for v in [&mut self.edge, &mut self.neighbour_species, &mut self.sorted, &mut self.slot_species] {
+        for v in [&mut self.edge, &mut self.neighbour_species, &mut self.slot_species] {
             v.fill(u32::MAX - 1);
         }
+        let (nan, none) = (V::splat(V::Real::of(f64::NAN)), [u32::MAX - 1; MAX_LANES]);
+        self.put.fill(Put { x: nan, y: nan, z: nan, edge: none, species: none });
     }
 
     /// Room for so many slots, contents unspecified.
@@ -253,24 +226,36 @@ impl<V: Lanes> Block<V> {
         for v in [&mut self.x, &mut self.y, &mut self.z, &mut self.r, &mut self.inv_r, &mut self.mask] {
             at_least(v, n_slots, V::zero());
         }
+        let (zero, none) = (V::zero(), [0; MAX_LANES]);
+        at_least(&mut self.put, n_slots, Put { x: zero, y: zero, z: zero, edge: none, species: none });
         at_least(&mut self.edge, n_slots * V::N, NONE);
         at_least(&mut self.slot_species, n_slots, NONE);
         at_least(&mut self.neighbour_species, n_slots * V::N, 0);
     }
 
-    /// Lengths and masks, and vectors where there is no edge.
+    /// Brings a segment from where its edges were put to its slots; adds lengths and masks, and vectors where there is no edge.
     #[inline(always)]
-    fn complete(&mut self, counts: &[[usize; MAX_LANES]; MAX_SPECIES_BY_SLOT], rcut: f64) {
+    fn complete(&mut self, from: usize, slots: Range<usize>, counts: &[u32; MAX_LANES], rcut: f64) {
         let (zero, one, rcut) = (V::zero(), V::splat(V::Real::of(1.0)), V::splat(V::Real::of(rcut)));
-        for Segment { species, slots } in &self.segments {
-            let counts = V::load(&counts[*species].map(|n| V::Real::of(n as f64)));
-            for (k, s) in slots.clone().enumerate() {
-                let mask = V::splat(V::Real::of(k as f64)).select_lt(counts, one, zero);
-                let x = zero.select_lt(mask, self.x[s], rcut);
-                let (y, z) = (zero.select_lt(mask, self.y[s], zero), zero.select_lt(mask, self.z[s], zero));
-                let r = x.mul_add(x, y.mul_add(y, z * z)).sqrt();
-                (self.x[s], self.y[s], self.z[s]) = (x, y, z);
-                (self.r[s], self.inv_r[s], self.mask[s]) = (r, one.div(r), mask);
+        let limits = V::from_fn(|lane| V::Real::of(f64::from(counts[lane])));
+        let put = &self.put[from..][..slots.len()];
+        let (n, first) = (slots.len(), slots.start);
+        let [x, y, z, r, inv_r, mask] =
+            [&mut self.x, &mut self.y, &mut self.z, &mut self.r, &mut self.inv_r, &mut self.mask]
+                .map(|v| &mut v[first..][..n]);
+        let edges = self.edge[first * V::N..][..n * V::N].chunks_exact_mut(V::N);
+        let species = self.neighbour_species[first * V::N..][..n * V::N].chunks_exact_mut(V::N);
+        for (((k, put), edges), species) in put.iter().enumerate().zip(edges).zip(species) {
+            mask[k] = V::splat(V::Real::of(k as f64)).select_lt(limits, one, zero);
+            x[k] = zero.select_lt(mask[k], put.x, rcut);
+            (y[k], z[k]) = (zero.select_lt(mask[k], put.y, zero), zero.select_lt(mask[k], put.z, zero));
+            r[k] = x[k].mul_add(x[k], y[k].mul_add(y[k], z[k] * z[k])).sqrt();
+            inv_r[k] = one.div(r[k]);
+            for lane in 0..V::N {
+                let (edge, z) = (put.edge[lane], put.species[lane]);
+                let known = (k as u32) < counts[lane];
+                edges[lane] = if known { edge } else { NONE };
+                species[lane] = if known { z } else { 0 };
             }
         }
     }
@@ -308,32 +293,4 @@ impl<V: Lanes> Block<V> {
         }
         p
     }
-}
-
-/// Sorts the edges of a centre, with species and squared length, into lists by species, of `room` entries each; the lists of a species
-/// are `V::N · room` apart, and each ends with an edge 0. Returns their lengths, which `W` words hold.
-#[inline(always)]
-fn sort<V: Lanes, const W: usize>(
-    edges: impl Iterator<Item = (u32, usize, f64)>,
-    squares: &[f64; MAX_SPECIES_BY_SLOT],
-    sorted: &mut [u32],
-    (n_lists, room): (usize, usize),
-) -> [usize; MAX_SPECIES_BY_SLOT] {
-    let word = |z: usize| if W == 1 { (0, 16 * z as u32, 0xffff) } else { (z, 0, u64::MAX) };
-    let (mut counts, apart) = ([0; W], V::N * room);
-    assert!(n_lists <= MAX_SPECIES_BY_SLOT && sorted.len() > (n_lists - 1) * apart);
-    // Nothing to predict: every edge is put, and counts where it is inside.
-    for (e, z, square) in edges {
-        assert!(z < n_lists, "species {z} of {n_lists}");
-        let (w, shift, mask) = word(z);
-        sorted[z * apart + (counts[w] >> shift & mask) as usize] = e;
-        counts[w] += u64::from(square < squares[z]) << shift;
-    }
-    let mut lengths = [0; MAX_SPECIES_BY_SLOT];
-    for (z, length) in lengths.iter_mut().enumerate().take(n_lists) {
-        let (w, shift, mask) = word(z);
-        *length = (counts[w] >> shift & mask) as usize;
-        sorted[z * apart + *length] = 0;
-    }
-    lengths
 }

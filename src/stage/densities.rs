@@ -50,24 +50,16 @@ impl Trie {
         }
     }
 
-    /// `a_bar = Σ_p u[p] ∂ρ_p/∂A`; `s` as [`Trie::densities`] left it, `p` is scratch of as many entries as there are nodes.
+    /// `a_bar = Σ_p u[p] ∂ρ_p/∂A`; `s` as [`Trie::densities`] left it, `p` is scratch of [`Trie::n_inner`] entries.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     pub fn densities_adjoint<V: Lanes>(&self, c: &[V::Real], a: &[V], s: &[V], u: &[V], p: &mut [V], a_bar: &mut [V]) {
         a_bar.fill(V::zero());
-        let p = &mut p[..self.nodes.len()];
-        assert!(a.len() >= self.n_a);
-        p[0] = V::splat(V::Real::of(1.0));
-        for (k, node) in self.nodes.iter().enumerate().skip(1) {
-            // SAFETY: parents come before their children, and `a` has every factor.
-            unsafe {
-                *p.get_unchecked_mut(k) = *p.get_unchecked(node.parent as usize) * *a.get_unchecked(node.v as usize);
-            }
-        }
         let (mut c, mut s) = (c, s);
         for u in u.chunks(GROUP) {
             let (these, rest) = c.split_at(self.n_coefficients() * u.len());
             let (sums, further) = s.split_at(self.nodes.len() * u.len());
-            by_densities!(u.len(), self.backward(these, sums, u, p, a_bar));
+            by_densities!(u.len(), self.backward(these, (a, sums), u, p, a_bar));
             (c, s) = (rest, further);
         }
     }
@@ -147,29 +139,37 @@ impl Trie {
     }
 
     #[inline(always)]
-    fn backward<V: Lanes, const P: usize>(&self, c: &[V::Real], s: &[V], u: &[V], above: &[V], a_bar: &mut [V]) {
+    fn backward<V: Lanes, const P: usize>(
+        &self,
+        c: &[V::Real],
+        (a, s): (&[V], &[V]),
+        u: &[V],
+        p: &mut [V],
+        a_bar: &mut [V],
+    ) {
         let n = self.nodes.len();
-        assert!(c.len() == P * self.n_coefficients() && s.len() == P * n && u.len() == P && above.len() == n);
-        assert!(a_bar.len() >= self.n_a);
+        assert!(c.len() == P * self.n_coefficients() && s.len() == P * n && u.len() == P && p.len() >= self.n_inner());
+        assert!(a.len() >= self.n_a && a_bar.len() >= self.n_a);
         for run in &self.runs {
             let nodes = run.nodes.clone();
-            // SAFETY: the lengths were checked above.
-            unsafe { by_leaves!(run.n_leaves, P, self.backward_run(nodes, c, s, u, above, a_bar)) }
+            // SAFETY: the lengths were checked above, and parents come before their children.
+            unsafe { by_leaves!(run.n_leaves, P, self.backward_run(nodes, c, (a, s), u, p, a_bar)) }
         }
     }
 
-    /// Nodes with `L` leaves each, or with [`ANY`] number.
+    /// Nodes with `L` leaves each, or with [`ANY`] number; leaves the products of those that are parents in `p`.
     ///
     /// # Safety
-    /// `P` of `c` for each coefficient, of `s` for each node, and of `u`; one of `above` for each node, of `a_bar` for every factor.
+    /// `P` of `c` for each coefficient, of `s` for each node, and of `u`; one of `a` and `a_bar` for every factor that occurs, of `p` for
+    /// every inner node, made before those of its children are.
     #[inline(always)]
     unsafe fn backward_run<V: Lanes, const P: usize, const L: usize>(
         &self,
         nodes: Range<usize>,
         c: &[V::Real],
-        s: &[V],
+        (a, s): (&[V], &[V]),
         u: &[V],
-        above: &[V],
+        p: &mut [V],
         a_bar: &mut [V],
     ) {
         // SAFETY: nodes, leaves and their indices are those of the trie; the caller vouches for the lengths.
@@ -177,9 +177,30 @@ impl Trie {
             let u: [V; P] = std::array::from_fn(|p| *u.get_unchecked(p));
             for k in nodes {
                 let node = *self.nodes.get_unchecked(k);
+                let (v, parent) = (node.v as usize, node.parent as usize);
                 let (first, c) = (node.first as usize, c.get_unchecked(self.nodes.len() * P..));
                 let last = if L == ANY { node.last as usize } else { first + L };
-                let weights = u.map(|u| u * *above.get_unchecked(k));
+                let mut above = V::splat(V::Real::of(1.0));
+                if k > 0 {
+                    let mut below = V::zero();
+                    for (p, &u) in u.iter().enumerate() {
+                        let s = *s.get_unchecked(k * P + p);
+                        below = if p == 0 { u * s } else { u.mul_add(s, below) };
+                    }
+                    let (a, a_bar) = (*a.get_unchecked(v), a_bar.get_unchecked_mut(v));
+                    // Most nodes have the root as parent, the empty product.
+                    (above, *a_bar) = match parent {
+                        0 => (a, *a_bar + below),
+                        _ => {
+                            let p = *p.get_unchecked(parent);
+                            (p * a, below.mul_add(p, *a_bar))
+                        }
+                    };
+                }
+                if k < self.n_inner() {
+                    *p.get_unchecked_mut(k) = above;
+                }
+                let weights = u.map(|u| u * above);
                 for i in first..last {
                     let a_bar = a_bar.get_unchecked_mut(*self.leaves.get_unchecked(i) as usize);
                     let mut sum = *a_bar;
@@ -187,14 +208,6 @@ impl Trie {
                         sum = V::splat(*c.get_unchecked(i * P + p)).mul_add(w, sum);
                     }
                     *a_bar = sum;
-                }
-                if k > 0 {
-                    let mut below = V::zero();
-                    for (p, &u) in u.iter().enumerate() {
-                        below = u.mul_add(*s.get_unchecked(k * P + p), below);
-                    }
-                    let a_bar = a_bar.get_unchecked_mut(node.v as usize);
-                    *a_bar = below.mul_add(*above.get_unchecked(node.parent as usize), *a_bar);
                 }
             }
         }

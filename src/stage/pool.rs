@@ -31,6 +31,14 @@ pub struct Slots<'a, V> {
     pub n_y: usize,
 }
 
+impl<V> Slots<'_, V> {
+    /// From slot `s` on.
+    #[inline(always)]
+    pub fn from(self, s: usize) -> Self {
+        Slots { r: &self.r[s * self.n_r..], dr: &self.dr[s * self.n_r..], y: &self.y[s * self.n_y..], ..self }
+    }
+}
+
 /// Calls `$f::<.., M>` with `M = 2l + 1` where that is a constant, so that tiles stay in registers.
 macro_rules! by_width {
     ($l:expr, $f:ident $args:tt) => {
@@ -130,61 +138,110 @@ pub fn pool<V: Lanes>(shells: &[Shell], slots: Slots<V>, n_slots: usize, fresh: 
     );
 }
 
-/// The adjoint for slot `s`: `Ȳ_lm = Σ_n Ā_{n,lm} R_n` into `y_bar`, and
-/// `Σ_n (Σ_m Ā_{n,lm} Y_lm) ∂R_n/∂r`, which is returned.
+/// The adjoint for the slots `0..n_slots`: `Ȳ_lm = Σ_n Ā_{n,lm} R_n` of each into `y_bar`, one slot after another, and
+/// `Σ_n (Σ_m Ā_{n,lm} Y_lm) ∂R_n/∂r` into `radial`.
 #[inline(always)]
-pub fn pullback<V: Lanes>(shells: &[Shell], slots: Slots<V>, s: usize, a_bar: &[V], y_bar: &mut [V]) -> V {
-    let Slots { r, dr, y, n_r, n_y } = slots;
-    let (r, dr, y) = (&r[s * n_r..][..n_r], &dr[s * n_r..][..n_r], &y[s * n_y..][..n_y]);
+pub fn pullback<V: Lanes>(
+    shells: &[Shell],
+    slots: Slots<V>,
+    n_slots: usize,
+    a_bar: &[V],
+    y_bar: &mut [V],
+    radial: &mut [V],
+) {
     #[inline(always)]
-    fn narrow<V: Lanes, const M: usize>(shell: Shell, a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
-        let y: &[V] = &y[shell.l * shell.l..][..M];
-        // Sums in turn hide the latency of the addition; where there are many side by side one set of them is enough.
-        let sets = if M < 5 { 2 } else { 1 };
-        let (mut acc, mut radial) = ([[V::zero(); M]; 2], [V::zero(); 2]);
-        let (r, dr) = (&r[shell.t0..][..shell.n], &dr[shell.t0..][..shell.n]);
+    fn narrow<V: Lanes, const M: usize>(
+        shell: Shell,
+        slots: Slots<V>,
+        n_slots: usize,
+        a_bar: &[V],
+        y_bar: &mut [V],
+        radial: &mut [V],
+    ) {
         let a_bar = &a_bar[shell.a0..][..shell.n * M];
-        for first in (0..shell.n).step_by(2) {
-            for (turn, radial) in radial.iter_mut().enumerate() {
-                let n = first + turn;
-                if n == shell.n {
-                    break;
+        let (last, at) = (n_slots.saturating_sub(1), shell.l * shell.l);
+        assert!(
+            slots.r.len() >= last * slots.n_r + shell.t0 + shell.n
+                && slots.dr.len() >= last * slots.n_r + shell.t0 + shell.n
+                && slots.y.len() >= last * slots.n_y + at + M
+                && y_bar.len() >= last * slots.n_y + at + M
+                && radial.len() >= n_slots
+        );
+        let mut s = 0;
+        // Two slots share what they read of `Ā` where there are registers for the sums of both.
+        while 4 * M + 6 <= V::REGISTERS && s + 2 <= n_slots {
+            // SAFETY: every slot has its functions and harmonics, see above.
+            unsafe { tile::<V, M, 2>(shell, slots, s, a_bar, y_bar, radial) };
+            s += 2;
+        }
+        while s < n_slots {
+            // SAFETY: the same.
+            unsafe { tile::<V, M, 1>(shell, slots, s, a_bar, y_bar, radial) };
+            s += 1;
+        }
+    }
+
+    /// # Safety
+    /// `r`, `dr`, `y`, `y_bar` and `radial` have all entries of the shell for `S` slots from `first` on, `a_bar` those of the shell alone.
+    #[inline(always)]
+    unsafe fn tile<V: Lanes, const M: usize, const S: usize>(
+        shell: Shell,
+        slots: Slots<V>,
+        first: usize,
+        a_bar: &[V],
+        y_bar: &mut [V],
+        radial: &mut [V],
+    ) {
+        // SAFETY: the caller vouches for all lengths.
+        unsafe {
+            let mut acc = [[V::zero(); M]; S];
+            let mut sums = [V::zero(); S];
+            for n in 0..shell.n {
+                for s in 0..S {
+                    let at = (first + s) * slots.n_r + shell.t0 + n;
+                    let y = (first + s) * slots.n_y + shell.l * shell.l;
+                    let (r, mut sum) = (*slots.r.get_unchecked(at), V::zero());
+                    for m in 0..M {
+                        let a = *a_bar.get_unchecked(n * M + m);
+                        acc[s][m] = a.mul_add(r, acc[s][m]);
+                        let y = *slots.y.get_unchecked(y + m);
+                        sum = if m == 0 { a * y } else { a.mul_add(y, sum) };
+                    }
+                    sums[s] = sum.mul_add(*slots.dr.get_unchecked(at), sums[s]);
                 }
-                let (a_bar, set) = (&a_bar[n * M..][..M], turn % sets);
-                let mut sum = V::zero();
+            }
+            for s in 0..S {
+                let y = (first + s) * slots.n_y + shell.l * shell.l;
                 for m in 0..M {
-                    acc[set][m] = a_bar[m].mul_add(r[n], acc[set][m]);
-                    sum = a_bar[m].mul_add(y[m], sum);
+                    *y_bar.get_unchecked_mut(y + m) = acc[s][m];
                 }
-                *radial = sum.mul_add(dr[n], *radial);
+                let radial = radial.get_unchecked_mut(first + s);
+                *radial = *radial + sums[s];
             }
         }
-        for m in 0..M {
-            y_bar[shell.l * shell.l + m] = acc[0][m] + acc[1][m];
-        }
-        radial[0] + radial[1]
     }
 
     #[inline(always)]
-    fn wide<V: Lanes>(shell: Shell, a_bar: &[V], r: &[V], dr: &[V], y: &[V], y_bar: &mut [V]) -> V {
-        let (width, at) = (shell.width(), shell.l * shell.l);
-        let mut radial = V::zero();
-        y_bar[at..at + width].fill(V::zero());
-        for n in 0..shell.n {
-            let mut sum = V::zero();
-            for m in 0..width {
-                let a = a_bar[shell.a0 + n * width + m];
-                y_bar[at + m] = a.mul_add(r[shell.t0 + n], y_bar[at + m]);
-                sum = a.mul_add(y[at + m], sum);
+    fn wide<V: Lanes>(shell: Shell, slots: Slots<V>, n_slots: usize, a_bar: &[V], y_bar: &mut [V], radial: &mut [V]) {
+        let (width, Slots { n_r, n_y, .. }) = (shell.width(), slots);
+        for s in 0..n_slots {
+            let at = s * n_y + shell.l * shell.l;
+            let (y, y_bar) = (&slots.y[at..][..width], &mut y_bar[at..][..width]);
+            y_bar.fill(V::zero());
+            for n in 0..shell.n {
+                let (t, mut sum) = (s * n_r + shell.t0 + n, V::zero());
+                for m in 0..width {
+                    let a = a_bar[shell.a0 + n * width + m];
+                    y_bar[m] = a.mul_add(slots.r[t], y_bar[m]);
+                    sum = a.mul_add(y[m], sum);
+                }
+                radial[s] = sum.mul_add(slots.dr[t], radial[s]);
             }
-            radial = sum.mul_add(dr[shell.t0 + n], radial);
         }
-        radial
     }
 
-    let mut radial = V::zero();
+    radial[..n_slots].fill(V::zero());
     for &shell in shells {
-        radial = radial + by_width!(shell.l, narrow(shell, a_bar, r, dr, y, y_bar));
+        by_width!(shell.l, narrow(shell, slots, n_slots, a_bar, y_bar, radial));
     }
-    radial
 }

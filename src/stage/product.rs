@@ -1,6 +1,7 @@
 //! Products `AA_k = Π A_v` contracted with folded coefficients: `E = Σ_k c_k AA_k` and `∂E/∂A`.
 //!
-//! The products form a trie (a product of order ν is a lower one times one `A`), evaluated in nested form:
+//! The products form a trie (a product of order ν is a lower one times one `A`; of a few orders of the factors the one that takes the
+//! fewest nodes), evaluated in nested form:
 //! `E = Σ_a A_a (c_a + Σ_b A_b (c_ab + Σ_c A_c c_abc))`. Each coefficient costs one fused product
 //! forwards and one backwards.
 
@@ -49,19 +50,40 @@ struct Branch {
 }
 
 impl Branch {
+    /// The root of all products, their factors sorted by `key`.
+    fn of<F: AsRef<[u32]>>(products: &[F], key: impl Fn(u32) -> (u32, u32)) -> Branch {
+        let mut root = Branch::default();
+        for (k, factors) in products.iter().enumerate() {
+            let mut factors = factors.as_ref().to_vec();
+            factors.sort_unstable_by_key(|&v| key(v));
+            let branch = factors.iter().fold(&mut root, |b, &v| b.children.entry(v).or_default());
+            branch.products.push(k);
+        }
+        root
+    }
+
+    /// What evaluation takes, in leaves: a node takes as much as three.
+    fn cost(&self) -> usize {
+        let inner = self.children.values().filter(|c| !c.children.is_empty());
+        3 + self.n_leaves() + inner.map(Branch::cost).sum::<usize>()
+    }
+
     fn n_leaves(&self) -> usize {
         self.children.values().filter(|c| c.children.is_empty()).count()
     }
 }
 
 impl Trie {
-    /// From lists of factors, each sorted.
-    pub fn new(products: &[Vec<u32>]) -> Trie {
-        let mut root = Branch::default();
-        for (k, factors) in products.iter().enumerate() {
-            let branch = factors.iter().fold(&mut root, |b, &v| b.children.entry(v).or_default());
-            branch.products.push(k);
-        }
+    /// From lists of factors.
+    pub fn new<F: AsRef<[u32]>>(products: &[F]) -> Trie {
+        let all = || products.iter().flat_map(|factors| factors.as_ref());
+        let n_a = all().map(|&v| v as usize + 1).max().unwrap_or(0);
+        let mut uses = vec![0u32; n_a];
+        all().for_each(|&v| uses[v as usize] += 1);
+        // As they are numbered, or the least or the most frequent first.
+        let orders = [|_: u32| 0, |uses: u32| uses, |uses: u32| u32::MAX - uses];
+        let branches = orders.map(|order| Branch::of(products, |v| (order(uses[v as usize]), v)));
+        let root = branches.into_iter().min_by_key(Branch::cost).expect("some orders");
         let mut trie =
             Trie { nodes: vec![], leaves: vec![], runs: vec![], n_inner: 1, n_a: 0, slot: vec![0; products.len()] };
         let mut leaf_products = Vec::new();
@@ -99,7 +121,7 @@ impl Trie {
             generation = next;
         }
         trie.n_inner += trie.nodes.iter().map(|node| node.parent as usize).max().unwrap_or(0);
-        trie.n_a = products.iter().flatten().map(|&v| v as usize + 1).max().unwrap_or(0);
+        trie.n_a = n_a;
         for (leaf, products) in leaf_products.into_iter().enumerate() {
             products.iter().for_each(|&k| trie.slot[k] = trie.nodes.len() + leaf);
         }

@@ -243,17 +243,19 @@ fn pooling_and_its_adjoint() {
         }
     }
     // ⟨Ā, A⟩ is linear in the harmonics and in the radial functions of a slot.
-    let (a_bar, s) = (vectors(4, n_a), 1);
-    let one_slot = |r: &[V]| {
+    let a_bar = vectors(4, n_a);
+    let one_slot = |r: &[V], s: usize| {
         let mut a = vec![V::zero(); n_a];
         let slots = Slots { r: &r[s * n_t..], y: &y[s * N_Y..], ..slots };
         pool::pool(&shells, slots, 1, usize::MAX, &mut a);
         inner(&a, &a_bar)
     };
-    let mut y_bar = vec![V::zero(); N_Y];
-    let radial = V::vectorize(|| pool::pullback(&shells, slots, s, &a_bar, &mut y_bar));
-    assert_near(inner(&y_bar, &y[s * N_Y..][..N_Y]), one_slot(&r));
-    assert_near(inner(&[radial], &[V::splat(1.0)]), one_slot(&dr));
+    let (mut y_bar, mut radial) = (vec![V::zero(); N_Y * n_slots], vec![V::zero(); n_slots]);
+    V::vectorize(|| pool::pullback(&shells, slots, n_slots, &a_bar, &mut y_bar, &mut radial));
+    for s in 0..n_slots {
+        assert_near(inner(&y_bar[s * N_Y..][..N_Y], &y[s * N_Y..][..N_Y]), one_slot(&r, s));
+        assert_near(inner(&[radial[s]], &[V::splat(1.0)]), one_slot(&dr, s));
+    }
 }
 
 /// Pooled polynomials mixed into `A` are the pooled mixtures; the adjoints are those of linear maps.
@@ -288,13 +290,16 @@ fn mixing_and_its_adjoint() {
         for (a, expected) in a_from(&p, slots, n_slots).iter().zip(&expected) {
             assert_near(inner(&[*a], &[V::splat(1.0)]), inner(&[*expected], &[V::splat(1.0)]));
         }
-        let (a_bar, s) = (vectors(4, n_a), 2);
-        let (mut pooled_bar, mut y_bar) = (vectors(5, n_pooled), vec![V::zero(); N_Y]);
+        let a_bar = vectors(4, n_a);
+        let mut pooled_bar = vectors(5, n_pooled);
+        let (mut y_bar, mut radial) = (vec![V::zero(); N_Y * n_slots], vec![V::zero(); n_slots]);
         mix::pullback(&mixed, weights, &a_bar, &mut pooled_bar);
-        let radial = V::vectorize(|| pool::pullback(&raw, slots, s, &pooled_bar, &mut y_bar));
-        let one = Slots { y: &y[s * N_Y..], ..slots };
-        assert_near(inner(&y_bar, &y[s * N_Y..][..N_Y]), inner(&a_from(&p[s * n_q..], one, 1), &a_bar));
-        assert_near(inner(&[radial], &[V::splat(1.0)]), inner(&a_from(&dp[s * n_q..], one, 1), &a_bar));
+        V::vectorize(|| pool::pullback(&raw, slots, n_slots, &pooled_bar, &mut y_bar, &mut radial));
+        for s in 0..n_slots {
+            let one = slots.from(s);
+            assert_near(inner(&y_bar[s * N_Y..][..N_Y], &y[s * N_Y..][..N_Y]), inner(&a_from(one.r, one, 1), &a_bar));
+            assert_near(inner(&[radial[s]], &[V::splat(1.0)]), inner(&a_from(one.dr, one, 1), &a_bar));
+        }
     }
 }
 

@@ -107,7 +107,8 @@ impl<V: Lanes> Ace<V> {
     fn backward_inner(&self, block: &Block<V>, ws: &mut Scratch<V>, gradient: &mut [[V; 3]]) {
         let (p, pooling) = (&self.program, &self.energies);
         let (stride, n_y) = (self.stride(pooling), n_harmonics(p.lmax));
-        let y_bar = at_least(&mut ws.y_bar, n_y, V::zero());
+        let y_bar = at_least(&mut ws.y_bar, CHUNK * n_y, V::zero());
+        let mut radial = [V::zero(); CHUNK];
         // Shells need not exist for every l, and another part may have left its adjoint.
         y_bar.fill(V::zero());
         let a_bar = &mut ws.a_bar[..p.n_a + pooling.n_mixed];
@@ -119,16 +120,11 @@ impl<V: Lanes> Ace<V> {
                 let pair = block.species * p.n_species + segment.species;
                 mix::pullback(&channel.mixed, self.rows.weights_of(pair), a_bar, pooled_bar);
             }
-            for s in segment.slots.clone() {
-                let y = &ws.y[s * n_y..][..n_y];
-                let radial = pool::pullback(&channel.shells, slots, s, a_bar, y_bar);
-                let [gx, gy, gz] = self.angular.pullback(block.vectors(s), y, y_bar);
-                let (k, g) = (radial * block.inv_r[s], &mut gradient[s]);
-                *g = [
-                    g[0] + k.mul_add(block.x[s], gx),
-                    g[1] + k.mul_add(block.y[s], gy),
-                    g[2] + k.mul_add(block.z[s], gz),
-                ];
+            for first in segment.slots.clone().step_by(CHUNK) {
+                let these = first..(first + CHUNK).min(segment.slots.end);
+                let (n, slots) = (these.len(), slots.from(first));
+                pool::pullback(&channel.shells, slots, n, a_bar, y_bar, &mut radial);
+                self.angular.pullback_slots(block, these, (slots.y, y_bar), &radial, gradient);
             }
         }
     }
@@ -311,7 +307,7 @@ impl<V: Lanes> SitePart<V> for Ace<V> {
         self.forward::<false>(&self.functions, block, ws);
         let (functions, slopes) = out.split_at_mut(self.program.n_basis);
         self.couple(ws, functions);
-        embedded.slopes(&self.program, block.species, ws, slopes);
+        embedded.slopes(block.species, ws, slopes);
     }
 
     fn bytes(&self) -> usize {

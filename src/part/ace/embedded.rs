@@ -13,7 +13,9 @@ use crate::stage::core::{Core, switch};
 use crate::stage::densities::GROUP;
 use crate::stage::embedding::Density;
 use crate::stage::features::Features;
+use crate::stage::product::Trie;
 use crate::stage::spec::InnerCutoff;
+use std::ops::Range;
 
 /// What active sets are made of, where functions belong to one species each.
 pub(super) fn features(spec: &EmbeddingSpec) -> Option<Features> {
@@ -42,6 +44,8 @@ struct Species<V: Lanes> {
     densities: Vec<Density>,
     /// Where the core density switches the energy off, and over which width, eV.
     switch: [f64; 2],
+    /// The products that it has.
+    trie: Trie,
     /// (groups, n_coefficients, densities of the group).
     folded: Vec<V::Real>,
 }
@@ -65,10 +69,10 @@ impl<V: Lanes> Embedded<V> {
         numbers: &[u8],
         tables: Option<f64>,
     ) -> Self {
-        let species = embedding.species.iter().zip(&spec.weights).map(|(e, weights)| Species {
-            densities: Density::of(e),
-            switch: e.core,
-            folded: reals(&in_groups(&program.fold_densities(weights, e.densities.len()), e.densities.len())),
+        let species = embedding.species.iter().zip(&spec.weights).map(|(e, weights)| {
+            let (trie, n) = (program.trie_of(weights), e.densities.len());
+            let folded = reals(&in_groups(&program.fold_densities(&trie, weights, n), n));
+            Species { densities: Density::of(e), switch: e.core, trie, folded }
         });
         let core = embedding.core.as_ref().map(|core| Core::new(core, numbers, tables));
         let n_species = numbers.len();
@@ -119,8 +123,8 @@ impl<V: Lanes> Embedded<V> {
         ws: &mut Scratch<V>,
         gradient: &mut [[V; 3]],
     ) -> V {
-        let Species { densities, folded, .. } = &self.species[block.species];
-        let (trie, n) = (&program.trie, densities.len());
+        let Species { densities, trie, folded, .. } = &self.species[block.species];
+        let n = densities.len();
         let s = at_least(&mut ws.s, trie.nodes.len() * n, V::zero());
         let rho = at_least(&mut ws.rho, 2 * n, V::zero());
         let (rho, u) = rho.split_at_mut(n);
@@ -137,17 +141,17 @@ impl<V: Lanes> Embedded<V> {
         }
         if GRAD {
             let a_bar = at_least(&mut ws.a_bar, program.n_a, V::zero());
-            let p = at_least(&mut ws.p, trie.nodes.len(), V::zero());
+            let p = at_least(&mut ws.p, trie.n_inner(), V::zero());
             trie.densities_adjoint(folded, &ws.a, s, u, p, a_bar);
         }
         vector(&energy)
     }
 
     /// `∂E/∂ρ_p` of the many-body energy from `A`, as if there were no repulsion; 0 for densities that the species lacks.
-    pub fn slopes(&self, program: &Program, species: usize, ws: &mut Scratch<V>, out: &mut [V]) {
+    pub fn slopes(&self, species: usize, ws: &mut Scratch<V>, out: &mut [V]) {
         out.fill(V::zero());
-        let Species { densities, folded, .. } = &self.species[species];
-        let (trie, n) = (&program.trie, densities.len());
+        let Species { densities, trie, folded, .. } = &self.species[species];
+        let n = densities.len();
         let s = at_least(&mut ws.s, trie.nodes.len() * n, V::zero());
         let rho = at_least(&mut ws.rho, n, V::zero());
         V::vectorize(
@@ -237,7 +241,7 @@ impl<V: Lanes> Embedded<V> {
     fn repulsion(&self, core: &Core, block: &Block<V>, pushes: &mut Vec<Push<V>>) -> ByLane {
         let mut sums = [0.0; MAX_LANES];
         pushes.clear();
-        for slot in 0..block.n_slots {
+        for slot in self.slots_below(&self.reach, block) {
             if !self.any_below(&self.reach, block, slot) {
                 continue;
             }
@@ -270,24 +274,39 @@ impl<V: Lanes> Embedded<V> {
         sums
     }
 
+    /// All slots, or none where no distance is below that of its pair.
+    #[inline(always)]
+    fn slots_below(&self, lengths: &[V::Real], block: &Block<V>) -> Range<usize> {
+        let mut depth = V::zero();
+        for slot in 0..block.n_slots {
+            depth = depth.max(self.lengths(lengths, block, slot) - block.r[slot]);
+        }
+        0..if V::zero().any_lt(depth) { block.n_slots } else { 0 }
+    }
+
     /// Is any distance of the slot below that of its pair?
     #[inline(always)]
     fn any_below(&self, lengths: &[V::Real], block: &Block<V>, slot: usize) -> bool {
-        let length = match block.common_pair(slot, self.n_species) {
+        block.r[slot].any_lt(self.lengths(lengths, block, slot))
+    }
+
+    /// The length that belongs to the pair of each lane.
+    #[inline(always)]
+    fn lengths(&self, lengths: &[V::Real], block: &Block<V>, slot: usize) -> V {
+        match block.common_pair(slot, self.n_species) {
             Some(pair) => V::splat(lengths[pair]),
             None => {
                 let pairs = block.pairs(slot, self.n_species);
                 V::from_fn(|lane| lengths[pairs[lane]])
             }
-        };
-        block.r[slot].any_lt(length)
+        }
     }
 
     /// Pair, slot and distance of the neighbour of each centre that is furthest inside its inner cutoff; `None` where all
     /// centres are without one.
     #[inline(always)]
     fn closest(&self, core: &Core, block: &Block<V>) -> Option<[Option<(usize, usize, f64)>; MAX_LANES]> {
-        if !(0..block.n_slots).any(|slot| self.any_below(&self.near, block, slot)) {
+        if self.slots_below(&self.near, block).is_empty() {
             return None;
         }
         let (mut closest, mut least) = ([None; MAX_LANES], [f64::INFINITY; MAX_LANES]);

@@ -27,6 +27,8 @@ pub struct Program {
     pub n_a: usize,
     /// `A` of one species of neighbours after those of another, so many of each; all of them where species are not told apart.
     pub n_channel: usize,
+    /// The factors of every product, places in `A`; none for products that no basis function has.
+    products: Vec<Vec<u32>>,
     pub trie: Trie,
     pub coupling: Coupling,
     /// Entries `(k, C[b,k])` of each `b`.
@@ -89,6 +91,7 @@ impl Program {
             n_channel,
             trie: Trie::new(&products),
             coupling: Coupling::new(&products, &couplings),
+            products,
             couplings,
         }
     }
@@ -119,17 +122,28 @@ impl Program {
         folded
     }
 
-    /// The same for densities of one species, from their weights (n_densities · n_basis): (n_coefficients, n_densities).
-    pub fn fold_densities(&self, weights: &[f64], n_densities: usize) -> Vec<f64> {
-        let mut folded = vec![0.0; self.trie.n_coefficients() * n_densities];
+    /// The products that the densities of one species have, from their weights (n_densities · n_basis).
+    pub fn trie_of(&self, weights: &[f64]) -> Trie {
+        let mut used = vec![false; self.products.len()];
+        self.each_coefficient(weights, |_, k, c| used[k] |= c != 0.0);
+        let products = self.products.iter().zip(used).map(|(factors, used)| if used { &factors[..] } else { &[] });
+        Trie::new(&products.collect::<Vec<_>>())
+    }
+
+    /// The coefficients of densities in the order of a trie that has their products: (n_coefficients, n_densities).
+    pub fn fold_densities(&self, trie: &Trie, weights: &[f64], n_densities: usize) -> Vec<f64> {
+        let mut folded = vec![0.0; trie.n_coefficients() * n_densities];
+        self.each_coefficient(weights, |p, k, c| folded[trie.slot[k] * n_densities + p] += c);
+        folded
+    }
+
+    /// Calls `each` with a density, a product and what one basis function adds to the coefficient of it.
+    fn each_coefficient(&self, weights: &[f64], mut each: impl FnMut(usize, usize, f64)) {
         for (p, w) in weights.chunks(self.n_basis.max(1)).enumerate() {
             for (&w, row) in w.iter().zip(&self.couplings).filter(|(w, _)| **w != 0.0) {
-                for &(k, value) in row {
-                    folded[self.trie.slot[k] * n_densities + p] += w * value;
-                }
+                row.iter().for_each(|&(k, value)| each(p, k, w * value));
             }
         }
-        folded
     }
 
     /// Is `A` different for each species of neighbours?

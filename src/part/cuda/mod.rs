@@ -73,7 +73,7 @@ impl PartKernels {
     pub fn ace(spec: &AceSpec, at: &At) -> PartKernels {
         let (program, tables) = Program::with_mode(at.species.len(), spec, at.mode);
         let embedded = spec.embedding.as_ref().map(|embedding| {
-            let fold = |(w, e): (&Vec<f64>, &Embedding)| program.fold_densities(w, e.densities.len());
+            let fold = |(w, e): (&Vec<f64>, &Embedding)| program.fold_densities(&program.trie, w, e.densities.len());
             let coefficients: Vec<_> = spec.weights.iter().zip(&embedding.species).map(fold).collect();
             let core = embedding.core.as_ref().map(|c| Core::new(c, at.species, tables));
             Embedded::new(embedding, core, &coefficients)
