@@ -93,7 +93,7 @@ miri:
 	$(CARGO) +nightly miri test --quiet --lib --no-default-features -- $(MIRI_TESTS)
 
 # Coverage-guided fuzzing, a minute a target. The flags are those of cargo-fuzz, which stable Rust has, too.
-TARGETS = model reference pace extxyz capi
+TARGETS = model reference pace recipe extxyz capi
 SECONDS = 60
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 FUZZ = $(TARGET)/fuzz/$(HOST)/release/acerust-fuzz

@@ -8,6 +8,8 @@ mod extxyz;
 mod model;
 #[path = "pace.rs"]
 mod pace;
+#[path = "recipe.rs"]
+mod recipe;
 
 pub struct Target {
     pub name: &'static str,
@@ -17,10 +19,11 @@ pub struct Target {
     pub run: fn(&[u8]) -> bool,
 }
 
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "model", seeds: model::seeds, run: model::target },
     Target { name: "reference", seeds: model::reference_seeds, run: model::reference_target },
     Target { name: "pace", seeds: pace::seeds, run: pace::target },
+    Target { name: "recipe", seeds: recipe::seeds, run: recipe::target },
     Target { name: "extxyz", seeds: extxyz::seeds, run: extxyz::target },
     Target { name: "capi", seeds: capi::seeds, run: capi::target },
 ];

@@ -16,15 +16,17 @@ const fn is_double<V: Lanes>() -> bool {
     size_of::<V::Real>() == 8
 }
 
-/// `Σ_k c_k x^k`: even and odd powers side by side, which halves the time that each sum waits for the one before.
+/// `Σ_k c_k x^k`: from the third on, where roundings no longer count, even and odd powers side by side, which halves the time that each sum
+/// waits for the one before.
 #[inline(always)]
 fn polynomial<V: Lanes, const N: usize>(x: V, c: [f64; N]) -> V {
     let (x2, mut sums) = (x * x, [V::zero(); 2]);
-    for k in (0..N).rev() {
+    for k in (2..N).rev() {
         let sum = &mut sums[k % 2];
         *sum = if k + 2 < N { x2.mul_add(*sum, number(c[k])) } else { number(c[k]) };
     }
-    x.mul_add(sums[1], sums[0])
+    let rest = x.mul_add(sums[1], sums[0]);
+    x.mul_add(x.mul_add(rest, number(c[1])), number(c[0]))
 }
 
 /// `x^n/n!` for every `step`-th `n` from `first` on, with the sign changed each time or not.

@@ -36,6 +36,17 @@ fn one_command_from_data_to_a_potential() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // Fits to the first 8, 16 and all 25 frames; the last errors are those of the model.
+    let curve: Vec<Vec<&str>> = text
+        .lines()
+        .skip_while(|l| !l.starts_with("learning curve"))
+        .skip(2)
+        .take(3)
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    assert_eq!(curve.iter().map(|l| l[0]).collect::<Vec<_>>(), ["8", "16", "25"], "{text}");
+    let force = |l: &[&str]| l[2].parse::<f64>().unwrap();
+    assert!(force(&curve[0]) > force(&curve[2]), "{text}");
     let built = ok(path, &["build", "si.toml", "-o", "zero.json"]);
     assert!(
         built.contains("39 linear parameters") && parameters(path, "zero.json").iter().all(|&x| x == 0.0),
@@ -44,7 +55,7 @@ fn one_command_from_data_to_a_potential() {
     let model = Model::load(path.join("si.json")).unwrap();
     assert!(model.spec().source.contains("data.extxyz sha256:"), "{}", model.spec().source);
     let html = std::fs::read_to_string(path.join("si.html")).unwrap();
-    assert!(html.starts_with("<!DOCTYPE html>") && html.matches("<svg").count() >= 5 && html.ends_with("</html>\n"));
+    assert!(html.starts_with("<!DOCTYPE html>") && html.matches("<svg").count() >= 6 && html.ends_with("</html>\n"));
     // The errors that `compare` finds.
     let compared = ok(path, &["compare", "si.json", "data.extxyz"]);
     let line = |text: &str| text.lines().find(|l| l.starts_with("all")).unwrap().to_owned();

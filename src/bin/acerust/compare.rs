@@ -309,7 +309,7 @@ impl Quantity {
 }
 
 /// Root-mean-square and mean absolute difference; `None` of nothing.
-fn errors(pairs: &[[f64; 2]]) -> Option<[f64; 2]> {
+pub fn errors(pairs: &[[f64; 2]]) -> Option<[f64; 2]> {
     let mean = |f: fn(f64) -> f64| pairs.iter().map(|[a, b]| f(b - a)).sum::<f64>() / pairs.len() as f64;
     (!pairs.is_empty()).then(|| [mean(|d| d * d).sqrt(), mean(f64::abs)])
 }

@@ -1,4 +1,6 @@
+use crate::compare::Group;
 use crate::frames::{Frames, bar};
+use crate::learning::Learning;
 use crate::solving::Solving;
 use crate::{provenance, report};
 use acerust::build::{self, Recipe};
@@ -82,8 +84,9 @@ impl Fit {
             let (settings, model) = load(&self.recipe)?;
             (self.solving.apply(settings)?, model)
         };
+        let mut learning = Learning::default();
         let factors = match self.merge.as_slice() {
-            [] => self.assemble(&model, &settings)?,
+            [] => self.assemble(&model, &settings, &mut learning)?,
             [first, rest @ ..] => {
                 let mut factors = Factors::load(first)?;
                 for path in rest {
@@ -110,12 +113,15 @@ impl Fit {
         let left_out = self.solving.leave_one_out.then(|| fit::leave_one_out(&factors, &settings)).transpose()?;
         let train = report::errors(&fitted.model, &self.frames, &settings)?;
         let test = report::errors(&fitted.model, &self.test, &settings)?;
+        let all = (factors.frames, Group::sum(test.values()));
+        let learning = if test.is_empty() { vec![] } else { learning.curve(&self.test, &settings, all)? };
         let report = report::Report {
             fitted: &fitted,
             factors: &factors,
             settings: &settings,
             train: &train,
             test: &test,
+            learning: &learning,
             left_out: left_out.as_ref(),
         };
         print!("{}", report.text());
@@ -154,7 +160,7 @@ impl Fit {
         Ok((settings, build::model(&recipe)?))
     }
 
-    fn assemble(&self, model: &Model, settings: &Settings) -> Result<Factors> {
+    fn assemble(&self, model: &Model, settings: &Settings, learning: &mut Learning) -> Result<Factors> {
         ensure!(!self.frames.is_empty(), "no frames: name files in extended XYZ");
         let part = self.factors.as_deref().map(part);
         let mut assembler = match part.as_ref().filter(|part| self.checkpoint.is_some() && part.exists()) {
@@ -175,6 +181,9 @@ impl Fit {
         for found in share.skip(done as usize) {
             assembler.push(found?.frame)?;
             bar.inc(1);
+            if self.report.is_some() && !self.test.is_empty() {
+                learning.look(&mut assembler, settings)?;
+            }
             if let (Some(every), Some(part)) = (self.checkpoint, &part)
                 && assembler.frames() % every == 0
             {

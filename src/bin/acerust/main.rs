@@ -10,6 +10,7 @@ mod eval;
 mod fit;
 mod frames;
 mod info;
+mod learning;
 mod options;
 mod output;
 mod pages;

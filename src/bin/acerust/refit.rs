@@ -40,6 +40,7 @@ impl Refit {
             settings: &settings,
             train: &none,
             test: &none,
+            learning: &[],
             left_out: left_out.as_ref(),
         };
         print!("{}", report.text());

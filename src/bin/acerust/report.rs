@@ -2,6 +2,7 @@
 
 use crate::compare::{Group, table_of};
 use crate::frames::Frames;
+use crate::learning;
 use crate::output::Output;
 use crate::plot::{self, Curve};
 use crate::results::Results;
@@ -27,6 +28,8 @@ pub struct Report<'a> {
     pub settings: &'a Settings,
     pub train: &'a Groups,
     pub test: &'a Groups,
+    /// Errors of the test frames by the number of training frames; none, or the last with all of them.
+    pub learning: &'a [(u64, Group)],
     pub left_out: Option<&'a IndexMap<String, RowErrors>>,
 }
 
@@ -77,6 +80,9 @@ impl Report<'_> {
                 let _ = write!(text, "\n{title}\n{}", table_of(&settings.group_key, groups));
             }
         }
+        if self.learning.len() > 1 {
+            let _ = write!(text, "\nlearning curve, RMSE of the test frames\n{}", learning::text(self.learning));
+        }
         if self.train.is_empty() {
             let _ = write!(text, "\ntraining rows\n{}", rows_text(&fitted.errors));
         }
@@ -113,6 +119,9 @@ impl Report<'_> {
                 writeln!(out, "<h2>{title}</h2>{}", plot::parity(groups, &Group::sum(groups.values()))?)?;
                 writeln!(out, "{}", plot::histogram(groups)?)?;
             }
+        }
+        if self.learning.len() > 1 {
+            writeln!(out, "<h2>Learning curve</h2>{}", learning::svg(self.learning)?)?;
         }
         writeln!(out, "<h2>Dimers</h2>{}", plot::lines("energy of a dimer, eV", "r, Å", &self.dimers()?)?)?;
         writeln!(out, "<h2>Parameters</h2>{}", plot::lines("|θ|, log10", "parameter", &[self.spectrum()])?)?;
