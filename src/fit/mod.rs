@@ -35,6 +35,7 @@ mod assemble;
 mod data;
 mod factor;
 mod factors;
+mod lasso;
 mod search;
 mod settings;
 mod solver;

@@ -1,6 +1,7 @@
 //! Solvers: from the triangle of all rows to parameters and their spread. All but the truncated SVD are ridge regressions with a
 //! damping of their own finding, `|X φ − y|² + Σ (d_i φ_i)²`: one triangular elimination, and the posterior `φ + σ R'⁻¹ ξ`.
 
+use super::lasso;
 use super::system::System;
 use crate::random::Random;
 use crate::{Error, Result};
@@ -32,6 +33,12 @@ pub enum Solver {
     Ard {
         #[serde(default = "Solver::default_iterations")]
         iterations: usize,
+    },
+    /// Active set pursuit: least squares of the parameters that come first on the path of the lasso.
+    Asp {
+        /// So many of them; where nothing is said as many as make the Bayesian information criterion least, up to half the number of rows.
+        #[serde(default)]
+        parameters: Option<usize>,
     },
 }
 
@@ -117,6 +124,7 @@ impl Solver {
             Solver::Svd { tolerance } => truncated(system, tolerance),
             Solver::Blr => bayes(system, norm),
             Solver::Ard { iterations } => relevance(system, norm, iterations),
+            Solver::Asp { parameters } => pursuit(system, norm, parameters),
         }
     }
 }
@@ -199,6 +207,42 @@ fn bayes(system: &System, norm: f64) -> Result<Solution> {
     let mut solution = ridge(system, vec![kappa.sqrt(); system.n()])?;
     solution.noise = (kappa * variance).sqrt();
     solution.log_evidence = Some(e);
+    Ok(solution)
+}
+
+/// Corners beyond the best of the path so far that are looked at, besides a tenth of their number.
+const PATIENCE: usize = 64;
+
+/// Least squares of the parameters on the path of the lasso up to a number of them, or to the least
+/// `N ln(|Xφ − y|²/N) + k ln N` of `k` parameters and `N` rows (G. Schwarz, Ann. Stat. 6, 461 (1978)).
+fn pursuit(system: &System, norm: f64, parameters: Option<usize>) -> Result<Solution> {
+    if parameters == Some(0) {
+        return fail("no parameters are asked for");
+    }
+    let (rows, rest) = (system.rows as f64, system.rho().powi(2));
+    let (mut best, mut least, mut corners, mut at) = (vec![], f64::INFINITY, 0, 0);
+    lasso::path(system, |corner| {
+        corners += 1;
+        let k = corner.active.len();
+        let criterion = match parameters {
+            Some(n) if k <= n => -(corners as f64),
+            Some(_) => f64::INFINITY,
+            // With half as many parameters as rows it has lost its meaning.
+            None if 2 * k as u64 > system.rows => f64::INFINITY,
+            None => rows * ((corner.squares + rest) / rows).max(f64::MIN_POSITIVE).ln() + k as f64 * rows.ln(),
+        };
+        if criterion < least {
+            (best, least, at) = (corner.active.to_vec(), criterion, corners);
+        }
+        match parameters {
+            Some(n) => k <= n,
+            None => corners < at + PATIENCE + corners / 10,
+        }
+    });
+    let mut damping = vec![1e6 * norm; system.n()];
+    best.iter().for_each(|&k| damping[k] = 0.0);
+    let mut solution = ridge(system, damping)?;
+    (0..system.n()).filter(|k| !best.contains(k)).for_each(|k| solution.phi[k] = 0.0);
     Ok(solution)
 }
 

@@ -51,7 +51,9 @@ fn hopeless_fits_say_why() {
     let wrong = Settings { solver: Solver::Ridge { lambda: f64::NAN, absolute: true }, ..Settings::default() };
     assert!(message(&wrong, 3).contains("NaN"));
     // Fewer rows than parameters are no harm to solvers with a prior of their own.
-    for solver in [Solver::Blr, Solver::Svd { tolerance: 1e-8 }, Solver::Ard { iterations: 5 }] {
+    for solver in
+        [Solver::Blr, Solver::Svd { tolerance: 1e-8 }, Solver::Ard { iterations: 5 }, Solver::Asp { parameters: None }]
+    {
         let settings = Settings { solver, ..Settings::default() };
         let fitted = fit::solve(&assemble(&model, &settings, &frames[..1]), &settings).unwrap();
         assert!(fitted.model.linear_parameters().iter().all(|x| x.is_finite()), "{solver:?}");

@@ -100,7 +100,13 @@ fn blr_has_the_largest_evidence_and_its_posterior() {
 fn solvers_agree_where_they_must() {
     let (system, _) = system(100, 6, 1e-3);
     let exact = Solver::Ridge { lambda: 0.0, absolute: true }.solve(&system).unwrap();
-    for solver in [Solver::Svd { tolerance: 1e-9 }, Solver::Blr, Solver::Ard { iterations: 30 }] {
+    for solver in [
+        Solver::Svd { tolerance: 1e-9 },
+        Solver::Blr,
+        Solver::Ard { iterations: 30 },
+        Solver::Asp { parameters: None },
+        Solver::Asp { parameters: Some(6) },
+    ] {
         let solution = solver.solve(&system).unwrap();
         assert_close(&format!("{solver:?}"), &solution.phi, &exact.phi, 1e-4);
         assert!((solution.noise / exact.noise - 1.0).abs() < 0.1, "{solver:?}");
@@ -120,6 +126,12 @@ fn relevance_finds_what_is_irrelevant() {
     let solution = Solver::Ard { iterations: 100 }.solve(&system).unwrap();
     assert!((solution.phi[1] - 2.0).abs() < 2e-3 && (solution.phi[7] + 1.0).abs() < 2e-3, "{:?}", solution.phi);
     assert!(solution.effective < 6.0, "{}", solution.effective);
+    let pursuit = Solver::Asp { parameters: None }.solve(&system).unwrap();
+    assert!((pursuit.phi[1] - 2.0).abs() < 2e-3 && (pursuit.phi[7] + 1.0).abs() < 2e-3, "{:?}", pursuit.phi);
+    assert_eq!(pursuit.phi.iter().filter(|x| **x != 0.0).count(), 2, "{:?}", pursuit.phi);
+    let first = Solver::Asp { parameters: Some(1) }.solve(&system).unwrap();
+    assert!(first.phi.iter().enumerate().all(|(k, x)| (*x != 0.0) == (k == 1)), "{:?}", first.phi);
+    assert!(Solver::Asp { parameters: Some(0) }.solve(&system).is_err());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 #[derive(clap::Args)]
 pub struct Solving {
-    /// blr, ridge[=LAMBDA], svd[=TOLERANCE] or ard
+    /// blr, ridge[=LAMBDA], svd[=TOLERANCE], ard or asp[=PARAMETERS]
     #[arg(long, value_parser = solver)]
     solver: Option<Solver>,
     /// identity, algebraic[=P], exponential or gaussian
@@ -63,12 +63,14 @@ fn solver(text: &str) -> Result<Solver, String> {
     let key = match name {
         "ridge" => "lambda",
         "svd" => "tolerance",
+        "asp" => "parameters",
         _ => "number",
     };
     if let Some(x) = x {
-        value[key] = json!(x);
+        value[key] = if name == "asp" && x >= 0.0 && x.fract() == 0.0 { json!(x as u64) } else { json!(x) };
     }
-    serde_json::from_value(value).map_err(|_| "none of blr, ridge[=LAMBDA], svd[=TOLERANCE], ard".into())
+    serde_json::from_value(value)
+        .map_err(|_| "none of blr, ridge[=LAMBDA], svd[=TOLERANCE], ard, asp[=PARAMETERS]".into())
 }
 
 fn prior(text: &str) -> Result<Prior, String> {
