@@ -232,7 +232,8 @@ fn pursuit(system: &System, norm: f64, parameters: Option<usize>) -> Result<Solu
             None => rows * ((corner.squares + rest) / rows).max(f64::MIN_POSITIVE).ln() + k as f64 * rows.ln(),
         };
         if criterion < least {
-            (best, least, at) = (corner.active.to_vec(), criterion, corners);
+            let active = corner.active.iter().zip(corner.phi).filter(|(_, phi)| **phi != 0.0);
+            (best, least, at) = (active.map(|(&k, _)| k).collect::<Vec<_>>(), criterion, corners);
         }
         match parameters {
             Some(n) => k <= n,

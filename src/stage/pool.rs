@@ -201,9 +201,9 @@ pub fn pullback<V: Lanes>(
                     let at = (first + s) * slots.n_r + shell.t0 + n;
                     let y = (first + s) * slots.n_y + shell.l * shell.l;
                     let (r, mut sum) = (*slots.r.get_unchecked(at), V::zero());
-                    for m in 0..M {
+                    for (m, acc) in acc[s].iter_mut().enumerate() {
                         let a = *a_bar.get_unchecked(n * M + m);
-                        acc[s][m] = a.mul_add(r, acc[s][m]);
+                        *acc = a.mul_add(r, *acc);
                         let y = *slots.y.get_unchecked(y + m);
                         sum = if m == 0 { a * y } else { a.mul_add(y, sum) };
                     }
@@ -212,8 +212,8 @@ pub fn pullback<V: Lanes>(
             }
             for s in 0..S {
                 let y = (first + s) * slots.n_y + shell.l * shell.l;
-                for m in 0..M {
-                    *y_bar.get_unchecked_mut(y + m) = acc[s][m];
+                for (m, acc) in acc[s].iter().enumerate() {
+                    *y_bar.get_unchecked_mut(y + m) = *acc;
                 }
                 let radial = radial.get_unchecked_mut(first + s);
                 *radial = *radial + sums[s];
@@ -224,7 +224,7 @@ pub fn pullback<V: Lanes>(
     #[inline(always)]
     fn wide<V: Lanes>(shell: Shell, slots: Slots<V>, n_slots: usize, a_bar: &[V], y_bar: &mut [V], radial: &mut [V]) {
         let (width, Slots { n_r, n_y, .. }) = (shell.width(), slots);
-        for s in 0..n_slots {
+        for (s, radial) in radial.iter_mut().enumerate().take(n_slots) {
             let at = s * n_y + shell.l * shell.l;
             let (y, y_bar) = (&slots.y[at..][..width], &mut y_bar[at..][..width]);
             y_bar.fill(V::zero());
@@ -235,7 +235,7 @@ pub fn pullback<V: Lanes>(
                     y_bar[m] = a.mul_add(slots.r[t], y_bar[m]);
                     sum = a.mul_add(y[m], sum);
                 }
-                radial[s] = sum.mul_add(slots.dr[t], radial[s]);
+                *radial = sum.mul_add(slots.dr[t], *radial);
             }
         }
     }
