@@ -11,8 +11,8 @@ template <class T, int R> struct Pack { T x[R]; };
 #define EACH _Pragma("unroll") for (int r = 0; r < R; r++)
 // A cotangent has no derivative: what begins with it is plain.
 template <class A, class T, int R> DEVICE Pack<T, R> operator*(const Pack<A, R>& a, const Pack<T, R>& b) { Pack<T, R> c; EACH c.x[r] = a.x[r] * b.x[r]; return c; }
-template <class T, class B, int R> DEVICE void add(Pack<T, R>& s, const Pack<T, R>& a, const Pack<B, R>& b) { EACH s.x[r] += a.x[r] * b.x[r]; }
-template <class T, class B, int R> DEVICE void add(Pack<T, R>& s, T c, const Pack<B, R>& b) { EACH s.x[r] += c * b.x[r]; }
+template <class T, class B, int R> DEVICE void add(Pack<T, R>& s, const Pack<T, R>& a, const Pack<B, R>& b) { EACH add_product(s.x[r], a.x[r], b.x[r]); }
+template <class T, class B, int R> DEVICE void add(Pack<T, R>& s, T c, const Pack<B, R>& b) { EACH add_product(s.x[r], c, b.x[r]); }
 template <class T, int R> DEVICE Pack<T, R> all(T c) { Pack<T, R> p; EACH p.x[r] = c; return p; }
 
 // Nodes in blocks of one species; NONE fills a block up.
@@ -102,7 +102,7 @@ template <class T> DEVICE void moments(const Nodes& nodes, const u32* chunk_firs
 #define BEGIN(g) case g: {
 #define ROOT(n, M) real p##n = bar[M];
 #define NODE(up, n, v) T p##n = p##up * x[v];
-#define ENTRY(k, n, v) sum[k] += p##n * x[v];
+#define ENTRY(k, n, v) add_product(sum[k], p##n, x[v]);
 #define END(g) break; }
       GROUPS(BEGIN, ROOT, NODE, ENTRY, END)
 #undef BEGIN

@@ -1,52 +1,9 @@
-// Linear maps between blocks of equal irrep, `out_b[v,m] = Σ_a s_ab Σ_u W_ab[u,v] x_a[u,m]`, weights for all nodes or by species.
-// A block of threads has ROWS nodes of one species, COLUMNS channels and one component m of an output block: a product of matrices
-// in tiles, with 8 × 8 sums a thread; 4 × 8 threads make a warp, 2 × 2 warps the block.
-
-#define ROWS 64
-#define COLUMNS 128
-#define DEPTH 8
-#define PER 8
-
-// Four numbers that are loaded at once: as they are computed with, and as they are in memory.
-struct alignas(4 * sizeof(real)) Four { real x[4]; };
-struct alignas(4 * sizeof(stored)) Quad { stored x[4]; };
-
-// Three numbers up to four in one register.
-struct Counts {
-  u32 bits;
-  DEVICE void set(int k, int n) { bits |= u32(n) << 4 * k; }
-  DEVICE int operator[](int k) const { return bits >> 4 * k & 7; }
-};
-
-// How many of four numbers from k on are there, of n.
-DEVICE int present(u32 k, u32 n) { return max(0, min(4, int(n) - int(k))); }
-// May numbers that lie side by side be loaded by fours: all distances and the address are whole fours?
-DEVICE bool fours(const stored* base, u32 distances) { return distances % 4 == 0 && u64(base) % sizeof(Quad) == 0; }
-
-// Four numbers `step` apart, of which n are there; the others are anything: they come from a place inside, as a branch would wait for its load.
-DEVICE Quad fetch_four(const stored* from, u64 step, int n, bool at_once, const stored* inside) {
-  Quad q;
-  if (at_once) {
-    q = *(const Quad*)(n > 0 ? from : inside);
-  } else {
-#pragma unroll
-    for (int k = 0; k < 4; k++) q.x[k] = *(k < n ? from + k * step : inside);
-  }
-  return q;
-}
-DEVICE Four scaled(const Quad& q, int n, real scale) {
-  Four y;
-#pragma unroll
-  for (int k = 0; k < 4; k++) y.x[k] = k < n ? scale * widen(q.x[k]) : real(0);
-  return y;
-}
-// Rows and columns of the sums of a thread: columns in two fours, half of a warp's 64 columns apart, so that banks do not collide.
-DEVICE u32 own_row() { return threadIdx.x / 64 * 32 + threadIdx.x % 32 / 8 * PER; }
-DEVICE u32 own_column(int j) { return threadIdx.x / 32 % 2 * 64 + j / 4 * 32 + threadIdx.x % 8 * 4 + j % 4; }
+// Linear maps between blocks of equal irrep, `out_b[v,m] = s_b Σ_a Σ_u W_ab[u,v] x_a[u,m]`, weights for all nodes or by species.
+// A block of threads has ROWS nodes of one species, COLUMNS channels and one component m of an output block: `tiles.cuh` stands before this file.
 
 // One output block: where its rows start and how far channels and components lie apart, its input blocks, its bias (NONE: none).
 struct Target { u32 at, mul, n_m, channel, component, first_term, n_terms, bias; };
-// An input block and its weights W[u, v] at `weight + z · species + u · row + v · column`.
+// An input block and its weights W[u, v] at `weight + z · species + u · row + v · column`; one of row and column is 1. All terms of a target have one scale.
 struct Term { u32 at, mul, channel, component, weight, species, row, column; real scale; u32 pad; };
 
 // Nodes in blocks of ROWS of one species, filled up with NONE; without an order all nodes, which then have one species.
@@ -59,222 +16,203 @@ DEVICE u32 node_of(const Nodes& nodes, u32 k) {
 // Of the first node in a block; a block whose first node is NONE has no others.
 DEVICE u32 species_of(const Nodes& nodes, u32 node) { return nodes.order ? nodes.species[node] : 0; }
 
-struct Tiles {
-  alignas(32) real a[2][DEPTH][ROWS + 4];
-  alignas(32) real b[2][DEPTH][COLUMNS];
-};
-
-DEVICE void multiply(const Tiles& tiles, int set, real (&sum)[PER][PER]) {
-  // In double precision there are no registers to look far ahead.
-#pragma unroll (SINGLE ? DEPTH : 2)
-  for (int k = 0; k < DEPTH; k++) {
-    Four x[2], y[2];
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-      x[h] = *(const Four*)&tiles.a[set][k][own_row() + 4 * h];
-      y[h] = *(const Four*)&tiles.b[set][k][own_column(4 * h)];
-    }
-#pragma unroll
-    for (int i = 0; i < PER; i++) {
-#pragma unroll
-      for (int j = 0; j < PER; j++) sum[i][j] += x[i / 4].x[i % 4] * y[j / 4].x[j % 4];
-    }
-  }
-}
-
-// `targets[blockIdx.z]` gives the block and, of its components, the one to compute.
-KERNEL __launch_bounds__(THREADS, SINGLE ? 3 : 2)
-linear(const Target* targets, const u32* component, const Term* terms, Nodes nodes, const stored* x, u32 dim_x, const stored* w, const stored* bias,
-       Output out, u32 dim_out, u32 accumulate) {
-  __shared__ Tiles tiles;
-  const Target target = targets[blockIdx.z];
-  const u32 m = component[blockIdx.z], t = threadIdx.x, column0 = blockIdx.y * COLUMNS;
-  if (column0 >= target.mul) return;
+// `targets[blockIdx.z]` gives the block and, of its components, the one to compute. TURNED: matrices are used transposed, `row` is 1, else `column` is.
+// WHOLE: channels lie side by side, in multiples of DEPTH and COLUMNS, all distances and addresses are multiples of 16 bytes.
+template <bool TURNED, bool WHOLE>
+DEVICE void map(const Target* targets, const u32* component, const Term* terms, const Nodes& nodes, const stored* x, u32 dim_x, const stored* w,
+                const stored* bias, const Output& out, u32 dim_out, u32 accumulate) {
+  typedef Panel<ROWS, true> A;
+  typedef Panel<COLUMNS, TURNED> B;
+  __shared__ A a;
+  __shared__ B b;
+  const u32 column0 = blockIdx.y * COLUMNS, mul = targets[blockIdx.z].mul, first_term = targets[blockIdx.z].first_term;
+  if (column0 >= mul) return;
   const u32 first_node = node_of(nodes, blockIdx.x * ROWS);
   if (first_node == NONE) return;
   const u32 z = species_of(nodes, first_node);
-  static_assert(THREADS == COLUMNS && THREADS == 2 * ROWS && THREADS == 16 * DEPTH, "what a thread fetches");
-  real sum[PER][PER];
+  // What is read for a node that is not there goes to a row that is not written. Nodes are looked up while other tables are on their way.
+  u32 node[A::PIECES];
 #pragma unroll
-  for (int i = 0; i < PER; i++) {
-#pragma unroll
-    for (int j = 0; j < PER; j++) sum[i][j] = 0;
+  for (int h = 0; h < A::PIECES; h++) {
+    node[h] = node_of(nodes, blockIdx.x * ROWS + A::row(h));
+    if (node[h] == NONE) node[h] = first_node;
   }
-  // Thread t fetches four numbers, at depths from t % 2 · 4 on, of node t / 2, and eight of the matrix: at depth t / 16 of columns from
-  // t % 16 · 4 and 64 more on or, where the matrix is transposed, at depths from 0 and 4 on of column t. Addresses are made once for a term.
-  const u32 node = node_of(nodes, blockIdx.x * ROWS + t / 2), depth_a = t % 2 * 4;
-  u32 which = 0, k0 = 0, set = 0, depth, channel, row;
-  bool along, quads_a, quads_b;
-  real scale;
-  const stored *from_x, *from_w;
-  Quad next_a, next_b[2];
-  Counts n;
+  const stored* from_x[A::PIECES];
+  u32 which = first_term, channel, across, at_w;
+  // Depths of the term that are still to be fetched.
+  int left = 0;
+  bool quads_a, quads_b;
+  const u32 end = first_term + targets[blockIdx.z].n_terms;
   auto open = [&]() {
-    const Term term = terms[target.first_term + which];
-    const u32 at = term.at + m * term.component;
-    k0 = 0, depth = term.mul, channel = term.channel, row = term.row, along = term.column == 1, scale = term.scale;
-    from_x = x + (node == NONE ? 0 : u64(node) * dim_x) + at + depth_a * channel;
-    quads_a = channel == 1 && fours(x, at | dim_x | depth);
-    from_w = w + term.weight + u64(z) * term.species + (along ? u64(t / 16) * row + column0 + t % 16 * 4 : u64(column0 + t) * term.column);
-    quads_b = along ? fours(w, term.weight | term.species | row | target.mul) : row == 1 && fours(w, term.weight | term.species | term.column | depth);
-  };
-  auto fetch = [&]() {
-    n = Counts{0};
-    n.set(0, node == NONE ? 0 : present(k0 + depth_a, depth));
-    next_a = fetch_four(from_x, channel, n[0], quads_a, x);
+    const Term term = terms[which];
+    const u32 at_x = term.at + component[blockIdx.z] * term.component;
+    left = term.mul, channel = term.channel, across = TURNED ? term.column : term.row;
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      n.set(1 + h, along ? (k0 + t / 16 < depth ? present(column0 + t % 16 * 4 + 64 * h, target.mul) : 0)
-                          : (column0 + t < target.mul ? present(k0 + 4 * h, depth) : 0));
-      next_b[h] = fetch_four(from_w + h * (along ? 64 : 4 * row), along ? 1 : row, n[1 + h], quads_b, w);
+    for (int h = 0; h < A::PIECES; h++) from_x[h] = x + u64(node[h]) * dim_x + at_x + A::depth() * channel;
+    quads_a = channel == 1 && aligned<WIDTH>(x, at_x | dim_x);
+    at_w = term.weight + z * term.species;
+    quads_b = aligned<WIDTH>(w, at_w | across);
+    at_w += TURNED ? (column0 + B::row(0)) * across + B::depth() : B::depth() * across + column0 + B::row(0);
+  };
+  if (which < end) open();
+  Pieces<A> pieces_a;
+  Pieces<B> pieces_b;
+  auto fetch = [&](u32 stage) {
+    if (left <= 0) {
+      if (++which >= end) return false;
+      open();
     }
-    from_x += DEPTH * channel, from_w += u64(DEPTH) * row;
-  };
-  auto keep = [&]() {
-    const Four a = scaled(next_a, n[0], 1);
 #pragma unroll
-    for (int q = 0; q < 4; q++) tiles.a[set][depth_a + q][t / 2] = a.x[q];
+    for (int h = 0; h < A::PIECES; h++) {
+      if constexpr (WHOLE) pieces_a.begin_whole(a, stage, h, from_x[h]);
+      else pieces_a.begin(a, stage, h, from_x[h], channel, present(A::depth(), left), quads_a, x);
+      from_x[h] += WHOLE ? DEPTH : DEPTH * channel;
+    }
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      const Four b = scaled(next_b[h], n[1 + h], scale);
-      if (along) {
-        *(Four*)&tiles.b[set][t / 16][t % 16 * 4 + 64 * h] = b;
+    for (int h = 0; h < B::PIECES; h++) {
+      const stored* from = w + (at_w + h * B::STEP * (TURNED ? across : 1));
+      if constexpr (WHOLE) {
+        pieces_b.begin_whole(b, stage, h, from);
       } else {
-#pragma unroll
-        for (int q = 0; q < 4; q++) tiles.b[set][4 * h + q][t] = b.x[q];
+        const u32 v = column0 + B::row(h);
+        const int n = TURNED ? (v < mul ? present(B::depth(), left) : 0) : (int(B::depth()) < left ? present(v, mul) : 0);
+        pieces_b.begin(b, stage, h, from, 1, n, quads_b, w);
       }
     }
+    at_w += TURNED ? DEPTH : DEPTH * across;
+    left -= DEPTH;
+    return true;
   };
-  if (target.n_terms > 0) {
-    open(), fetch(), keep();
-    __syncthreads();
-    while (true) {
-      k0 += DEPTH;
-      bool more = k0 < depth;
-      // Where `keep` puts what is fetched depends on the term, so the next one opens before.
-      if (!more && which + 1 < target.n_terms) which++, open(), more = true;
-      if (more) fetch();
-      multiply(tiles, set, sum);
-      if (!more) break;
-      set ^= 1;
-      keep();
-      __syncthreads();
-    }
-  }
+  auto keep = [&](u32 stage) { pieces_a.end(a, stage), pieces_b.end(b, stage); };
+  real sum[OWN_ROWS][OWN_COLUMNS];
+  product(a, b, fetch, keep, sum);
+  // Not before: registers are scarce.
+  const Target target = targets[blockIdx.z];
+  const real scale = target.n_terms > 0 ? terms[target.first_term].scale : real(0);
   const bool biased = bias && target.bias != NONE;
-  const u32 first = target.at + m * target.component;
-  const bool quads = target.channel == 1 && fours(out.to, first | dim_out | target.mul);
+  const u32 first = target.at + component[blockIdx.z] * target.component;
+  const bool together = WHOLE || target.channel == 1 && aligned<TOGETHER>(out.to, first | dim_out | target.mul);
 #pragma unroll
-  for (int i = 0; i < PER; i++) {
-    u32 own = node_of(nodes, blockIdx.x * ROWS + own_row() + i);
+  for (int i = 0; i < OWN_ROWS; i++) {
+    const u32 own = node_of(nodes, blockIdx.x * ROWS + own_row(i));
     if (own == NONE) continue;
     const u64 row_out = u64(own) * dim_out + first;
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      const u32 v = column0 + own_column(4 * h);
-      const int n = present(v, target.mul);
+    for (int j = 0; j < OWN_COLUMNS; j += TOGETHER) {
+      const u32 v = column0 + own_column(j);
+      const int n = present(v, target.mul, TOGETHER);
       if (n == 0) continue;
-      Four y;
+      Some<TOGETHER> y;
 #pragma unroll
-      for (int q = 0; q < 4; q++) y.x[q] = sum[i][4 * h + q];
-      if (biased) {
+      for (int q = 0; q < TOGETHER; q++) y.x[q] = scale * sum[i][j + q] + (biased && q < n ? widen(bias[target.bias + v + q]) : real(0));
+      if (together) {
+        Stored<TOGETHER>& to = *(Stored<TOGETHER>*)(out.to + row_out + v);
+        Stored<TOGETHER> result;
+        if (accumulate) result = to;
+        bool finite = true;
 #pragma unroll
-        for (int q = 0; q < 4; q++) y.x[q] += q < n ? widen(bias[target.bias + v + q]) : real(0);
-      }
-      if (accumulate) {
-        const Four old = scaled(fetch_four(out.to + row_out + v * target.channel, target.channel, n, quads, out.to), n, 1);
-#pragma unroll
-        for (int q = 0; q < 4; q++) y.x[q] += old.x[q];
-      }
-      if (quads) {
-        Quad to;
-#pragma unroll
-        for (int q = 0; q < 4; q++) to.x[q] = narrow(y.x[q]);
-        *(Quad*)(out.to + row_out + v) = to;
-        mark(out, is_finite(to.x[0]) & is_finite(to.x[1]) & is_finite(to.x[2]) & is_finite(to.x[3]));
+        for (int q = 0; q < TOGETHER; q++) {
+          result.x[q] = narrow(accumulate ? y.x[q] + widen(result.x[q]) : y.x[q]);
+          finite &= is_finite(result.x[q]);
+        }
+        to = result;
+        mark(out, finite);
       } else {
 #pragma unroll
-        for (int q = 0; q < 4; q++) {
-          if (q < n) store(out, row_out + (v + q) * target.channel, y.x[q]);
+        for (int q = 0; q < TOGETHER; q++) {
+          const u64 to = row_out + (v + q) * target.channel;
+          if (q < n) store(out, to, accumulate ? y.x[q] + widen(out.to[to]) : y.x[q]);
         }
       }
     }
   }
 }
 
-// The adjoint of the weights of one pair of blocks over the nodes of a chunk, all of one species: `Σ_n Σ_m x[n,u,m] ḡ[n,v,m]`, to be summed by species.
-// `pairs` has the term and the target of blockIdx.z / (tiles of u), `offset` where its (mul, mul) numbers start in a row of `out`.
-struct Pair { u32 term, target, first_tile, offset; };
+#define ARGUMENTS                                                                                                                                 \
+  const Target *targets, const u32 *component, const Term *terms, Nodes nodes, const stored *x, u32 dim_x, const stored *w, const stored *bias, \
+      Output out, u32 dim_out, u32 accumulate
+#define WAY(NAME, TURNED, WHOLE)                                                                              \
+  KERNEL __launch_bounds__(THREADS, !SINGLE || TURNED && STORAGE ? 2 : 3) NAME(ARGUMENTS) {                    \
+    map<TURNED, WHOLE>(targets, component, terms, nodes, x, dim_x, w, bias, out, dim_out, accumulate);         \
+  }
+WAY(linear, false, false)
+WAY(linear_turned, true, false)
+WAY(linear_whole, false, true)
+WAY(linear_whole_turned, true, true)
+#undef WAY
+#undef ARGUMENTS
 
-KERNEL __launch_bounds__(THREADS, SINGLE ? 3 : 2)
-linear_weights(const Target* targets, const Term* terms, const Pair* pairs, u32 n_pairs, Nodes nodes, const u32* chunk_first, const stored* x, u32 dim_x,
-               const stored* g, u32 dim_g, u64 n_weights, real* out) {
-  __shared__ Tiles tiles;
+// The adjoint of the weights of one pair of blocks over the nodes of some chunks, all of one species: `Σ_n Σ_m x[n,u,m] ḡ[n,v,m]`, to be summed by species.
+// `pairs` has the term and the target of blockIdx.z / (tiles of u), `offset` where its (mul, mul) numbers start in a row of `out`. Pairs with few
+// components take several chunks together, from every `chunks`th of a species on: all blocks have about as much to do.
+struct Pair { u32 term, target, first_tile, offset, chunks; };
+
+template <bool WHOLE>
+DEVICE void weights(const Target* targets, const Term* terms, const Pair* pairs, u32 n_pairs, const Nodes& nodes, const u32* chunk_first,
+                    const u32* species_chunk, const stored* x, u32 dim_x, const stored* g, u32 dim_g, u64 n_weights, real* out) {
+  typedef Panel<ROWS, false> A;
+  typedef Panel<COLUMNS, false> B;
+  __shared__ A a;
+  __shared__ B b;
   u32 which = 0;
   while (which + 1 < n_pairs && pairs[which + 1].first_tile <= blockIdx.z) which++;
   const Pair pair = pairs[which];
+  const u32 begin = chunk_first[blockIdx.x], z = species_of(nodes, node_of(nodes, begin));
+  if ((blockIdx.x - species_chunk[z]) % pair.chunks) return;
+  const u32 end = chunk_first[min(blockIdx.x + pair.chunks, species_chunk[z + 1])];
   const Term term = terms[pair.term];
   const Target target = targets[pair.target];
-  const u32 t = threadIdx.x, row0 = (blockIdx.z - pair.first_tile) * ROWS, column0 = blockIdx.y * COLUMNS;
+  const u32 row0 = (blockIdx.z - pair.first_tile) * ROWS, column0 = blockIdx.y * COLUMNS;
   if (column0 >= target.mul) return;
-  real sum[PER][PER];
+  // Depth is the component of a node. What a thread brings is of one: this, and the next one's node, as it may have to be looked up.
+  const u32 n_m = target.n_m;
+  u32 k0 = begin * n_m, at = begin + A::depth() / n_m, m = A::depth() % n_m, node = at < end ? node_of(nodes, at) : NONE;
+  const bool quads_a = term.channel == 1 && aligned<WIDTH>(x, term.at | term.component | dim_x);
+  const bool quads_b = target.channel == 1 && aligned<WIDTH>(g, target.at | target.component | dim_g);
+  Pieces<A> pieces_a;
+  Pieces<B> pieces_b;
+  auto fetch = [&](u32 stage) {
+    if (k0 >= end * n_m) return false;
+    const stored* row_x = x + (node == NONE ? 0 : u64(node) * dim_x) + term.at + m * term.component;
+    const stored* row_g = g + (node == NONE ? 0 : u64(node) * dim_g) + target.at + m * target.component;
 #pragma unroll
-  for (int i = 0; i < PER; i++) {
-#pragma unroll
-    for (int j = 0; j < PER; j++) sum[i][j] = 0;
-  }
-  const u32 begin = chunk_first[blockIdx.x], n_k = (chunk_first[blockIdx.x + 1] - begin) * target.n_m;
-  // Depth is the component of a node: thread t fetches, at depth t / 16, four channels u and eight channels v.
-  const u32 u = row0 + t % 16 * 4, v = column0 + t % 16 * 4;
-  const bool quads_a = term.channel == 1 && fours(x, term.at | term.component | dim_x | term.mul);
-  const bool quads_b = target.channel == 1 && fours(g, target.at | target.component | dim_g | target.mul);
-  Quad next_a, next_b[2];
-  Counts n;
-  auto fetch = [&](u32 k0) {
-    const u32 k = k0 + t / 16, node = k < n_k ? node_of(nodes, begin + k / target.n_m) : NONE, m = k % target.n_m;
-    n = Counts{0};
-    n.set(0, node == NONE ? 0 : present(u, term.mul));
-    next_a = fetch_four(x + u64(node) * dim_x + term.at + m * term.component + u * term.channel, term.channel, n[0], quads_a, x);
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-      n.set(1 + h, node == NONE ? 0 : present(v + 64 * h, target.mul));
-      next_b[h] = fetch_four(g + u64(node) * dim_g + target.at + m * target.component + (v + 64 * h) * target.channel, target.channel, n[1 + h], quads_b, g);
+    for (int h = 0; h < A::PIECES; h++) {
+      const u32 u = row0 + A::row(h);
+      const int n = node == NONE ? 0 : WHOLE ? WIDTH : present(u, term.mul);
+      pieces_a.begin(a, stage, h, row_x + (WHOLE ? u : u64(u) * term.channel), WHOLE ? 1 : term.channel, n, WHOLE || quads_a, x);
     }
-  };
-  auto keep = [&](u32 set) {
-    *(Four*)&tiles.a[set][t / 16][t % 16 * 4] = scaled(next_a, n[0], 1);
 #pragma unroll
-    for (int h = 0; h < 2; h++) *(Four*)&tiles.b[set][t / 16][t % 16 * 4 + 64 * h] = scaled(next_b[h], n[1 + h], 1);
+    for (int h = 0; h < B::PIECES; h++) {
+      const u32 v = column0 + B::row(h);
+      const int n = node == NONE ? 0 : WHOLE ? WIDTH : present(v, target.mul);
+      pieces_b.begin(b, stage, h, row_g + (WHOLE ? v : u64(v) * target.channel), WHOLE ? 1 : target.channel, n, WHOLE || quads_b, g);
+    }
+    k0 += DEPTH, at += DEPTH / n_m, m += DEPTH % n_m;
+    if (m >= n_m) m -= n_m, at++;
+    node = at < end ? node_of(nodes, at) : NONE;
+    return true;
   };
-  fetch(0);
-  keep(0);
-  __syncthreads();
-  u32 set = 0;
-  for (u32 k0 = DEPTH;; k0 += DEPTH) {
-    if (k0 < n_k) fetch(k0);
-    multiply(tiles, set, sum);
-    if (k0 >= n_k) break;
-    set ^= 1;
-    keep(set);
-    __syncthreads();
-  }
-  const bool quads = (u32(n_weights) | pair.offset | target.mul) % 4 == 0;
+  auto keep = [&](u32 stage) { pieces_a.end(a, stage), pieces_b.end(b, stage); };
+  real sum[OWN_ROWS][OWN_COLUMNS];
+  product(a, b, fetch, keep, sum);
+  const bool together = (u32(n_weights) | pair.offset | target.mul) % TOGETHER == 0;
 #pragma unroll
-  for (int i = 0; i < PER; i++) {
-    u32 row = row0 + own_row() + i;
+  for (int i = 0; i < OWN_ROWS; i++) {
+    const u32 row = row0 + own_row(i);
     if (row >= term.mul) continue;
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      real* to = out + blockIdx.x * n_weights + pair.offset + u64(row) * target.mul + column0 + own_column(4 * h);
-      const int n = present(column0 + own_column(4 * h), target.mul);
-      Four y;
+    for (int j = 0; j < OWN_COLUMNS; j += TOGETHER) {
+      const u32 v = column0 + own_column(j);
+      const int n = present(v, target.mul, TOGETHER);
+      real* to = out + blockIdx.x * n_weights + pair.offset + u64(row) * target.mul + v;
+      Some<TOGETHER> y;
 #pragma unroll
-      for (int q = 0; q < 4; q++) y.x[q] = term.scale * sum[i][4 * h + q];
-      if (quads && n > 0) {
-        *(Four*)to = y;
+      for (int q = 0; q < TOGETHER; q++) y.x[q] = term.scale * sum[i][j + q];
+      if (together && n > 0) {
+        *(Some<TOGETHER>*)to = y;
       } else {
 #pragma unroll
-        for (int q = 0; q < 4; q++) {
+        for (int q = 0; q < TOGETHER; q++) {
           if (q < n) to[q] = y.x[q];
         }
       }
@@ -282,15 +220,38 @@ linear_weights(const Target* targets, const Term* terms, const Pair* pairs, u32 
   }
 }
 
-// W̄ of one species in the caller's order: the sum over its chunks, added to what is there or not. `pairs` as above, one for each blockIdx.y.
-KERNEL linear_weights_sum(const Target* targets, const Term* terms, const Pair* pairs, const u32* species_chunk, u64 n_weights, const real* partial, Output w_bar,
-                          u32 accumulate) {
+#define ARGUMENTS                                                                                                                            \
+  const Target *targets, const Term *terms, const Pair *pairs, u32 n_pairs, Nodes nodes, const u32 *chunk_first, const u32 *species_chunk, \
+      const stored *x, u32 dim_x, const stored *g, u32 dim_g, u64 n_weights, real *out
+#define WAY(NAME, WHOLE)                                                                                                            \
+  KERNEL __launch_bounds__(THREADS, SINGLE ? 3 : 2) NAME(ARGUMENTS) {                                                               \
+    weights<WHOLE>(targets, terms, pairs, n_pairs, nodes, chunk_first, species_chunk, x, dim_x, g, dim_g, n_weights, out);          \
+  }
+WAY(linear_weights, false)
+WAY(linear_weights_whole, true)
+#undef WAY
+#undef ARGUMENTS
+
+// W̄ of one species in the caller's order: the sum over its chunks, added to what is there or not. `pairs` as above, one for each blockIdx.y. Each of
+// 8 warps sums every eighth chunk.
+KERNEL __launch_bounds__(256) linear_weights_sum(const Target* targets, const Term* terms, const Pair* pairs, const u32* species_chunk, u64 n_weights,
+                                                  const real* partial, Output w_bar, u32 accumulate) {
+  __shared__ real sums[8][32];
   const Pair pair = pairs[blockIdx.y];
   const Term term = terms[pair.term];
-  const u32 mul = targets[pair.target].mul, k = blockIdx.x * blockDim.x + threadIdx.x, z = blockIdx.z;
-  if (k >= term.mul * mul) return;
+  const u32 mul = targets[pair.target].mul, lane = threadIdx.x % 32, warp = threadIdx.x / 32, k = blockIdx.x * 32 + lane, z = blockIdx.z;
+  const bool there = k < term.mul * mul;
+  const u32 end = species_chunk[z + 1], step = 8 * pair.chunks;
   real sum = 0;
-  for (u32 chunk = species_chunk[z]; chunk < species_chunk[z + 1]; chunk++) sum += partial[chunk * n_weights + pair.offset + k];
+#pragma unroll 4
+  for (u32 chunk = species_chunk[z] + warp * pair.chunks; chunk < end; chunk += step) {
+    if (there) sum += partial[chunk * n_weights + pair.offset + k];
+  }
+  sums[warp][lane] = sum;
+  __syncthreads();
+  if (warp > 0 || !there) return;
+#pragma unroll
+  for (int i = 1; i < 8; i++) sum += sums[i][lane];
   const u64 to = u64(term.weight) + u64(z) * term.species + u64(k / mul) * term.row + u64(k % mul) * term.column;
   store(w_bar, to, accumulate ? sum + widen(w_bar.to[to]) : sum);
 }

@@ -1,9 +1,5 @@
 // Numbers of the operations: plain, or with a derivative along one direction, and how they are kept in memory.
-// Rust defines SINGLE and STORAGE (0: as computed, 1: f16, 2: bf16). What only CUDA knows stands in this file.
-
-typedef unsigned int u32;
-typedef unsigned long long u64;
-typedef unsigned short u16;
+// Rust defines SINGLE and STORAGE (0: as computed, 1: f16, 2: bf16); `cuda.cuh` stands before this file.
 
 #if SINGLE
 typedef float real;
@@ -12,9 +8,6 @@ typedef double real;
 #endif
 
 #define NONE 0xffffffffu
-#define FULL 0xffffffffu
-#define KERNEL extern "C" __global__ void
-#define DEVICE __device__ __forceinline__
 
 #if STORAGE == 0
 typedef real stored;
@@ -23,11 +16,11 @@ DEVICE stored narrow(real x) { return x; }
 #else
 typedef u16 stored;
 #if STORAGE == 1
-DEVICE real widen(stored x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x)); return y; }
-DEVICE stored narrow(real x) { stored y; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x)); return y; }
+DEVICE real widen(stored x) { return from_f16(x); }
+DEVICE stored narrow(real x) { return to_f16(x); }
 #else
-DEVICE real widen(stored x) { return __uint_as_float(u32(x) << 16); }
-DEVICE stored narrow(real x) { stored y; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x)); return y; }
+DEVICE real widen(stored x) { return from_bf16(x); }
+DEVICE stored narrow(real x) { return to_bf16(x); }
 #endif
 #endif
 
@@ -45,7 +38,12 @@ template <class R> DEVICE Dual<R> operator*(typename Same<R>::type a, Dual<R> b)
 template <class R> DEVICE Dual<R> operator*(Dual<R> a, typename Same<R>::type b) { return {a.v * b, a.d * b}; }
 template <class R> DEVICE Dual<R>& operator+=(Dual<R>& a, Dual<R> b) { a.v += b.v, a.d += b.d; return a; }
 
-template <class R> DEVICE R shuffle(R x, int k) { return __shfl_xor_sync(FULL, x, k); }
+// `s += a b` in as few multiply–adds as it takes.
+DEVICE void add_product(real& s, real a, real b) { s += a * b; }
+DEVICE void add_product(dual& s, dual a, dual b) { s.v += a.v * b.v, s.d += a.v * b.d, s.d += a.d * b.v; }
+DEVICE void add_product(dual& s, dual a, real b) { s.v += a.v * b, s.d += a.d * b; }
+DEVICE void add_product(dual& s, real a, dual b) { add_product(s, b, a); }
+
 template <class R> DEVICE Dual<R> shuffle(Dual<R> x, int k) { return {shuffle(x.v, k), shuffle(x.d, k)}; }
 
 // 1/√x

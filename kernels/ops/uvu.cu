@@ -10,27 +10,33 @@
 
 #define TILE 8
 
-template <class T> struct Tile { T t[TILE][N_T]; };
+// The edges of a receiver, their number in the caller's order, and the senders by that number.
+struct Edges { const u32* first; const u32* edge; const u32* sender; };
 
-// T of the edges e0 .. e0 + n of the row, by all threads of the block.
-template <class T> DEVICE void fill(Tile<T>& tile, const u32* edge, u32 e0, u32 n, const Input& y) {
+// Some edges of a receiver: their numbers, the rows of x, T.
+template <class T> struct Tile { T t[TILE][N_T]; u32 edge[TILE], sender[TILE]; };
+
+// The edges e0 .. e0 + n, by all threads of the block.
+template <class T> DEVICE void fill(Tile<T>& tile, const Edges& edges, u32 e0, u32 n, const Input& y) {
   __syncthreads();
+  if (threadIdx.x < n) {
+    u32 e = GRAPH ? edges.edge[e0 + threadIdx.x] : e0 + threadIdx.x;
+    tile.edge[threadIdx.x] = e, tile.sender[threadIdx.x] = GRAPH ? edges.sender[e] : e;
+  }
   for (u32 k = threadIdx.x; k < n * N_T; k += blockDim.x) {
     u32 j = k / N_T, q = k % N_T;
-    u64 row = u64(edge ? edge[e0 + j] : e0 + j) * DIM_Y;
+    u64 row = u64(GRAPH ? edges.edge[e0 + j] : e0 + j) * DIM_Y;
     T sum = zero<T>();
 #pragma unroll
-    for (int s = 0; s < N_TERMS; s++) sum += T_coefficient[q][s] * load<T>(y, row + T_index[q][s]);
+    for (int s = 0; s < N_TERMS; s++) add_product(sum, T_coefficient[q][s], load<T>(y, row + T_index[q][s]));
     tile.t[j][q] = sum;
   }
   __syncthreads();
 }
 
-// The edges of a receiver, their number in the caller's order, and the senders by that number.
-struct Edges { const u32* first; const u32* edge; const u32* sender; };
-
-template <class T> DEVICE void read(const Input& x, const Input& w, const Edges& edges, u32 e, u32 u, T* xs, T* ws) {
-  u64 row = u64(GRAPH ? edges.sender[e] : e) * DIM_X, weights = SHARED_WEIGHTS ? 0 : u64(e) * DIM_W;
+// What edge j of a tile reads of x and the weights.
+template <class T> DEVICE void read(const Input& x, const Input& w, const Tile<T>& tile, u32 j, u32 u, T* xs, T* ws) {
+  u64 row = u64(tile.sender[j]) * DIM_X, weights = SHARED_WEIGHTS ? 0 : u64(tile.edge[j]) * DIM_W;
 #pragma unroll
   for (int p = 0; p < N_PATHS; p++) ws[p] = load<T>(w, weights + W_base[p] + u);
 #pragma unroll
@@ -46,16 +52,16 @@ template <class T> DEVICE void forward(const Input& x, const Input& y, const Inp
   for (int q = 0; q < N_OUT; q++) sum[q] = zero<T>();
   for (u32 e0 = begin; e0 < end; e0 += TILE) {
     u32 n = min(u32(TILE), end - e0);
-    fill(tile, GRAPH ? edges.edge : nullptr, e0, n, y);
+    fill(tile, edges, e0, n, y);
     if (u >= MUL) continue;
 #pragma unroll 2
     for (u32 j = 0; j < n; j++) {
       T xs[N_X], ws[N_PATHS], row;
       const T* t = tile.t[j];
-      read(x, w, edges, GRAPH ? edges.edge[e0 + j] : e0, u, xs, ws);
+      read(x, w, tile, j, u, xs, ws);
 #define OPEN(p) { T weight = ws[p];
 #define ROW(x) row = weight * xs[x];
-#define TERM(k, q) sum[q] += row * t[k];
+#define TERM(k, q) add_product(sum[q], row, t[k]);
 #define CLOSE(p) }
       PATHS(OPEN, ROW, TERM, CLOSE)
 #undef OPEN
@@ -90,20 +96,20 @@ DEVICE void backward(const Input& x, const Input& y, const Input& w, const Edges
   for (int p = 0; p < N_PATHS; p++) shared[p] = zero<T>();
   for (u32 e0 = begin; e0 < end; e0 += TILE) {
     u32 n = min(u32(TILE), end - e0);
-    fill(tile, GRAPH ? edges.edge : nullptr, e0, n, y);
+    fill(tile, edges, e0, n, y);
     for (u32 j = 0; j < n; j++) {
       T xs[N_X], ws[N_PATHS], bar[N_X], s;
       const T* t = tile.t[j];
-      u32 e = GRAPH ? edges.edge[e0 + j] : e0;
+      u32 e = tile.edge[j];
 #pragma unroll
       for (int q = 0; q < N_X; q++) xs[q] = bar[q] = zero<T>();
 #pragma unroll
       for (int p = 0; p < N_PATHS; p++) ws[p] = zero<T>();
-      if (active) read(x, w, edges, e, u, xs, ws);
+      if (active) read(x, w, tile, j, u, xs, ws);
 #define OPEN(p) { T weight = ws[p], weight_bar = zero<T>();
 #define ROW(x) s = zero<T>();
-#define TERM(k, q) s += g[q] * t[k];
-#define END(x) bar[x] += weight * s; weight_bar += xs[x] * s;
+#define TERM(k, q) add_product(s, g[q], t[k]);
+#define END(x) add_product(bar[x], weight, s), add_product(weight_bar, xs[x], s);
 #define CLOSE(p)                                                                                                      \
   if (SHARED_WEIGHTS) shared[p] += weight_bar;                                                                        \
   else if (active && w_bar.to) store(w_bar, u64(e) * DIM_W + W_base[p] + u, weight_bar);                              \
@@ -123,7 +129,7 @@ DEVICE void backward(const Input& x, const Input& y, const Input& w, const Edges
 #pragma unroll
       for (int q = 0; q < PIECES * N_REDUCED; q++) yb[q] = zero<T>();
 #define OPEN(p, x) v = ws[p] * xs[x];
-#define TERM(c, b, q) yb[b] += (real(c) * g[q]) * v;
+#define TERM(c, b, q) add_product(yb[b], real(c) * g[q], v);
       COUPLINGS(OPEN, TERM)
 #undef OPEN
 #undef TERM
@@ -139,8 +145,7 @@ DEVICE void backward(const Input& x, const Input& y, const Input& w, const Edges
       u32 j = k / N_Y, b = k % N_Y;
       T sum = zero<T>();
       for (int s = 0; s < WARPS; s++) sum += sums[j][s][b];
-      u32 e = GRAPH ? edges.edge[e0 + j] : e0;
-      store(y_bar, (u64(blockIdx.y) * n_edges + e) * DIM_Y + Y_at[b], sum);
+      store(y_bar, (u64(blockIdx.y) * n_edges + tile.edge[j]) * DIM_Y + Y_at[b], sum);
     }
   }
   if (SHARED_WEIGHTS && active && shared_bar.to) {
@@ -152,12 +157,16 @@ DEVICE void backward(const Input& x, const Input& y, const Input& w, const Edges
 #define ARGUMENTS Input x, Input y, Input w, const u32 *first, const u32 *edge, const u32 *sender
 #define EDGES Edges{first, edge, sender}
 
-KERNEL __launch_bounds__(THREADS) uvu_forward(ARGUMENTS, Output out) { forward<real>(x, y, w, EDGES, out); }
+// Blocks that a multiprocessor holds at least, where sums leave registers for it: 64 of them a thread forwards, 128 backwards.
+#define BLOCKS_FORWARD (SINGLE && N_OUT + N_X + N_PATHS <= 56 ? 1024 / THREADS : 1)
+#define BLOCKS_BACKWARD (SINGLE && N_OUT + N_Y + 2 * (N_X + N_PATHS) <= 88 ? 512 / THREADS : 1)
+
+KERNEL __launch_bounds__(THREADS, BLOCKS_FORWARD) uvu_forward(ARGUMENTS, Output out) { forward<real>(x, y, w, EDGES, out); }
 
 // The adjoint of the cotangent.
 KERNEL __launch_bounds__(THREADS) uvu_forward_dual(ARGUMENTS, Output out) { forward<dual>(x, y, w, EDGES, out); }
 
-KERNEL __launch_bounds__(THREADS)
+KERNEL __launch_bounds__(THREADS, BLOCKS_BACKWARD)
 uvu_backward(ARGUMENTS, Input out_bar, Scratch x_bar, Scratch y_bar, Output w_bar, Scratch shared_bar, u32 n_edges) {
   backward<real>(x, y, w, EDGES, out_bar, x_bar, y_bar, w_bar, shared_bar, n_edges);
 }

@@ -43,7 +43,7 @@ fn source(op: &Mlp, storage: Dtype) -> String {
 /// The kernel files.
 pub(crate) fn sources(op: &Mlp, spec: &Spec) -> Vec<(&'static str, String)> {
     let storage = compute(spec.storage);
-    let mut all = vec![("mlp", source(op, storage)), ("linear", linear::source(storage))];
+    let mut all = vec![("mlp", source(op, storage)), ("linear", linear::source(storage, spec.arithmetic))];
     if storage != spec.storage {
         all.push(("sums", convert::source(spec.storage)));
     }
@@ -94,7 +94,7 @@ struct MlpOnDevice {
 
 impl MlpOnDevice {
     fn new(op: &Mlp, spec: &Spec, target: &Target) -> Result<MlpOnDevice> {
-        let linear = Arc::new(target.module("linear", &linear::source(spec.storage))?);
+        let linear = Arc::new(target.module("linear", &linear::source(spec.storage, spec.arithmetic))?);
         let (maps, scale) = op.maps()?;
         let layer = |map| LinearOnDevice::scaled(map, spec, scale, &linear, target);
         Ok(MlpOnDevice {
@@ -255,9 +255,10 @@ impl MlpOnDevice {
 }
 
 impl DeviceKernel for MlpOnDevice {
-    /// As a linear map.
+    /// As a linear map, that with most weights.
     fn prepare(&self, sizes: Sizes, indices: &[&[u32]]) -> Vec<Vec<u32>> {
-        self.layers[0].prepare(sizes, indices)
+        let largest = self.layers.iter().max_by_key(|layer| layer.n_weights());
+        largest.expect("a layer at least").prepare(sizes, indices)
     }
 
     fn forward(&self, call: &mut Call, out: Output) -> Result<()> {

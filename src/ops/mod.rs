@@ -59,7 +59,7 @@ pub use kernel::{Extent, IndexPort, Pass, Port, Ports, Sizes};
 pub use layout::Layout;
 pub use op::{Args, Op};
 pub use scratch::Workspace;
-pub use spec::{Operation, Spec};
+pub use spec::{Arithmetic, Operation, Spec};
 
 /// The examples of `docs/operations.md`.
 #[cfg(all(doctest, feature = "cuda"))]

@@ -3,7 +3,7 @@
 use super::kernel::{Call, Kernel, MAX_INPUTS, Pass, Port, Ports, Sizes};
 use super::layout::{Layout, transpose_block};
 use super::scratch::{Line, Scratch, Workspace, lines};
-use super::spec::Spec;
+use super::spec::{Arithmetic, Spec};
 use crate::dtype::{Dtype, Storage};
 use crate::parallel;
 #[cfg(feature = "ops")]
@@ -87,6 +87,10 @@ impl<S: Storage> Op<S> {
             return Err(Error::Device(format!("this processor has no {isa:?}")));
         }
         let ports = spec.ports()?;
+        if spec.arithmetic != Arithmetic::Full {
+            let arithmetic = spec.arithmetic;
+            return Err(Error::Argument(format!("arithmetic: {arithmetic} is for CUDA devices, not for processors")));
+        }
         // `S::Compute` is f64 or f32; the box is of one of both.
         let kernel = kernel_of(spec, isa, S::DTYPE)?;
         let kernel = kernel.downcast::<Box<dyn Kernel<S::Compute>>>().map_err(|_| Error::Argument("storage".into()))?;

@@ -11,9 +11,9 @@ use super::mlp::Mlp;
 use super::product::channelwise::Channelwise;
 use super::product::fully_connected::FullyConnected;
 use super::radial::Radial;
-use crate::Result;
 use crate::dtype::Dtype;
 use crate::simd::Value;
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// An operation, and how its arguments lie in memory.
@@ -38,6 +38,33 @@ pub struct Spec {
     pub storage: Dtype,
     #[serde(default)]
     pub convention: Convention,
+    /// Of products of matrices.
+    #[serde(default)]
+    pub arithmetic: Arithmetic,
+}
+
+/// How products of matrices are computed, by `linear` and `mlp`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Arithmetic {
+    /// By multiply–adds in f64, or in f32 where storage has 32 bits or fewer.
+    #[default]
+    Full,
+    /// By the tensor cores of a CUDA device: factors are rounded to TF32 (10 bits of mantissa), sums are in f32.
+    Tf32,
+    /// Likewise, factors are rounded to bf16 (7 bits).
+    Bf16,
+}
+
+impl std::fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Arithmetic::Full => "full",
+            Arithmetic::Tf32 => "tf32",
+            Arithmetic::Bf16 => "bf16",
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,12 +89,16 @@ impl Spec {
             layout_out: None,
             storage: Dtype::default(),
             convention: Convention::default(),
+            arithmetic: Arithmetic::default(),
         }
     }
 
     /// # Errors
     /// If the operation cannot be.
     pub fn ports(&self) -> Result<Ports> {
+        if self.arithmetic != Arithmetic::Full {
+            self.check_arithmetic()?;
+        }
         match &self.operation {
             Operation::Harmonics(op) => op.ports(),
             Operation::Linear(op) => op.ports(),
@@ -78,6 +109,14 @@ impl Spec {
             Operation::Mlp(op) => op.ports(),
             Operation::Gate(op) => op.ports(),
         }
+    }
+
+    fn check_arithmetic(&self) -> Result<()> {
+        let refused = |why: &str| Err(Error::Argument(format!("arithmetic: {} {why}", self.arithmetic)));
+        if !matches!(self.operation, Operation::Linear(_) | Operation::Mlp(_)) {
+            return refused("is for linear and mlp");
+        }
+        if self.storage == Dtype::F64 { refused("is for storage in f32, f16 or bf16, not f64") } else { Ok(()) }
     }
 
     pub(crate) fn kernel<V: Value<Plain = V>>(&self) -> Result<Box<dyn Kernel<V::Real>>> {

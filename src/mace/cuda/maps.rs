@@ -7,19 +7,19 @@ use crate::device::cuda::kernel::{KernelSource, arguments};
 use crate::device::cuda::stream::Stream;
 use crate::dtype::Dtype;
 use crate::mace::network::{Map, Shape};
+use crate::ops::Arithmetic;
 use crate::ops::cuda::source::Source;
+use crate::ops::linear::cuda::{COLUMNS, TILE_THREADS, names};
 use std::sync::Arc;
 
-/// As in the kernel file: nodes and columns of a tile, threads of a block.
-pub const ROWS: usize = 64;
-const COLUMNS: usize = 128;
-const THREADS: usize = 128;
+pub(crate) use crate::ops::linear::cuda::ROWS;
 
 /// One map for all atoms, or one for each species.
 pub struct DeviceMap {
     ways: [Way; 2],
     weights: Buffer<u8>,
     by_species: bool,
+    whole: bool,
 }
 
 /// Forwards, or backwards with the matrices transposed.
@@ -34,9 +34,9 @@ struct Way {
 }
 
 pub fn source(single: bool) -> KernelSource {
-    let mut source = Source::new(if single { Dtype::F32 } else { Dtype::F64 });
-    source.define("THREADS", THREADS);
-    let text = source.finish(&[include_str!("../../../kernels/ops/linear.cu")]);
+    let source = Source::new(if single { Dtype::F32 } else { Dtype::F64 }).tensor(Arithmetic::Full);
+    let text = source
+        .finish(&[include_str!("../../../kernels/ops/tiles.cuh"), include_str!("../../../kernels/ops/linear.cu")]);
     KernelSource { name: "linear", text, shared: 0, shared_gradient: 0 }
 }
 
@@ -56,8 +56,9 @@ impl DeviceMap {
         let mut buffer = Buffer::new(device);
         buffer.upload(&reals(&weights, single), stream)?;
         let n_weights = first.blocks.len() * size;
+        let whole = [first.from.k, first.to.k].iter().all(|k| k % COLUMNS == 0);
         let way = |transposed: bool| Way::new(first, transposed, n_weights, single, device, stream);
-        Ok(DeviceMap { ways: [way(false)?, way(true)?], weights: buffer, by_species: maps.len() > 1 })
+        Ok(DeviceMap { ways: [way(false)?, way(true)?], weights: buffer, by_species: maps.len() > 1, whole })
     }
 
     pub fn bytes(&self) -> usize {
@@ -66,15 +67,16 @@ impl DeviceMap {
 
     /// `out = W x`, or adds it.
     pub fn forward(&self, run: &Run, x: u64, out: u64, add: bool) -> Result<()> {
-        self.multiply(run, &self.ways[0], x, out, add)
+        self.multiply(run, 0, x, out, add)
     }
 
     /// `out = Wᵀ x`, or adds it.
     pub fn transposed(&self, run: &Run, x: u64, out: u64, add: bool) -> Result<()> {
-        self.multiply(run, &self.ways[1], x, out, add)
+        self.multiply(run, 1, x, out, add)
     }
 
-    fn multiply(&self, run: &Run, way: &Way, x: u64, out: u64, add: bool) -> Result<()> {
+    fn multiply(&self, run: &Run, which: usize, x: u64, out: u64, add: bool) -> Result<()> {
+        let way = &self.ways[which];
         let [from, to] = way.dims;
         let (nodes, blocks) = match self.by_species {
             true => ([run.at.order, run.at.graph.species, 0], run.at.n_slots.div_ceil(ROWS)),
@@ -83,7 +85,9 @@ impl DeviceMap {
         let (targets, components, terms) = (way.targets.ptr, way.components.ptr, way.terms.ptr);
         let (weights, bias, add) = (self.weights.ptr, 0_u64, u32::from(add));
         let arguments = arguments![targets, components, terms, nodes, x, from, weights, bias, out, to, add];
-        run.queue(&run.kernels.linear, "linear", [blocks, way.columns.div_ceil(COLUMNS), way.n], THREADS, arguments)
+        let kernel = names(self.whole, &[x, weights, out]).ways[which];
+        let grid = [blocks, way.columns.div_ceil(COLUMNS), way.n];
+        run.queue(&run.kernels.linear, kernel, grid, TILE_THREADS, arguments)
     }
 }
 

@@ -13,13 +13,15 @@ use cudarc::driver::CudaSlice;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// Nodes of a thread: in the forward pass, the backward one and where numbers have derivatives (two are slower). They divide `BLOCK`.
+/// Nodes of a thread: in the forward pass, the backward one and where numbers have derivatives. They divide `BLOCK`.
 const NODES: usize = 4;
 const NODES_BACKWARD: usize = 2;
-const NODES_DUAL: usize = 1;
+const NODES_DUAL: usize = 2;
 const BLOCK: usize = 4;
-/// Monomials whose sums a thread keeps for the gradient of the weights.
-const GROUP: usize = 48;
+/// Monomials whose sums a thread keeps for the gradient of the weights, as many as there are registers for.
+const fn group(storage: Dtype) -> usize {
+    if matches!(storage, Dtype::F64) { 48 } else { 96 }
+}
 /// Chunks of the nodes of a species for the same.
 const CHUNKS: usize = 8;
 const MOST_THREADS: usize = 128;
@@ -31,6 +33,8 @@ pub(crate) struct ContractionOnDevice {
     n_species: usize,
     n_paths: usize,
     n_entries: usize,
+    /// See [`group`].
+    group: usize,
     compute: usize,
     /// `c[e] = Σ value · W[path]` by entry, and the same by path.
     fold: Sparse,
@@ -60,7 +64,7 @@ pub(crate) fn source(op: &Contraction, spec: &Spec) -> Result<String> {
         ("DIM_IN", ports.inputs[0].width),
         ("DIM_OUT", ports.output.width),
         ("THREADS", across(channels, MOST_THREADS)),
-        ("GROUP", GROUP),
+        ("GROUP", group(spec.storage)),
         ("NODES", NODES),
         ("NODES_BACKWARD", NODES_BACKWARD),
         ("NODES_DUAL", NODES_DUAL),
@@ -70,7 +74,7 @@ pub(crate) fn source(op: &Contraction, spec: &Spec) -> Result<String> {
     }
     source.components("IN", &input).components("OUT", &out);
     source.define("PROGRAM(BEGIN, OPEN, LEAF, CLOSE, END)", nested(&program));
-    source.define("GROUPS(BEGIN, ROOT, NODE, ENTRY, END)", groups(&program));
+    source.define("GROUPS(BEGIN, ROOT, NODE, ENTRY, END)", groups(&program, group(spec.storage)));
     Ok(source
         .finish(&[include_str!("../../../kernels/ops/contraction.cu"), include_str!("../../../kernels/ops/sums.cu")]))
 }
@@ -122,7 +126,7 @@ impl Tree<'_> {
 }
 
 /// Leaves by groups, with the products that they need.
-fn groups(program: &Program) -> String {
+fn groups(program: &Program, size: usize) -> String {
     let mut text = String::new();
     let all: Vec<(u32, u32, u32)> = program
         .runs
@@ -131,7 +135,7 @@ fn groups(program: &Program) -> String {
             (run.first_leaf..run.end_leaf).map(|leaf| (run.out, run.product, program.leaves[leaf as usize]))
         })
         .collect();
-    for (g, group) in all.chunks(GROUP).enumerate() {
+    for (g, group) in all.chunks(size).enumerate() {
         put(&mut text, format_args!(" BEGIN({g})"));
         let mut known = HashMap::new();
         for (k, &(out, product, factor)) in group.iter().enumerate() {
@@ -202,6 +206,7 @@ impl ContractionOnDevice {
             n_species: op.species,
             n_paths: program.n_paths,
             n_entries: program.leaves.len(),
+            group: group(spec.storage),
             compute: compute_bytes(spec.storage),
             fold: sparse(program.leaves.len(), triples)?,
             unfold: sparse(program.n_paths, transposed)?,
@@ -252,7 +257,7 @@ impl ContractionOnDevice {
         let moments = call.reserve(2, n_chunks * self.n_entries * self.channels * self.compute)?;
         let [order, species, chunks, of_species] = [0, 1, 2, 3].map(|k| call.lists.address(k));
         let (x, g) = (call.input(0, dual), Input::constant(cotangent));
-        let grid = [n_chunks, self.n_entries.div_ceil(GROUP), self.groups()];
+        let grid = [n_chunks, self.n_entries.div_ceil(self.group), self.groups()];
         launch!(self.module, kernel, call, grid, self.threads, [order, species, x, chunks, g, moments]);
         let [first, entry, value] =
             [address(&self.unfold.first), address(&self.unfold.index), address(&self.unfold.value)];

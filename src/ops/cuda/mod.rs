@@ -8,7 +8,7 @@ pub(crate) mod source;
 
 use super::kernel::{MAX_INPUTS, Ports, Sizes};
 use super::op::{Args, Op};
-use super::spec::{Operation, Spec};
+use super::spec::{Arithmetic, Operation, Spec};
 use crate::device::cuda::context::{Context, failed};
 use crate::dtype::{Dtype, Storage};
 use crate::memory;
@@ -22,6 +22,9 @@ use std::collections::hash_map::Entry;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// The first architecture whose tensor cores have TF32 and bf16.
+const FIRST_TENSOR: u32 = 80;
 
 /// The arguments of one call: addresses of values in the type of storage, by input; of directions, 0 for none.
 pub(crate) struct Call<'a> {
@@ -138,6 +141,12 @@ impl DeviceOp {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let ports = spec.ports()?;
         let device = Context::open(device)?;
+        if spec.arithmetic != Arithmetic::Full && device.architecture < FIRST_TENSOR {
+            let (arithmetic, own) = (spec.arithmetic, device.architecture);
+            return Err(Error::Device(format!(
+                "arithmetic: {arithmetic} is for sm_{FIRST_TENSOR} and later, not for sm_{own}"
+            )));
+        }
         let stream = device.context().new_stream().map_err(failed("a stream"))?;
         let kernel = kernel(spec, &Target { device: device.clone(), stream: stream.clone() })?;
         let number = NUMBER.fetch_add(1, Relaxed);
@@ -294,7 +303,9 @@ impl DeviceOp {
         let others = others.iter().map(|(name, s)| Ok((*name, fetch(s)?))).collect::<Result<Vec<_>>>()?;
         let inputs: Vec<&[S]> = inputs.iter().map(|x| &x[..]).collect();
         let others: Vec<(&str, &[S])> = others.iter().map(|(name, x)| (*name, &x[..])).collect();
-        let Ok(op) = Op::<S>::new(&self.spec) else {
+        // Whatever it is computed with.
+        let spec = Spec { arithmetic: Arithmetic::Full, ..self.spec.clone() };
+        let Ok(op) = Op::<S>::new(&spec) else {
             // A build without the processor's operations.
             return Ok(Error::NotFinite("a result is not finite".into()));
         };
@@ -437,7 +448,7 @@ pub fn sources(spec: &Spec) -> Result<Vec<(&'static str, String)>> {
     spec.ports()?;
     Ok(match &spec.operation {
         Operation::Harmonics(op) => vec![("harmonics", super::harmonics_cuda::source(op, spec))],
-        Operation::Linear(_) => vec![("linear", super::linear::cuda::source(spec.storage))],
+        Operation::Linear(_) => vec![("linear", super::linear::cuda::source(spec.storage, spec.arithmetic))],
         Operation::Channelwise(op) => {
             let mut all = super::product::channelwise_cuda::sources(op, spec)?;
             all.push(("sums", convert::source(spec.storage)));

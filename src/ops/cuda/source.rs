@@ -3,6 +3,7 @@
 use crate::dtype::Dtype;
 use crate::ops::kernel::Port;
 use crate::ops::layout::Layout;
+use crate::ops::spec::Arithmetic;
 use std::fmt::{Display, Write};
 
 /// Threads of kernels that have none of their own number.
@@ -35,8 +36,20 @@ impl Source {
         if checked {
             source.define("CHECKED", 1);
         }
+        source.text.push_str(include_str!("../../../kernels/ops/cuda.cuh"));
         source.text.push_str(include_str!("../../../kernels/ops/scalar.cuh"));
         source
+    }
+
+    /// With products of tiles on tensor cores, or on none.
+    pub fn tensor(mut self, arithmetic: Arithmetic) -> Source {
+        let kind = match arithmetic {
+            Arithmetic::Full => 0,
+            Arithmetic::Tf32 => 1,
+            Arithmetic::Bf16 => 2,
+        };
+        self.define("TENSOR", kind);
+        self
     }
 
     pub fn define(&mut self, name: &str, value: impl Display) -> &mut Source {

@@ -7,19 +7,22 @@ use crate::ops::cuda::launch::{Module, Output, Target, address, launch};
 use crate::ops::cuda::source::{BlockAt, Source, THREADS, blocks_at};
 use crate::ops::cuda::{Call, DeviceKernel, clear};
 use crate::ops::kernel::Sizes;
-use crate::ops::spec::Spec;
+use crate::ops::spec::{Arithmetic, Spec};
 use crate::ops::species::counting_sort;
 use cudarc::driver::{CudaSlice, DeviceRepr};
 use std::sync::Arc;
 
-/// As in the kernel file: nodes and columns of a tile, threads of a block.
-const ROWS: usize = 64;
-const COLUMNS: usize = 128;
-const TILE_THREADS: usize = 128;
-/// Nodes whose share of the weights' gradient is summed at once.
-const CHUNK: usize = 64;
-/// More of them would take memory alone.
-const MOST_CHUNKS: usize = 256;
+/// As in `tiles.cuh`: nodes and columns of a tile, threads of a block.
+pub(crate) const ROWS: usize = 64;
+pub(crate) const COLUMNS: usize = 128;
+pub(crate) const TILE_THREADS: usize = 128;
+/// Nodes whose share of the weights' gradient is summed at once, at least.
+const CHUNK: usize = 16;
+/// Blocks of threads that sum the weights' gradient, about: those that an H200 has places for in f32. Fixed, as sums depend on it.
+const PLACES: usize = 396;
+/// Outputs of a block of the kernel that sums chunks, and its threads.
+const SUM_OUTPUTS: usize = 32;
+const SUM_THREADS: usize = 256;
 /// Nodes whose share of a bias' gradient is.
 const BIAS_CHUNK: usize = 512;
 
@@ -36,7 +39,7 @@ struct TermWords([u32; 12]);
 /// `Pair`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct PairWords([u32; 4]);
+struct PairWords([u32; 5]);
 /// `Nodes`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -62,6 +65,20 @@ struct Way {
     mul: usize,
 }
 
+/// The kernels of a linear map: for matrices as they are, transposed, and for the gradient of the weights.
+pub(crate) struct Names {
+    pub ways: [&'static str; 2],
+    weights: &'static str,
+}
+
+const ANY: Names = Names { ways: ["linear", "linear_turned"], weights: "linear_weights" };
+const WHOLE: Names = Names { ways: ["linear_whole", "linear_whole_turned"], weights: "linear_weights_whole" };
+
+/// The kernels for arguments at these addresses; `whole` says whether channels of all blocks lie side by side, in multiples of [`COLUMNS`].
+pub(crate) fn names(whole: bool, addresses: &[u64]) -> &'static Names {
+    if whole && addresses.iter().all(|a| a % 16 == 0) { &WHOLE } else { &ANY }
+}
+
 pub(crate) struct LinearOnDevice {
     module: Arc<Module>,
     storage: Dtype,
@@ -79,17 +96,23 @@ pub(crate) struct LinearOnDevice {
     n_pairs: usize,
     n_tiles: usize,
     largest: usize,
+    /// For [`names`].
+    whole: bool,
+    /// Chunks of nodes whose sums are wanted of the weights' gradient.
+    n_chunks: usize,
 }
 
-pub(crate) fn source(storage: Dtype) -> String {
-    let mut source = Source::checked(storage);
-    source.define("THREADS", TILE_THREADS);
-    source.finish(&[include_str!("../../../kernels/ops/linear.cu"), include_str!("../../../kernels/ops/sums.cu")])
+pub(crate) fn source(storage: Dtype, arithmetic: Arithmetic) -> String {
+    Source::checked(storage).tensor(arithmetic).finish(&[
+        include_str!("../../../kernels/ops/tiles.cuh"),
+        include_str!("../../../kernels/ops/linear.cu"),
+        include_str!("../../../kernels/ops/sums.cu"),
+    ])
 }
 
 impl LinearOnDevice {
     pub fn new(op: &Linear, spec: &Spec, target: &Target) -> Result<LinearOnDevice> {
-        let module = target.module("linear", &source(spec.storage))?;
+        let module = target.module("linear", &source(spec.storage, spec.arithmetic))?;
         LinearOnDevice::scaled(op, spec, None, &Arc::new(module), target)
     }
 
@@ -151,21 +174,25 @@ impl LinearOnDevice {
         };
         let (forth, back) = (way(&out, false)?, way(&x, true)?);
         let written: Vec<&BlockAt> = out.iter().filter(|b| b.mul > 0).collect();
-        let (mut bias, mut first_term, mut n_tiles) = (0, 0, 0);
+        let (mut bias, mut first_term, mut n_tiles, mut shares) = (0, 0, 0, 0.0);
+        let widest = pairs.iter().map(|p| p.dim).max().unwrap_or(1);
         let (mut block_words, mut pair_words) = (vec![], vec![]);
         for (b, block) in written.iter().enumerate() {
             let has_bias = biased.iter().any(|r| r.start == block.start);
             block_words.push(target_words(block, 0, 0, has_bias.then_some(bias)));
             bias += if has_bias { block.mul } else { 0 };
             for p in pairs.iter().filter(|p| p.out == block.start) {
-                pair_words.push(PairWords([first_term, b as u32, n_tiles as u32, p.w as u32]));
+                // A pair with fewer components takes several chunks at a time.
+                let chunks = widest / p.dim;
+                pair_words.push(PairWords([first_term, b as u32, n_tiles as u32, p.w as u32, chunks as u32]));
                 first_term += 1;
                 n_tiles += p.mul[0].div_ceil(ROWS);
+                shares += (p.mul[0].div_ceil(ROWS) * p.mul[1].div_ceil(COLUMNS)) as f64 / chunks as f64;
             }
         }
         let (n_blocks, n_pairs) = (block_words.len(), pair_words.len());
         block_words.push(TargetWords([0; 8]));
-        pair_words.push(PairWords([0; 4]));
+        pair_words.push(PairWords([0; 5]));
         Ok(LinearOnDevice {
             module: module.clone(),
             storage: spec.storage,
@@ -181,6 +208,8 @@ impl LinearOnDevice {
             n_pairs,
             n_tiles,
             largest: pairs.iter().map(|p| p.mul[0] * p.mul[1]).max().unwrap_or(0),
+            whole: x.iter().chain(&out).all(|b| b.channel == 1 && b.mul % COLUMNS == 0),
+            n_chunks: (PLACES as f64 / f64::max(shares, 1.0)) as usize,
         })
     }
 
@@ -204,9 +233,10 @@ impl LinearOnDevice {
         let (targets, components, terms) = (address(&way.targets), address(&way.components), address(&way.terms));
         let (nodes, from, to, add) = (self.nodes(call), from as u32, to as u32, u32::from(add));
         let grid = [blocks, way.mul.div_ceil(COLUMNS), way.n];
+        let kernel = names(self.whole, &[x, w, out.to]).ways[usize::from(backwards)];
         launch!(
             self.module,
-            "linear",
+            kernel,
             call,
             grid,
             TILE_THREADS,
@@ -222,24 +252,26 @@ impl LinearOnDevice {
         let partial = call.reserve(0, n_chunks * self.n_weights * compute_bytes(self.storage))?;
         let (blocks, terms, pairs) = (address(&self.blocks), address(&self.forth.terms), address(&self.pairs));
         let (nodes, first, of_species) = (self.nodes(call), call.lists.address(2), call.lists.address(3));
+        let kernel = names(self.whole, &[x, g]).weights;
         let [dim_x, dim_g] = self.dims.map(|d| d as u32);
         let n_pairs = self.n_pairs as u32;
         let grid = [n_chunks, self.forth.mul.div_ceil(COLUMNS), self.n_tiles];
         launch!(
             self.module,
-            "linear_weights",
+            kernel,
             call,
             grid,
             TILE_THREADS,
-            [blocks, terms, pairs, n_pairs, nodes, first, x, dim_x, g, dim_g, n_weights, partial]
+            [blocks, terms, pairs, n_pairs, nodes, first, of_species, x, dim_x, g, dim_g, n_weights, partial]
         );
-        let (grid, add) = ([self.largest.div_ceil(THREADS), self.n_pairs, self.n_species.unwrap_or(1)], u32::from(add));
+        let grid = [self.largest.div_ceil(SUM_OUTPUTS), self.n_pairs, self.n_species.unwrap_or(1)];
+        let add = u32::from(add);
         launch!(
             self.module,
             "linear_weights_sum",
             call,
             grid,
-            THREADS,
+            SUM_THREADS,
             [blocks, terms, pairs, of_species, n_weights, partial, w_bar, add]
         );
         Ok(())
@@ -269,6 +301,11 @@ impl LinearOnDevice {
         if at.wanted() { clear(call, at.to, n * self.storage.bytes()) } else { Ok(()) }
     }
 
+    /// Numbers of one set of weights.
+    pub fn n_weights(&self) -> usize {
+        self.n_weights
+    }
+
     fn n_sets(&self) -> usize {
         self.n_species.unwrap_or(1)
     }
@@ -277,14 +314,15 @@ impl LinearOnDevice {
 impl DeviceKernel for LinearOnDevice {
     /// Nodes by species in whole tiles, the species of all nodes, chunks of these, the first chunk of each species.
     fn prepare(&self, sizes: Sizes, indices: &[&[u32]]) -> Vec<Vec<u32>> {
+        let chunk = sizes.rows.div_ceil(self.n_chunks.max(1)).next_multiple_of(4).max(CHUNK);
         let Some(n_species) = self.n_species else {
-            let chunk = sizes.rows.div_ceil(MOST_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
             let mut chunks: Vec<u32> = (0..sizes.rows as u32).step_by(chunk).collect();
             let n = chunks.len() as u32;
             chunks.push(sizes.rows as u32);
             return vec![vec![], vec![], chunks, vec![0, n]];
         };
-        by_species(indices[0], n_species, ROWS, |_| CHUNK)
+        // Chunks of a species are of one size.
+        by_species(indices[0], n_species, ROWS, |rows| rows.div_ceil(((rows + chunk / 2) / chunk).max(1)).max(1))
     }
 
     fn forward(&self, call: &mut Call, out: Output) -> Result<()> {
