@@ -26,7 +26,6 @@ template <int BYTES> DEVICE void copy(void* to, const void* from, u32 n) {
   for (int k = 0; k < BYTES / 4; k++) ((u32*)to)[k] = 4 * k < n ? ((const u32*)from)[k] : 0;
 #endif
 }
-template <int BYTES> DEVICE void copy(void* to, const void* from) { copy<BYTES>(to, from, BYTES); }
 // Closes a group of copies.
 DEVICE void close_copies() {
 #if __CUDA_ARCH__ >= 800

@@ -17,8 +17,7 @@ DEVICE u32 node_of(const Nodes& nodes, u32 k) {
 DEVICE u32 species_of(const Nodes& nodes, u32 node) { return nodes.order ? nodes.species[node] : 0; }
 
 // `targets[blockIdx.z]` gives the block and, of its components, the one to compute. TURNED: matrices are used transposed, `row` is 1, else `column` is.
-// WHOLE: channels lie side by side, in multiples of DEPTH and COLUMNS, all distances and addresses are multiples of 16 bytes.
-template <bool TURNED, bool WHOLE>
+template <bool TURNED>
 DEVICE void map(const Target* targets, const u32* component, const Term* terms, const Nodes& nodes, const stored* x, u32 dim_x, const stored* w,
                 const stored* bias, const Output& out, u32 dim_out, u32 accumulate) {
   typedef Panel<ROWS, true> A;
@@ -64,20 +63,15 @@ DEVICE void map(const Target* targets, const u32* component, const Term* terms, 
     }
 #pragma unroll
     for (int h = 0; h < A::PIECES; h++) {
-      if constexpr (WHOLE) pieces_a.begin_whole(a, stage, h, from_x[h]);
-      else pieces_a.begin(a, stage, h, from_x[h], channel, present(A::depth(), left), quads_a, x);
-      from_x[h] += WHOLE ? DEPTH : DEPTH * channel;
+      pieces_a.begin(a, stage, h, from_x[h], channel, present(A::depth(), left), quads_a, x);
+      from_x[h] += DEPTH * channel;
     }
 #pragma unroll
     for (int h = 0; h < B::PIECES; h++) {
       const stored* from = w + (at_w + h * B::STEP * (TURNED ? across : 1));
-      if constexpr (WHOLE) {
-        pieces_b.begin_whole(b, stage, h, from);
-      } else {
-        const u32 v = column0 + B::row(h);
-        const int n = TURNED ? (v < mul ? present(B::depth(), left) : 0) : (int(B::depth()) < left ? present(v, mul) : 0);
-        pieces_b.begin(b, stage, h, from, 1, n, quads_b, w);
-      }
+      const u32 v = column0 + B::row(h);
+      const int n = TURNED ? (v < mul ? present(B::depth(), left) : 0) : (int(B::depth()) < left ? present(v, mul) : 0);
+      pieces_b.begin(b, stage, h, from, 1, n, quads_b, w);
     }
     at_w += TURNED ? DEPTH : DEPTH * across;
     left -= DEPTH;
@@ -91,7 +85,7 @@ DEVICE void map(const Target* targets, const u32* component, const Term* terms, 
   const real scale = target.n_terms > 0 ? terms[target.first_term].scale : real(0);
   const bool biased = bias && target.bias != NONE;
   const u32 first = target.at + component[blockIdx.z] * target.component;
-  const bool together = WHOLE || target.channel == 1 && aligned<TOGETHER>(out.to, first | dim_out | target.mul);
+  const bool together = target.channel == 1 && aligned<TOGETHER>(out.to, first | dim_out | target.mul);
 #pragma unroll
   for (int i = 0; i < OWN_ROWS; i++) {
     const u32 own = node_of(nodes, blockIdx.x * ROWS + own_row(i));
@@ -131,15 +125,12 @@ DEVICE void map(const Target* targets, const u32* component, const Term* terms, 
 #define ARGUMENTS                                                                                                                                 \
   const Target *targets, const u32 *component, const Term *terms, Nodes nodes, const stored *x, u32 dim_x, const stored *w, const stored *bias, \
       Output out, u32 dim_out, u32 accumulate
-#define WAY(NAME, TURNED, WHOLE)                                                                              \
-  KERNEL __launch_bounds__(THREADS, !SINGLE || TURNED && STORAGE ? 2 : 3) NAME(ARGUMENTS) {                    \
-    map<TURNED, WHOLE>(targets, component, terms, nodes, x, dim_x, w, bias, out, dim_out, accumulate);         \
-  }
-WAY(linear, false, false)
-WAY(linear_turned, true, false)
-WAY(linear_whole, false, true)
-WAY(linear_whole_turned, true, true)
-#undef WAY
+KERNEL __launch_bounds__(THREADS, SINGLE ? 3 : 2) linear(ARGUMENTS) {
+  map<false>(targets, component, terms, nodes, x, dim_x, w, bias, out, dim_out, accumulate);
+}
+KERNEL __launch_bounds__(THREADS, !SINGLE || STORAGE ? 2 : 3) linear_turned(ARGUMENTS) {
+  map<true>(targets, component, terms, nodes, x, dim_x, w, bias, out, dim_out, accumulate);
+}
 #undef ARGUMENTS
 
 // The adjoint of the weights of one pair of blocks over the nodes of some chunks, all of one species: `Σ_n Σ_m x[n,u,m] ḡ[n,v,m]`, to be summed by species.
@@ -147,6 +138,7 @@ WAY(linear_whole_turned, true, true)
 // components take several chunks together, from every `chunks`th of a species on: all blocks have about as much to do.
 struct Pair { u32 term, target, first_tile, offset, chunks; };
 
+// WHOLE: channels lie side by side, in multiples of ROWS and COLUMNS, all distances and addresses are multiples of 16 bytes.
 template <bool WHOLE>
 DEVICE void weights(const Target* targets, const Term* terms, const Pair* pairs, u32 n_pairs, const Nodes& nodes, const u32* chunk_first,
                     const u32* species_chunk, const stored* x, u32 dim_x, const stored* g, u32 dim_g, u64 n_weights, real* out) {

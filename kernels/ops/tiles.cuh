@@ -47,8 +47,6 @@ template <class P> struct Pieces {
       for (int k = 0; k < WIDTH; k++) copy<sizeof(real)>(to + k, from + k * step, k < n ? sizeof(real) : 0);
     }
   }
-  // All of them there, side by side.
-  DEVICE void begin_whole(P& panel, u32 stage, int h, const stored* from) { copy<16>(panel.place(stage, h), from); }
   DEVICE void end(P&, u32) {}
 };
 #else
@@ -66,10 +64,6 @@ template <class P> struct Pieces {
 #pragma unroll
       for (int k = 0; k < WIDTH; k++) numbers[h].x[k] = *(k < n ? from + k * step : inside);
     }
-  }
-  DEVICE void begin_whole(P&, u32, int h, const stored* from) {
-    counts = h == 0 ? WIDTH : counts | WIDTH << 4 * h;
-    numbers[h] = *(const Stored<WIDTH>*)from;
   }
   DEVICE void end(P& panel, u32 stage) {
 #pragma unroll

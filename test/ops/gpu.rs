@@ -7,7 +7,7 @@ use crate::random::{KINDS, Random};
 use acerust::dtype::Storage;
 use acerust::ops::cuda::{DeviceOp, Span};
 use acerust::ops::harmonics::{Harmonics, Normalization};
-use acerust::ops::{Args, Isa, Layout, Operation, Sizes, Spec};
+use acerust::ops::{Args, Arithmetic, Isa, Layout, Operation, Sizes, Spec};
 use half::{bf16, f16};
 
 const LAYOUTS: [[Layout; 2]; 3] = [[Layout::IrMul; 2], [Layout::MulIr, Layout::IrMul], [Layout::IrMul, Layout::MulIr]];
@@ -57,6 +57,36 @@ fn devices_agree_with_the_processor() {
         let sizes = Sizes { rows: 40, nodes: 9 };
         compare::<f16>(random.case(kind, sizes), LAYOUTS[kind % 3], 2.1 * f16::DTYPE.rounding(), 0.1);
         compare::<bf16>(random.case(kind, sizes), LAYOUTS[(kind + 1) % 3], 2.1 * bf16::DTYPE.rounding(), 0.1);
+    }
+}
+
+/// Results of products of rounded factors, against the processor in f64: by as much as a few roundings in a row come to.
+#[test]
+fn tensor_cores_are_as_good_as_their_factors() {
+    const LINEAR: &str = r#"{"linear": {"irreps_in": "70x0e+33x1o", "irreps_out": "130x0e+40x1o"}}"#;
+    const INDEXED: &str = r#"{"linear": {"irreps_in": "128x0e+128x1o", "irreps_out": "128x0e+128x1o", "species": 3}}"#;
+    const MLP: &str = r#"{"mlp": {"widths": [8, 64, 64, 130], "activation": "silu", "constant": 1.68}}"#;
+    for (arithmetic, rounding) in [(Arithmetic::Tf32, 2_f64.powi(-11)), (Arithmetic::Bf16, 2_f64.powi(-8))] {
+        for (json, roundings) in [(LINEAR, 4.0), (INDEXED, 4.0), (MLP, 20.0)] {
+            let operation: Operation = serde_json::from_str(json).unwrap();
+            let case = || {
+                let sizes = Sizes { rows: 150, nodes: 0 };
+                rounded::<f32>(Random::new(43).case_of(operation.clone(), sizes))
+            };
+            let mut fast = case();
+            fast.spec.arithmetic = arithmetic;
+            let Some(ours) = fast.run_on_device::<f32>(LAYOUTS[0]) else { return };
+            let theirs = case().run::<f64>([Layout::MulIr; 2], Isa::detect());
+            let mut errors = Vec::new();
+            for (a, b) in parts(ours).iter().zip(&parts(theirs)) {
+                let largest = b.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+                errors.push(a.iter().zip(b).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs())) / largest.max(1e-30));
+            }
+            println!("{arithmetic} {json}: {errors:.0e?}");
+            assert!(errors.iter().all(|&e| e <= roundings * rounding), "{arithmetic}, {json}: {errors:?}");
+            // Factors were rounded: else nothing was gained.
+            assert!(errors[0] > rounding / 100.0, "{arithmetic}, {json}: {errors:?}");
+        }
     }
 }
 

@@ -23,6 +23,24 @@ fn operations_that_cannot_be() {
     assert_eq!(other, "argument: storage: f64, expected f32");
 }
 
+#[test]
+fn arithmetic_that_is_not_to_be_had() {
+    let refused = |operation: &str, arithmetic: &str| {
+        let text = format!(r#"{{"operation": {operation}, "storage": "f32", "arithmetic": "{arithmetic}"}}"#);
+        let spec: Spec = serde_json::from_str(&text).unwrap();
+        Op::<f32>::new(&spec).err().map(|e| e.to_string())
+    };
+    let linear = r#"{"linear": {"irreps_in": "0e", "irreps_out": "0e"}}"#;
+    assert_eq!(refused(linear, "full"), None);
+    let message = "argument: arithmetic: tf32 is for CUDA devices, not for processors";
+    assert_eq!(refused(linear, "tf32").as_deref(), Some(message));
+    let message = "argument: arithmetic: bf16 is for linear and mlp";
+    assert_eq!(refused(r#"{"harmonics": {"lmax": 1}}"#, "bf16").as_deref(), Some(message));
+    let wide = spec(linear).map(|spec| Spec { arithmetic: acerust::ops::Arithmetic::Tf32, ..spec }).unwrap();
+    let message = "argument: arithmetic: tf32 is for storage in f32, f16 or bf16, not f64";
+    assert_eq!(Op::<f64>::new(&wide).err().map(|e| e.to_string()).as_deref(), Some(message));
+}
+
 const INDEXED: &str = r#"{"linear": {"irreps_in": "2x0e", "irreps_out": "1x0e", "species": 2}}"#;
 
 /// A call with everything right, of which `change` makes something wrong.

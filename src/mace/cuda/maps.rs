@@ -9,7 +9,7 @@ use crate::dtype::Dtype;
 use crate::mace::network::{Map, Shape};
 use crate::ops::Arithmetic;
 use crate::ops::cuda::source::Source;
-use crate::ops::linear::cuda::{COLUMNS, TILE_THREADS, names};
+use crate::ops::linear::cuda::{COLUMNS, TILE_THREADS, WAYS};
 use std::sync::Arc;
 
 pub(crate) use crate::ops::linear::cuda::ROWS;
@@ -19,7 +19,6 @@ pub struct DeviceMap {
     ways: [Way; 2],
     weights: Buffer<u8>,
     by_species: bool,
-    whole: bool,
 }
 
 /// Forwards, or backwards with the matrices transposed.
@@ -56,9 +55,8 @@ impl DeviceMap {
         let mut buffer = Buffer::new(device);
         buffer.upload(&reals(&weights, single), stream)?;
         let n_weights = first.blocks.len() * size;
-        let whole = [first.from.k, first.to.k].iter().all(|k| k % COLUMNS == 0);
         let way = |transposed: bool| Way::new(first, transposed, n_weights, single, device, stream);
-        Ok(DeviceMap { ways: [way(false)?, way(true)?], weights: buffer, by_species: maps.len() > 1, whole })
+        Ok(DeviceMap { ways: [way(false)?, way(true)?], weights: buffer, by_species: maps.len() > 1 })
     }
 
     pub fn bytes(&self) -> usize {
@@ -85,7 +83,7 @@ impl DeviceMap {
         let (targets, components, terms) = (way.targets.ptr, way.components.ptr, way.terms.ptr);
         let (weights, bias, add) = (self.weights.ptr, 0_u64, u32::from(add));
         let arguments = arguments![targets, components, terms, nodes, x, from, weights, bias, out, to, add];
-        let kernel = names(self.whole, &[x, weights, out]).ways[which];
+        let kernel = WAYS[which];
         let grid = [blocks, way.columns.div_ceil(COLUMNS), way.n];
         run.queue(&run.kernels.linear, kernel, grid, TILE_THREADS, arguments)
     }

@@ -65,19 +65,8 @@ struct Way {
     mul: usize,
 }
 
-/// The kernels of a linear map: for matrices as they are, transposed, and for the gradient of the weights.
-pub(crate) struct Names {
-    pub ways: [&'static str; 2],
-    weights: &'static str,
-}
-
-const ANY: Names = Names { ways: ["linear", "linear_turned"], weights: "linear_weights" };
-const WHOLE: Names = Names { ways: ["linear_whole", "linear_whole_turned"], weights: "linear_weights_whole" };
-
-/// The kernels for arguments at these addresses; `whole` says whether channels of all blocks lie side by side, in multiples of [`COLUMNS`].
-pub(crate) fn names(whole: bool, addresses: &[u64]) -> &'static Names {
-    if whole && addresses.iter().all(|a| a % 16 == 0) { &WHOLE } else { &ANY }
-}
+/// The kernels of a linear map, for matrices as they are and transposed.
+pub(crate) const WAYS: [&str; 2] = ["linear", "linear_turned"];
 
 pub(crate) struct LinearOnDevice {
     module: Arc<Module>,
@@ -96,7 +85,7 @@ pub(crate) struct LinearOnDevice {
     n_pairs: usize,
     n_tiles: usize,
     largest: usize,
-    /// For [`names`].
+    /// Channels of all blocks lie side by side, in multiples of [`COLUMNS`].
     whole: bool,
     /// Chunks of nodes whose sums are wanted of the weights' gradient.
     n_chunks: usize,
@@ -233,7 +222,7 @@ impl LinearOnDevice {
         let (targets, components, terms) = (address(&way.targets), address(&way.components), address(&way.terms));
         let (nodes, from, to, add) = (self.nodes(call), from as u32, to as u32, u32::from(add));
         let grid = [blocks, way.mul.div_ceil(COLUMNS), way.n];
-        let kernel = names(self.whole, &[x, w, out.to]).ways[usize::from(backwards)];
+        let kernel = WAYS[usize::from(backwards)];
         launch!(
             self.module,
             kernel,
@@ -252,7 +241,8 @@ impl LinearOnDevice {
         let partial = call.reserve(0, n_chunks * self.n_weights * compute_bytes(self.storage))?;
         let (blocks, terms, pairs) = (address(&self.blocks), address(&self.forth.terms), address(&self.pairs));
         let (nodes, first, of_species) = (self.nodes(call), call.lists.address(2), call.lists.address(3));
-        let kernel = names(self.whole, &[x, g]).weights;
+        let whole = self.whole && [x, g].iter().all(|a| a % 16 == 0);
+        let kernel = if whole { "linear_weights_whole" } else { "linear_weights" };
         let [dim_x, dim_g] = self.dims.map(|d| d as u32);
         let n_pairs = self.n_pairs as u32;
         let grid = [n_chunks, self.forth.mul.div_ceil(COLUMNS), self.n_tiles];
