@@ -1104,7 +1104,7 @@ int32_t acerust_list_builds(const acerust_list *list, size_t *out);
  * shared_weights, convolution), `contraction` (irreps_in, irreps_out, correlation, species, basis, projection), `radial` (r_max, basis,
  * cutoff, transform), `mlp` (widths, activation, constant, layer_norm) and `gate` (scalars, gated, activation, constant,
  * gate_activation, gate_constant). `layout` and `layout_out` are ir_mul (as kernels have it) or mul_ir, `storage` is f64, f32, f16
- * or bf16, `convention` is O3_e3nn or O3.
+ * or bf16, `convention` is O3_e3nn or O3, `arithmetic` is full (tf32 and bf16, on tensor cores, are for CUDA devices, from Rust).
  *
  * @param json The descriptor, UTF-8.
  * @param out The operation; to be freed with `acerust_op_free`.
