@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Rows to have in memory at a time, bytes, unless one frame alone has more.
-const CHUNK_BYTES: usize = 12 << 20;
+const CHUNK_BYTES: usize = 32 << 20;
 
 /// Takes frames, gives factors.
 #[derive(Debug)]
