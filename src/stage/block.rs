@@ -201,7 +201,7 @@ impl<V: Lanes> Block<V> {
             if n > 0 {
                 let slots = self.n_slots..self.n_slots + n;
                 self.slot_species[slots.clone()].fill(if common { species as u32 } else { NONE });
-                self.complete(species * room, slots.clone(), counts, rcut);
+                self.complete(species * room, slots.clone(), counts, (rcut, !common));
                 self.n_slots = slots.end;
                 self.segments.push(Segment { species, slots });
             }
@@ -235,7 +235,7 @@ impl<V: Lanes> Block<V> {
 
     /// Brings a segment from where its edges were put to its slots; adds lengths and masks, and vectors where there is no edge.
     #[inline(always)]
-    fn complete(&mut self, from: usize, slots: Range<usize>, counts: &[u32; MAX_LANES], rcut: f64) {
+    fn complete(&mut self, from: usize, slots: Range<usize>, counts: &[u32; MAX_LANES], (rcut, mixed): (f64, bool)) {
         let (zero, one, rcut) = (V::zero(), V::splat(V::Real::of(1.0)), V::splat(V::Real::of(rcut)));
         let limits = V::from_fn(|lane| V::Real::of(f64::from(counts[lane])));
         let put = &self.put[from..][..slots.len()];
@@ -244,18 +244,23 @@ impl<V: Lanes> Block<V> {
             [&mut self.x, &mut self.y, &mut self.z, &mut self.r, &mut self.inv_r, &mut self.mask]
                 .map(|v| &mut v[first..][..n]);
         let edges = self.edge[first * V::N..][..n * V::N].chunks_exact_mut(V::N);
-        let species = self.neighbour_species[first * V::N..][..n * V::N].chunks_exact_mut(V::N);
-        for (((k, put), edges), species) in put.iter().enumerate().zip(edges).zip(species) {
+        for ((k, put), edges) in put.iter().enumerate().zip(edges) {
             mask[k] = V::splat(V::Real::of(k as f64)).select_lt(limits, one, zero);
             x[k] = zero.select_lt(mask[k], put.x, rcut);
             (y[k], z[k]) = (zero.select_lt(mask[k], put.y, zero), zero.select_lt(mask[k], put.z, zero));
             r[k] = x[k].mul_add(x[k], y[k].mul_add(y[k], z[k] * z[k])).sqrt();
             inv_r[k] = one.div(r[k]);
-            for lane in 0..V::N {
-                let (edge, z) = (put.edge[lane], put.species[lane]);
-                let known = (k as u32) < counts[lane];
-                edges[lane] = if known { edge } else { NONE };
-                species[lane] = if known { z } else { 0 };
+            edges.copy_from_slice(&put.edge[..V::N]);
+        }
+        let (edges, species) = (&mut self.edge[first * V::N..], &mut self.neighbour_species[first * V::N..]);
+        if mixed {
+            for (species, put) in species.chunks_exact_mut(V::N).zip(put) {
+                species.copy_from_slice(&put.species[..V::N]);
+            }
+        }
+        for (lane, &count) in counts.iter().enumerate().take(V::N) {
+            for k in count as usize..n {
+                (edges[k * V::N + lane], species[k * V::N + lane]) = (NONE, 0);
             }
         }
     }
