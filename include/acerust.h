@@ -83,6 +83,11 @@
 #define ACERUST_ERROR_NOT_FINITE 10
 
 /**
+ * A callback of the caller's ended the work.
+ */
+#define ACERUST_ERROR_CANCELLED 11
+
+/**
  * `Σ (l / wl)^p + (n / wn)^p` over the factors of a basis function.
  */
 #define ACERUST_PRIOR_ALGEBRAIC 0
@@ -176,6 +181,11 @@
  * Entry (i, j) of a matrix at `i + j·ld`.
  */
 #define ACERUST_COL_MAJOR 1
+
+/**
+ * A fit under way: the model of a recipe, and the factors of the data that were given.
+ */
+typedef struct acerust_fit acerust_fit;
 
 /**
  * Atoms and their neighbours. Several threads may evaluate on one graph at once; an update waits for them.
@@ -579,6 +589,107 @@ typedef struct {
   const double *virial;
 } acerust_cotangent;
 
+/**
+ * Called with the number of frames that were read so far in this call. What is not 0 ends it with `ACERUST_ERROR_CANCELLED`; what was taken
+ * until then stays. It must neither throw nor use the same fit; with several threads it may be called from one that is not the caller's.
+ */
+typedef int32_t (*acerust_progress)(void *context, uint64_t n_frames);
+
+/**
+ * How files are read. Set `size` to `sizeof(acerust_share)` and the rest to 0 to read all of them; later versions of the library may add
+ * fields at the end, whose 0 will mean what this version does.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_share)`.
+   */
+  size_t size;
+  /**
+   * Every `of`-th frame alone, from the `number`-th on, which counts from 1; both 0: all frames.
+   */
+  uint64_t number;
+  uint64_t of;
+  /**
+   * A file in which factors are kept after each `every` frames, and from which a call goes on where the file is there; null for none.
+   * It is of the frames of this call alone.
+   */
+  const char *checkpoint;
+  uint64_t every;
+  /**
+   * Told of every frame; null: nobody.
+   */
+  acerust_progress progress;
+  /**
+   * What it is called with.
+   */
+  void *context;
+} acerust_share;
+
+/**
+ * Data of a structure; null: there is none of it. Set `size` to `sizeof(acerust_observation)`; later versions of the library may add fields
+ * at the end, whose 0 will mean what this version does.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_observation)`.
+   */
+  size_t size;
+  /**
+   * eV.
+   */
+  const double *energy;
+  /**
+   * (n_atoms, 3), eV/Å.
+   */
+  const double *forces;
+  /**
+   * (3, 3), eV.
+   */
+  const double *virial;
+  /**
+   * A name, ending in NUL; null: `default`.
+   */
+  const char *group;
+  /**
+   * A factor on all weights; null: 1.
+   */
+  const double *weight;
+} acerust_observation;
+
+/**
+ * How a fit is solved and looked at. Set `size` to `sizeof(acerust_solve)` and the rest to 0 for the settings of the recipe and a report of
+ * the rows; later versions of the library may add fields at the end, whose 0 will mean what this version does.
+ */
+typedef struct {
+  /**
+   * `sizeof(acerust_solve)`.
+   */
+  size_t size;
+  /**
+   * Settings in place of those of the recipe: the text of a section `fit` in TOML or JSON, ending in NUL; null for the recipe's.
+   */
+  const char *settings;
+  /**
+   * Not 0: the report has the errors of each group under a fit to all others.
+   */
+  int32_t leave_one_out;
+  /**
+   * (n_training), (n_test) files whose frames the model is evaluated on for the report.
+   */
+  const char *const *training;
+  size_t n_training;
+  const char *const *test;
+  size_t n_test;
+  /**
+   * Told of every frame that is evaluated; null: nobody.
+   */
+  acerust_progress progress;
+  /**
+   * What it is called with.
+   */
+  void *context;
+} acerust_solve;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -655,6 +766,15 @@ int32_t acerust_model_from_json(const char *json,
  * @return `ACERUST_ERROR_MODEL` for a text that is no reference file, or whose model is not valid.
  */
 int32_t acerust_model_from_reference_json(const char *json, size_t length, acerust_model **out);
+
+/**
+ * Builds the model of a recipe (`docs/fit.md`), TOML or JSON; its linear parameters are zero.
+ *
+ * @param recipe `length` bytes, which need not end in NUL; a section `fit` is of no account.
+ * @param out The model; to be freed with `acerust_model_free`.
+ * @return `ACERUST_ERROR_ARGUMENT` for a text that is no recipe, or a basis that cannot be built.
+ */
+int32_t acerust_model_build(const char *recipe, size_t length, acerust_model **out);
 
 /**
  * The model made of some parts of another.
@@ -1244,6 +1364,107 @@ int32_t acerust_training_evaluate(const acerust_training *training,
                                   const acerust_cotangent *cotangent,
                                   double *gradient,
                                   size_t n_gradient);
+
+/**
+ * Begins a fit without data.
+ *
+ * @param recipe Text of a recipe (`docs/fit.md`), TOML or JSON, or of a model file; `length` bytes, which need not end in NUL.
+ * @param n_threads As in `acerust_options`.
+ * @param out The fit; to be freed with `acerust_fit_free`.
+ * @return `ACERUST_ERROR_ARGUMENT` for a recipe that is none, or a model without linear parameters.
+ */
+int32_t acerust_fit_new(const char *recipe, size_t length, size_t n_threads, acerust_fit **out);
+
+/**
+ * Begins a fit with factors that were written before, and the usual settings; no recipe is needed to solve it again.
+ *
+ * @param path Name of the file, ending in NUL.
+ * @param n_threads As in `acerust_options`.
+ * @param out The fit; to be freed with `acerust_fit_free`.
+ */
+int32_t acerust_fit_load(const char *path, size_t n_threads, acerust_fit **out);
+
+/**
+ * Frees a fit. Null is ignored.
+ */
+int32_t acerust_fit_free(acerust_fit *fit);
+
+/**
+ * Takes the frames of files in extended XYZ, compressed by gzip or not; energies, forces and virials are found under the names of the recipe.
+ * Frames that cannot be used are in the report.
+ *
+ * @param paths (n_paths) names of files, each ending in NUL.
+ * @param share Which of their frames; null for all.
+ * @return `ACERUST_ERROR_IO`, `ACERUST_ERROR_STRUCTURE` for files that cannot be read; where a part of them had been taken, the fit is of no more use.
+ */
+int32_t acerust_fit_read(acerust_fit *fit,
+                         const char *const *paths,
+                         size_t n_paths,
+                         const acerust_share *share);
+
+/**
+ * Takes one structure with its data. What cannot be used (no data, an unknown element …) is in the report, as it is of files.
+ *
+ * @param input A structure on the host, without graph and list.
+ * @return `ACERUST_ERROR_STRUCTURE` for a malformed structure.
+ */
+int32_t acerust_fit_push(acerust_fit *fit, const acerust_input *input, const acerust_observation *observation);
+
+/**
+ * Adds the factors of other frames, from a file that `acerust_fit_save` or `acerust fit --factors` wrote. Any order gives the same fit, to
+ * rounding.
+ *
+ * @return `ACERUST_ERROR_ARGUMENT` for factors of another basis, or a damaged file; the fit is as it was then.
+ */
+int32_t acerust_fit_merge(acerust_fit *fit,
+                          const char *path);
+
+/**
+ * The same of factors in memory.
+ *
+ * @param bytes (length) bytes of `acerust_fit_factors`, or of a file.
+ */
+int32_t acerust_fit_merge_bytes(acerust_fit *fit, const uint8_t *bytes, size_t length);
+
+/**
+ * Writes the factors. A file of that name is replaced as a whole or not at all.
+ */
+int32_t acerust_fit_save(acerust_fit *fit, const char *path);
+
+/**
+ * The factors as bytes, those of the file. Both calls, for the size and for the bytes, write them out.
+ *
+ * @param buffer `length` bytes, or null.
+ * @param needed How many bytes there are, or null.
+ */
+int32_t acerust_fit_factors(acerust_fit *fit, uint8_t *buffer, size_t length, size_t *needed);
+
+/**
+ * Solves for the linear parameters; more data may follow, and other settings.
+ *
+ * @param options Null for the settings of the recipe.
+ * @param out The model, which says what it was fitted to; to be freed with `acerust_model_free`.
+ * @return `ACERUST_ERROR_ARGUMENT` without data, and for settings that have no solution.
+ */
+int32_t acerust_fit_solve(acerust_fit *fit, const acerust_solve *options, acerust_model **out);
+
+/**
+ * What the last `acerust_fit_solve` has to say, as JSON: numbers of frames, rows, parameters and members of the committee, frames that were
+ * left out by reason, errors of the rows by group (`errors`: energy in eV an atom, force in eV/Å, virial in eV by the root of the number of
+ * atoms), of groups under fits to all others (`left_out`), of evaluated frames (`training`, `test`; `all` are those of all groups), closest
+ * neighbours, and all of it in words (`text`). Buffer and errors as for `acerust_model_to_json`.
+ */
+int32_t acerust_fit_report(acerust_fit *fit,
+                           char *buffer,
+                           size_t length,
+                           size_t *needed);
+
+/**
+ * Parameters drawn from the posterior of the last `acerust_fit_solve`, as many sets as the settings ask for.
+ *
+ * @param members (n_members, n_params); `length` must be n_members · n_params.
+ */
+int32_t acerust_fit_committee(acerust_fit *fit, double *members, size_t length);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -33,6 +33,9 @@ pub enum Error {
     /// More memory than there is, or than [`crate::memory::limit`] allows.
     #[error("memory: {0}")]
     Memory(String),
+    /// The caller wanted no more of it.
+    #[error("cancelled {0}")]
+    Cancelled(String),
     /// A result is not a finite number: parameters or distances are beyond what the precision can hold.
     #[error("result: {0}")]
     NotFinite(String),
@@ -52,6 +55,7 @@ impl Error {
             Error::Fit(text) => Error::Fit(about(text)),
             Error::Device(text) => Error::Device(about(text)),
             Error::Memory(text) => Error::Memory(about(text)),
+            Error::Cancelled(_) => self,
             Error::NotFinite(text) => Error::NotFinite(about(text)),
         }
     }

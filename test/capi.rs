@@ -12,6 +12,8 @@ mod call;
 mod conditions;
 #[path = "capi/exchange.rs"]
 mod exchange;
+#[path = "capi/fit.rs"]
+mod fit;
 #[path = "capi/header.rs"]
 mod header;
 #[path = "capi/list.rs"]

@@ -10,7 +10,6 @@ Units are eV and Å. Calls let other Python threads run; plans may be shared by 
 """
 
 import json
-import os
 from collections.abc import Mapping
 
 from . import _acerust, errors
@@ -71,6 +70,6 @@ def fit(recipe, images, active_set=False):
     root-mean-square; `skipped`, frames that were not used, by reason; `rows`, how many equations there were.
     """
     if isinstance(recipe, Mapping):
-        return _acerust.fit(json.dumps(recipe), True, list(images), active_set)
+        return _acerust.fit(json.dumps(recipe), list(images), active_set)
     with open(recipe, encoding="utf-8") as file:
-        return _acerust.fit(file.read(), os.fspath(recipe).endswith(".json"), list(images), active_set)
+        return _acerust.fit(file.read(), list(images), active_set)

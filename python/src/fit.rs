@@ -3,36 +3,31 @@
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
-use acerust::build;
 use acerust::extxyz::{Column, Data, Frame, Value};
-use acerust::fit::{Assembler, Fitted, Selector, Settings, solve};
-use acerust::plan::{Device, Plan, Precision};
+use acerust::fit::{Assembler, Fitted, Settings, active_set, solve};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-/// Fits the model of a recipe (docs/fit.md; TOML, or JSON where `json`) to energies, forces and stresses of ASE's atoms: those of their
+/// Fits the model of a recipe (docs/fit.md; TOML or JSON) to energies, forces and stresses of ASE's atoms: those of their
 /// calculators, or what `info` and `arrays` hold under the names in the recipe's section `fit`.
 ///
 /// Returns a dictionary: `model`; `committee` (members, length_basis); `active_set`, bytes where it is asked for; `errors` by group,
 /// root-mean-square of energy (eV an atom), force (eV/Å) and virial (eV by the square root of the number of atoms), None without data;
 /// `skipped`, how many frames were not used by reason; `rows`, how many there were.
 #[pyfunction]
-#[pyo3(signature = (recipe, json, images, active_set=false))]
+#[pyo3(signature = (recipe, images, active_set=false))]
 pub fn fit<'py>(
     py: Python<'py>,
     recipe: &str,
-    json: bool,
     images: Vec<Bound<'py, PyAny>>,
     active_set: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let split = if json { Settings::split_json(recipe) } else { Settings::split_toml(recipe) };
-    let (settings, recipe) = split.map_err(raise)?;
     let each = images.iter().enumerate();
     let frames: PyResult<Vec<Frame>> =
         each.map(|(k, atoms)| frame(atoms).map_err(|e| argument(format!("image {k}: {e}")))).collect();
     let frames = frames?;
-    let (fitted, active, skipped) = py.detach(|| run(&settings, &recipe, frames, active_set)).map_err(raise)?;
+    let (fitted, active, skipped) = py.detach(|| run(recipe, frames, active_set)).map_err(raise)?;
     let out = PyDict::new(py);
     let shape = [fitted.committee.len(), fitted.model.length_basis()];
     out.set_item("committee", result(py, fitted.committee.concat(), &shape)?)?;
@@ -55,22 +50,15 @@ pub fn fit<'py>(
 /// What was fitted, the bytes of the active set, and how many frames were not used by reason.
 type Done = (Fitted, Option<Vec<u8>>, std::collections::BTreeMap<String, u64>);
 
-fn run(settings: &Settings, recipe: &build::Recipe, frames: Vec<Frame>, active: bool) -> acerust::Result<Done> {
-    let model = build::model(recipe)?;
-    let used = frames.iter().filter(|_| active).cloned();
-    let used: Vec<_> = used.filter_map(|f| settings.observe(f, model.species()).ok()).map(|o| o.structure).collect();
-    let mut assembler = Assembler::new(&model, settings)?;
+fn run(recipe: &str, frames: Vec<Frame>, active: bool) -> acerust::Result<Done> {
+    let (settings, model) = Settings::with_model(recipe)?;
+    let active = active.then(|| active_set(&model, &settings, frames.iter().cloned().map(Ok)));
+    let mut assembler = Assembler::new(&model, &settings)?;
     frames.into_iter().try_for_each(|frame| assembler.push(frame))?;
     let factors = assembler.finish()?;
-    let fitted = solve(&factors, settings)?;
-    let active = active.then(|| {
-        let plan = Plan::new(&model, Device::Cpu, Precision::F64)?;
-        let mut selector = Selector::new(&plan);
-        selector.push(&plan, &used)?;
-        Ok(selector.finish()?.to_bytes())
-    });
+    let fitted = solve(&factors, &settings)?;
     let skipped = factors.remarks.skipped.into_iter().map(|(reason, (count, _))| (reason, count)).collect();
-    Ok((fitted, active.transpose()?, skipped))
+    Ok((fitted, active.transpose()?.map(|set| set.to_bytes()), skipped))
 }
 
 /// Atoms with all that they carry.

@@ -95,6 +95,12 @@ pub unsafe fn text<'a>(name: &str, pointer: *const c_char) -> Result<&'a CStr> {
     Ok(unsafe { CStr::from_ptr(pointer) })
 }
 
+/// # Errors
+/// Bytes that are no UTF-8.
+pub fn utf8<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|_| Failure::argument(format!("{name} is not UTF-8")))
+}
+
 /// A file's name.
 ///
 /// # Safety

@@ -18,6 +18,7 @@ pub mod batch;
 pub mod buffer;
 pub mod element;
 pub mod evaluate;
+pub mod fit;
 pub mod graph;
 pub mod handle;
 pub mod list;

@@ -3,6 +3,8 @@
 use super::buffer;
 use super::handle::Table;
 use super::status::{Result, guard};
+use crate::build;
+use crate::fit::Settings;
 use crate::model::Model;
 use std::ffi::c_char;
 
@@ -62,6 +64,26 @@ pub unsafe extern "C" fn acerust_model_from_reference_json(
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
         MODELS.insert(Model::from_reference_json(buffer::input("json", json.cast(), length)?)?, out);
+        Ok(())
+    })
+}
+
+/// Builds the model of a recipe (`docs/fit.md`), TOML or JSON; its linear parameters are zero.
+///
+/// @param recipe `length` bytes, which need not end in NUL; a section `fit` is of no account.
+/// @param out The model; to be freed with `acerust_model_free`.
+/// @return `ACERUST_ERROR_ARGUMENT` for a text that is no recipe, or a basis that cannot be built.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_model_build(
+    recipe: *const c_char,
+    length: usize,
+    out: *mut *mut acerust_model,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let out = buffer::result("out", out)?;
+        let text = buffer::utf8("recipe", buffer::input("recipe", recipe.cast(), length)?)?;
+        MODELS.insert(build::model(&Settings::split(text)?.1)?, out);
         Ok(())
     })
 }

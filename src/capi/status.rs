@@ -29,6 +29,8 @@ pub const ACERUST_ERROR_PANIC: i32 = 8;
 pub const ACERUST_ERROR_MEMORY: i32 = 9;
 /// A result is not a finite number; the message names the atom.
 pub const ACERUST_ERROR_NOT_FINITE: i32 = 10;
+/// A callback of the caller's ended the work.
+pub const ACERUST_ERROR_CANCELLED: i32 = 11;
 
 /// Why an exported function fails.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl Failure {
             Failure::Library(Error::Device(_)) => ACERUST_ERROR_DEVICE,
             Failure::Library(Error::Memory(_)) => ACERUST_ERROR_MEMORY,
             Failure::Library(Error::NotFinite(_)) => ACERUST_ERROR_NOT_FINITE,
+            Failure::Library(Error::Cancelled(_)) => ACERUST_ERROR_CANCELLED,
             Failure::Handle(_) => ACERUST_ERROR_HANDLE,
             Failure::Panic(_) => ACERUST_ERROR_PANIC,
         }
@@ -166,6 +169,7 @@ mod tests {
         assert_eq!(guard(|| Err(Error::Memory("m".into()).into())), ACERUST_ERROR_MEMORY);
         assert_eq!(guard(|| Err(Error::NotFinite("n".into()).into())), ACERUST_ERROR_NOT_FINITE);
         assert_eq!(last(), "result: n");
+        assert_eq!(guard(|| Err(Error::Cancelled("at once".into()).into())), ACERUST_ERROR_CANCELLED);
         assert_eq!(guard(|| Err(Failure::Handle("h".into()))), ACERUST_ERROR_HANDLE);
         assert_eq!(last(), "handle: h");
     }

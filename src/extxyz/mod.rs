@@ -23,6 +23,7 @@
 //! Messages count lines from 1 over the whole file and atoms from 0.
 mod column;
 mod comment;
+mod files;
 mod header;
 mod reader;
 mod value;
@@ -35,6 +36,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 
 pub use column::{Column, Data};
+pub use files::{Found, Frames, is_standard};
 pub use reader::Reader;
 pub use value::Value;
 pub use writer::Writer;

@@ -2,8 +2,11 @@
 //!
 //! Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017). What grades of other atoms are then, [`ActiveSet`] says.
 
+use super::settings::Settings;
+use crate::extxyz::Frame;
+use crate::model::Model;
 use crate::parallel;
-use crate::plan::{ActiveSet, Outputs, Plan};
+use crate::plan::{ActiveSet, Device, Outputs, Plan, Precision};
 use crate::structure::Structure;
 use crate::{Error, Result, element};
 use faer::linalg::solvers::Solve;
@@ -25,6 +28,30 @@ pub struct Selector {
     n: usize,
     /// By species: active rows, (n, n) once there are so many, else all that came; and rows that wait.
     rows: Vec<Vec<f64>>,
+}
+
+/// The active set of the frames that a fit of a model would use.
+///
+/// # Errors
+/// What reading fails with; as [`Selector::finish`].
+pub fn active_set(
+    model: &Model,
+    settings: &Settings,
+    frames: impl IntoIterator<Item = Result<Frame>>,
+) -> Result<ActiveSet> {
+    const CHUNK: usize = 64;
+    let plan = Plan::new(model, Device::Cpu, Precision::F64)?;
+    let mut selector = Selector::new(&plan);
+    let mut chunk = Vec::new();
+    for frame in frames {
+        chunk.extend(settings.observe(frame?, model.species()).ok().map(|o| o.structure));
+        if chunk.len() == CHUNK {
+            selector.push(&plan, &chunk)?;
+            chunk.clear();
+        }
+    }
+    selector.push(&plan, &chunk)?;
+    selector.finish()
 }
 
 impl Selector {

@@ -87,6 +87,32 @@ impl Assembler {
         }
     }
 
+    /// Adds the factors of other frames.
+    ///
+    /// # Errors
+    /// As [`Factors::merge`] and [`Assembler::push`].
+    pub fn merge(&mut self, other: &Factors) -> Result<()> {
+        self.flush()?;
+        self.factors.merge(other)
+    }
+
+    /// Takes the factors of a checkpoint, of the same model, in place of its own, which are of nothing.
+    pub(super) fn go_on(&mut self, mut part: Factors) -> Result<()> {
+        part.merge(&self.factors)?;
+        self.factors = part;
+        Ok(())
+    }
+
+    /// Notes what the frames are the data of.
+    pub(super) fn note(&mut self, source: String) {
+        self.factors.sources.insert(source);
+    }
+
+    /// What it was told.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// How many frames were taken.
     pub fn frames(&self) -> u64 {
         self.factors.frames

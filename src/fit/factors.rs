@@ -9,9 +9,9 @@ use crate::model::{Model, PartSpec};
 use crate::part::one_body;
 use crate::{Error, Result, npz};
 use faer::prelude::*;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 /// The version of the file.
@@ -26,6 +26,8 @@ pub struct Factors {
     /// By species: sum and number of the energies of single atoms.
     pub isolated: Vec<(f64, u64)>,
     pub remarks: Remarks,
+    /// The files that the frames are from, with their hashes.
+    pub sources: IndexSet<String>,
     /// Frames that were looked at.
     pub frames: u64,
     /// The closest neighbours, Å, by unordered pair of species (infinite: none).
@@ -71,6 +73,8 @@ struct Header {
     groups: Vec<HeaderGroup>,
     isolated: Vec<(f64, u64)>,
     remarks: Remarks,
+    #[serde(default)]
+    sources: IndexSet<String>,
     frames: u64,
     /// `null`: infinite.
     closest: Vec<Option<f64>>,
@@ -93,6 +97,7 @@ impl Factors {
             groups: IndexMap::new(),
             isolated: vec![(0.0, 0); n],
             remarks: Remarks::default(),
+            sources: IndexSet::new(),
             frames: 0,
             closest: vec![f64::INFINITY; n * (n + 1) / 2],
         }
@@ -133,6 +138,7 @@ impl Factors {
         }
         self.closest.iter_mut().zip(&other.closest).for_each(|(a, b)| *a = a.min(*b));
         self.remarks.merge(&other.remarks);
+        self.sources.extend(other.sources.iter().cloned());
         self.frames += other.frames;
         Ok(())
     }
@@ -194,6 +200,18 @@ impl Factors {
     /// # Errors
     /// A path that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let write =
+            |file: NewFile| self.write(BufWriter::new(file))?.into_inner().map_err(|e| e.into_error())?.finish();
+        NewFile::create(path).and_then(write).map_err(|source| Error::Io { path: path.to_owned(), source })
+    }
+
+    /// What [`Factors::save`] writes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.write(Cursor::new(Vec::new())).expect("memory takes all").into_inner()
+    }
+
+    fn write<W: Write + Seek>(&self, sink: W) -> io::Result<W> {
         let groups = self.groups.iter().map(|(name, g)| HeaderGroup {
             name: name.clone(),
             frames: g.frames,
@@ -206,31 +224,28 @@ impl Factors {
             groups: groups.collect(),
             isolated: self.isolated.clone(),
             remarks: self.remarks.clone(),
+            sources: self.sources.clone(),
             frames: self.frames,
             closest: self.closest.iter().map(|&r| Some(r).filter(|r| r.is_finite())).collect(),
         };
         let n = self.n_columns();
-        let path = path.as_ref();
-        let write = |file: NewFile| {
-            let mut npz = npz::Writer::new(BufWriter::new(file));
-            let header = serde_json::to_vec(&header)?;
-            npz.start("header", "|u1", &[header.len()])?;
-            npz.write(header.iter().map(|&b| [b]))?;
-            for (k, group) in self.groups.values().enumerate() {
-                for (kind, factor) in group.factors() {
-                    npz.start(&format!("{k}_{kind}_triangle"), "<f8", &[factor.triangle().map_or(0, |_| n), n])?;
-                    for i in 0..factor.triangle().map_or(0, |_| n) {
-                        npz.write(
-                            factor.triangle().into_iter().flat_map(|t| (0..n).map(move |j| t[(i, j)].to_le_bytes())),
-                        )?;
-                    }
-                    npz.start(&format!("{k}_{kind}_rows"), "<f8", &[factor.pending().len() / n, n])?;
-                    npz.write(factor.pending().iter().map(|x| x.to_le_bytes()))?;
+        let mut npz = npz::Writer::new(sink);
+        let header = serde_json::to_vec(&header)?;
+        npz.start("header", "|u1", &[header.len()])?;
+        npz.write(header.iter().map(|&b| [b]))?;
+        for (k, group) in self.groups.values().enumerate() {
+            for (kind, factor) in group.factors() {
+                npz.start(&format!("{k}_{kind}_triangle"), "<f8", &[factor.triangle().map_or(0, |_| n), n])?;
+                for i in 0..factor.triangle().map_or(0, |_| n) {
+                    npz.write(
+                        factor.triangle().into_iter().flat_map(|t| (0..n).map(move |j| t[(i, j)].to_le_bytes())),
+                    )?;
                 }
+                npz.start(&format!("{k}_{kind}_rows"), "<f8", &[factor.pending().len() / n, n])?;
+                npz.write(factor.pending().iter().map(|x| x.to_le_bytes()))?;
             }
-            npz.finish()?.into_inner().map_err(|e| e.into_error())?.finish()
-        };
-        NewFile::create(path).and_then(write).map_err(|source| Error::Io { path: path.to_owned(), source })
+        }
+        npz.finish()
     }
 
     /// Reads what [`Factors::save`] wrote.
@@ -238,9 +253,20 @@ impl Factors {
     /// # Errors
     /// A file that cannot be read, or holds anything else.
     pub fn load(path: impl AsRef<Path>) -> Result<Factors> {
-        let path = path.as_ref();
-        let mut npz = npz::Reader::open(path)?;
-        let fault = |message: String| Error::Fit(format!("{}: {message}", path.display()));
+        Self::read(npz::Reader::open(path.as_ref())?)
+    }
+
+    /// Of what [`Factors::to_bytes`] gave; errors call it `name`.
+    ///
+    /// # Errors
+    /// As [`Factors::load`].
+    pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Factors> {
+        Self::read(npz::Reader::new(Cursor::new(bytes), name)?)
+    }
+
+    fn read<R: Read + Seek>(mut npz: npz::Reader<R>) -> Result<Factors> {
+        let name = npz.name().to_owned();
+        let fault = |message: String| Error::Fit(format!("{name}: {message}"));
         let header: Header = serde_json::from_slice(&npz.bytes("header")?).map_err(|e| fault(e.to_string()))?;
         if header.format != FORMAT {
             return Err(fault(format!("the format '{}' is unknown; this version reads '{FORMAT}'", header.format)));
@@ -253,7 +279,7 @@ impl Factors {
         }
         factors.isolated = header.isolated;
         factors.closest = header.closest.into_iter().map(|r| r.unwrap_or(f64::INFINITY)).collect();
-        (factors.remarks, factors.frames) = (header.remarks, header.frames);
+        (factors.remarks, factors.sources, factors.frames) = (header.remarks, header.sources, header.frames);
         for (k, listed) in header.groups.into_iter().enumerate() {
             let group = factors.group(&listed.name);
             (group.frames, group.atoms) = (listed.frames, listed.atoms);

@@ -11,9 +11,10 @@
 //! | `data` | what a frame has to say, or why it says nothing |
 //! | `factor` | blocks of rows into one triangle |
 //! | `factors` | one factor for every group and kind of row; the file |
-//! | `assemble` | frames into factors, on all threads |
+//! | `assemble`, `read` | frames into factors, on all threads; those of files, in shares |
 //! | `active` | the active set of extrapolation grades |
 //! | `search` | recipes compared by what they say of frames that they have not seen |
+//! | `comparison`, `report` | errors of a fit, in numbers and words |
 //! | `system`, `solver` | ridge, truncated SVD, Bayesian regression, relevance |
 //!
 //! ```
@@ -32,20 +33,26 @@
 //! ```
 mod active;
 mod assemble;
+mod comparison;
 mod data;
 mod factor;
 mod factors;
 mod lasso;
+mod read;
+mod report;
 mod search;
 mod settings;
 mod solver;
 mod system;
 
-pub use active::{Selector, max_volume};
+pub use active::{Selector, active_set, max_volume};
 pub use assemble::Assembler;
+pub use comparison::{Comparison, Comparisons, QUANTITIES, Quantity, References, compare, errors, table};
 pub use data::{Observation, Remarks};
 pub use factor::Factor;
 pub use factors::{Factors, Group};
+pub use read::Share;
+pub use report::{Checks, Report};
 pub use search::{Candidate, Limits, Trial, search};
 pub use settings::{OneBody, Settings, Weights};
 pub use solver::{Solution, Solver, log_evidence};
@@ -110,10 +117,22 @@ pub fn solve(factors: &Factors, settings: &Settings) -> Result<Fitted> {
             one.e0.iter_mut().zip(&mut e0).for_each(|(x, e)| *x = e.take().unwrap_or(0.0));
         }
     }
+    spec.source = source(factors, settings, solution.log_evidence, system.rows);
     let mut model = Model::new(spec)?;
     model.set_linear_parameters(&theta).map_err(|e| Error::Fit(format!("the solution: {e}")))?;
     let Solution { log_evidence, effective, noise, .. } = solution;
     Ok(Fitted { model, committee, solver: settings.solver, log_evidence, effective, noise, rows: system.rows, errors })
+}
+
+/// What a fitted model says of its origin.
+fn source(factors: &Factors, settings: &Settings, log_evidence: Option<f64>, rows: u64) -> String {
+    let data = match factors.sources.is_empty() {
+        true => "in memory".into(),
+        false => factors.sources.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+    };
+    let settings = serde_json::to_string(settings).expect("plain data");
+    let evidence = log_evidence.map_or(String::new(), |e| format!("; ln evidence {e:.3}"));
+    format!("acerust {} fit: data {data}; {rows} rows; settings {settings}{evidence}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The errors of each group under the parameters fitted to all others.

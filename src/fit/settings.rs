@@ -1,7 +1,8 @@
 //! What a fit may be told: names of the data, weights, one-body energies, prior, solver.
 
 use super::solver::Solver;
-use crate::build::{Prior, Recipe};
+use crate::build::{self, Prior, Recipe};
+use crate::model::Model;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,30 +83,57 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// A recipe in TOML: its section `fit`, and the rest.
+    /// A recipe in TOML or JSON: its section `fit`, and the rest.
     ///
     /// # Errors
-    /// [`Error::Recipe`] with the place: text that is no TOML, unknown keys, wrong types and values.
-    pub fn split_toml(text: &str) -> Result<(Settings, Recipe)> {
-        let recipe = |e: toml::de::Error| Error::Recipe(e.to_string().trim_end().to_owned());
-        let mut table: toml::Table = text.parse().map_err(recipe)?;
-        let settings = table.remove("fit").map(toml::Value::try_into).transpose();
-        let settings: Settings = settings.map_err(|e| Error::Recipe(format!("fit: {e}")))?.unwrap_or_default();
+    /// [`Error::Recipe`] with the place: text that is neither, a model file, unknown keys, wrong types and values.
+    pub fn split(text: &str) -> Result<(Settings, Recipe)> {
+        let section = |message: String| Error::Recipe(format!("fit: {message}"));
+        let (settings, recipe): (Option<Settings>, Recipe) = match is_json(text) {
+            true if is_model(text) => return Err(Error::Recipe("a model file is none".into())),
+            true => {
+                let mut object: serde_json::Map<String, serde_json::Value> =
+                    serde_json::from_str(text).map_err(json_fault)?;
+                let settings = object.remove("fit").map(serde_json::from_value).transpose();
+                (
+                    settings.map_err(|e| section(e.to_string()))?,
+                    serde_json::from_value(object.into()).map_err(json_fault)?,
+                )
+            }
+            false => {
+                let mut table: toml::Table = text.parse().map_err(toml_fault)?;
+                let settings = table.remove("fit").map(toml::Value::try_into).transpose();
+                (settings.map_err(|e| section(e.to_string()))?, table.try_into().map_err(toml_fault)?)
+            }
+        };
+        let settings = settings.unwrap_or_default();
         settings.check()?;
-        Ok((settings, table.try_into().map_err(recipe)?))
+        Ok((settings, recipe))
     }
 
-    /// The same in JSON.
+    /// The section `fit` alone, in TOML or JSON.
     ///
     /// # Errors
-    /// As [`Settings::split_toml`].
-    pub fn split_json(text: &str) -> Result<(Settings, Recipe)> {
-        let recipe = |e: serde_json::Error| Error::Recipe(e.to_string());
-        let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(recipe)?;
-        let settings = object.remove("fit").map(serde_json::from_value).transpose();
-        let settings: Settings = settings.map_err(|e| Error::Recipe(format!("fit: {e}")))?.unwrap_or_default();
+    /// As [`Settings::split`].
+    pub fn section(text: &str) -> Result<Settings> {
+        let settings: Settings = match is_json(text) {
+            true => serde_json::from_str(text).map_err(json_fault)?,
+            false => toml::from_str(text).map_err(toml_fault)?,
+        };
         settings.check()?;
-        Ok((settings, serde_json::from_value(object.into()).map_err(recipe)?))
+        Ok(settings)
+    }
+
+    /// Settings and model of a recipe; those of a model file, which is fitted anew, are the usual ones.
+    ///
+    /// # Errors
+    /// As [`Settings::split`]; a basis that cannot be built, a model that is none.
+    pub fn with_model(text: &str) -> Result<(Settings, Model)> {
+        if is_json(text) && is_model(text) {
+            return Ok((Settings::default(), Model::from_json(text)?));
+        }
+        let (settings, recipe) = Self::split(text)?;
+        Ok((settings, build::model(&recipe)?))
     }
 
     /// # Errors
@@ -129,4 +157,21 @@ impl Settings {
         let named = |name: &str| self.weights.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, w)| *w);
         named(group).or_else(|| named("default")).unwrap_or_default()
     }
+}
+
+/// TOML begins with no brace.
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+}
+
+fn is_model(text: &str) -> bool {
+    text.contains("\"acerust-model/")
+}
+
+fn json_fault(error: serde_json::Error) -> Error {
+    Error::Recipe(error.to_string())
+}
+
+fn toml_fault(error: toml::de::Error) -> Error {
+    Error::Recipe(error.to_string().trim_end().to_owned())
 }

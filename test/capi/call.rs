@@ -7,6 +7,7 @@ pub use acerust::capi::element::*;
 pub use acerust::capi::evaluate::{
     ACERUST_COL_MAJOR, ACERUST_ROW_MAJOR, acerust_evaluate, acerust_input, acerust_outputs, acerust_rows,
 };
+pub use acerust::capi::fit::*;
 pub use acerust::capi::graph::{
     acerust_edges, acerust_graph, acerust_graph_build, acerust_graph_edges, acerust_graph_free, acerust_graph_n_atoms,
     acerust_graph_n_centres, acerust_graph_n_edges, acerust_graph_replace_edges, acerust_graph_update,

@@ -39,9 +39,10 @@ fn generate() -> String {
         ..cbindgen::Config::default()
     };
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for name in
-        ["version", "status", "element", "model", "basis", "plan", "evaluate", "batch", "graph", "list", "op", "train"]
-    {
+    for name in [
+        "version", "status", "element", "model", "basis", "plan", "evaluate", "batch", "graph", "list", "op", "train",
+        "fit",
+    ] {
         builder = builder.with_src(root().join(format!("src/capi/{name}.rs")));
     }
     let mut text = Vec::new();

@@ -71,10 +71,10 @@ fn recipes_with_faults_are_refused() {
         ("[fit]\nprior = { type = 'algebraic', q = 1 }", "q"),
         ("typo = 1", "typo"),
     ] {
-        let error = Settings::split_toml(&format!("{base}{section}")).unwrap_err().to_string();
+        let error = Settings::split(&format!("{base}{section}")).unwrap_err().to_string();
         assert!(error.starts_with("recipe: ") && error.contains(culprit), "{section}: {error}");
     }
-    let (settings, recipe) = Settings::split_toml(&format!("{base}[fit]\ncommittee = 3")).unwrap();
+    let (settings, recipe) = Settings::split(&format!("{base}[fit]\ncommittee = 3")).unwrap();
     assert_eq!((settings.committee, recipe.order), (3, 1));
 }
 

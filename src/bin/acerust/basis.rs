@@ -1,7 +1,7 @@
-use crate::frames::{self, Found, Frames};
+use crate::frames;
 use crate::options::{self, Options};
 use crate::output::Output;
-use acerust::extxyz::Frame;
+use acerust::extxyz::{Found, Frame, Frames};
 use acerust::ndarray::ArrayViewMut2;
 use acerust::npz;
 use acerust::plan::{Plan, Rows};
@@ -44,7 +44,8 @@ impl Basis {
         let columns = plan.length_basis();
         ensure!(columns > 0, "{}: the model has no linear parameters", self.model.display());
         // The size of an array stands before its entries.
-        let found = Frames::new(&self.structures)?.map(|found| found.map(Found::bare)).collect::<Result<Vec<_>>>()?;
+        let found =
+            Frames::new(&self.structures)?.map(|found| found.map(Found::bare)).collect::<acerust::Result<Vec<_>>>()?;
         let mut offsets = vec![0_i64];
         for found in &found {
             offsets.push(offsets[offsets.len() - 1] + 3 * found.frame.structure.n_atoms() as i64);

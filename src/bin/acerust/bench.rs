@@ -1,7 +1,7 @@
-use crate::frames::Frames;
 use crate::options::{self, Options};
 use crate::output::Output;
 use acerust::bench::{fma_peak, nominal_flops};
+use acerust::extxyz::Frames;
 use acerust::graph::Graph;
 use acerust::ndarray::ArrayViewMut2;
 use acerust::plan::{Device, Input, Isa, Outputs, Plan, Rows};

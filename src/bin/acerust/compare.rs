@@ -1,14 +1,13 @@
 use crate::conditions;
-use crate::frames::{self, Frames};
+use crate::frames;
 use crate::options::{self, Options};
 use crate::output::{Output, bare};
 use crate::plot;
 use crate::results::{Results, vectors};
-use acerust::extxyz::{Frame, Keys, Value, Writer};
+use acerust::extxyz::{Frame, Frames, Keys, Value, Writer};
+use acerust::fit::{Comparison, Comparisons, QUANTITIES};
 use acerust::plan::Virial;
-use acerust::structure::Structure;
 use anyhow::{Context, Result, bail, ensure};
-use indexmap::IndexMap;
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -57,40 +56,6 @@ pub struct Compare {
     conditions: conditions::Flags,
 }
 
-/// Reference and result, frame by frame and component by component.
-#[derive(Default)]
-pub struct Group {
-    pub frames: usize,
-    pub atoms: usize,
-    /// eV an atom.
-    pub energies: Vec<[f64; 2]>,
-    /// eV/Å.
-    pub forces: Vec<[f64; 2]>,
-    /// GPa.
-    pub stresses: Vec<[f64; 2]>,
-}
-
-/// The references of a frame: energy, forces, virial.
-pub type References<'a> = (Option<f64>, Option<&'a [[f64; 3]]>, Option<Virial>);
-
-/// What is compared: a title, the unit of the errors, how many of it the numbers have, the digits that are shown, and the numbers.
-pub struct Quantity {
-    pub name: &'static str,
-    pub unit: &'static str,
-    pub factor: f64,
-    digits: usize,
-    pub pairs: fn(&Group) -> &Vec<[f64; 2]>,
-}
-
-pub const QUANTITIES: [Quantity; 3] = [
-    Quantity { name: "energy", unit: "meV/atom", factor: 1e3, digits: 2, pairs: |g| &g.energies },
-    Quantity { name: "forces", unit: "eV/Å", factor: 1.0, digits: 4, pairs: |g| &g.forces },
-    Quantity { name: "stress", unit: "GPa", factor: 1.0, digits: 3, pairs: |g| &g.stresses },
-];
-
-/// eV/Å³ in GPa, exact since 2019.
-const GPA: f64 = 160.2176634;
-
 fn svg(name: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(name);
     match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("svg")) {
@@ -106,7 +71,7 @@ impl Compare {
         let mut table = Output::new(None)?;
         let mut out = self.output.as_deref().map(|path| Output::new(Some(path))).transpose()?;
         let mut writer = out.as_mut().map(|out| Writer::new(out, &Keys::default()));
-        let mut groups = IndexMap::<String, Group>::new();
+        let mut groups = Comparisons::new();
         if self.each {
             writeln!(
                 table,
@@ -147,7 +112,8 @@ impl Compare {
             }
             number += 1;
             let group = groups.entry(name).or_default();
-            group.add(&results, &frame.structure, (energy, forces, virial));
+            let found = (results.energy, &results.forces[..], results.virial);
+            group.add(&frame.structure, (energy, forces, virial), found);
             if let Some(writer) = &mut writer {
                 results.label(&mut frame, false);
                 writer.write(&frame).map_err(bare)?;
@@ -162,7 +128,7 @@ impl Compare {
         if let Some(key) = missing.first() {
             bail!("{}: no frame has `{key}`", names());
         }
-        let all = Group::sum(groups.values());
+        let all = Comparison::sum(groups.values());
         let compared: Vec<_> = QUANTITIES.iter().filter(|q| !(q.pairs)(&all).is_empty()).collect();
         ensure!(!compared.is_empty(), "{}: no frame has `energy`, `forces`, `virial` or `stress`", names());
         if let Some(path) = &self.plot {
@@ -172,13 +138,12 @@ impl Compare {
         }
         let per_atom = microseconds / all.atoms.max(1) as f64;
         if self.json {
-            let groups: serde_json::Map<_, _> = groups.iter().map(|(name, g)| (name.clone(), g.json())).collect();
-            writeln!(table, "{}", json!({ "all": all.json(), "groups": groups, "us_per_atom": per_atom }))?;
+            writeln!(table, "{}", json!({ "all": all, "groups": groups, "us_per_atom": per_atom }))?;
         } else {
             if self.each {
                 writeln!(table)?;
             }
-            write!(table, "{}", table_of(self.group_key(), &groups))?;
+            write!(table, "{}", acerust::fit::table(self.group_key(), &groups))?;
             writeln!(
                 table,
                 "{per_atom:.1} µs/atom: reading, neighbours, energies and forces, {} thread(s)",
@@ -236,80 +201,4 @@ impl Compare {
             Some(other) => format!("{other:?}"),
         }
     }
-}
-
-/// Errors of every group and of all frames; energies and forces are always there, stresses where there are some.
-pub fn table_of(group_key: &str, groups: &IndexMap<String, Group>) -> String {
-    let all = Group::sum(groups.values());
-    let quantities = if all.stresses.is_empty() { &QUANTITIES[..2] } else { &QUANTITIES };
-    let columns = |show: &dyn Fn(&Quantity) -> [String; 2]| -> String {
-        quantities.iter().map(show).map(|[a, b]| format!("   {a:>8} {b:>8}")).collect()
-    };
-    let titles = columns(&|q| [q.name.into(), q.unit.into()]);
-    let mut text = format!("{:16} {:>6} {:>7}{titles}\n", "", "", "");
-    let titles = columns(&|_| ["RMSE".into(), "MAE".into()]);
-    text += &format!("{group_key:16} {:>6} {:>7}{titles}\n", "frames", "atoms");
-    for (name, group) in groups.iter().map(|(name, g)| (name.as_str(), g)).chain([("all", &all)]) {
-        let errors = columns(&|q| q.shown(group));
-        text += &format!("{name:16} {:>6} {:>7}{errors}\n", group.frames, group.atoms);
-    }
-    text
-}
-
-impl Group {
-    pub fn sum<'a>(groups: impl Iterator<Item = &'a Group>) -> Group {
-        groups.fold(Group::default(), |mut all, group| {
-            all.frames += group.frames;
-            all.atoms += group.atoms;
-            all.energies.extend(&group.energies);
-            all.forces.extend(&group.forces);
-            all.stresses.extend(&group.stresses);
-            all
-        })
-    }
-
-    /// Adds a frame: results, and the references that it has.
-    pub fn add(&mut self, results: &Results, structure: &Structure, (energy, forces, virial): References) {
-        let n = structure.n_atoms();
-        self.frames += 1;
-        self.atoms += n;
-        if let Some(energy) = energy.filter(|_| n > 0) {
-            self.energies.push([energy, results.energy].map(|e| e / n as f64));
-        }
-        if let Some(forces) = forces {
-            let pairs = forces.as_flattened().iter().zip(results.forces.as_flattened());
-            self.forces.extend(pairs.map(|(&a, &b)| [a, b]));
-        }
-        if let Some(virial) = virial {
-            let stress = |v: Virial, [a, b]: [usize; 2]| -0.5 * GPA * (v[a][b] + v[b][a]) / structure.volume();
-            let components = [[0, 0], [1, 1], [2, 2], [1, 2], [0, 2], [0, 1]];
-            self.stresses.extend(components.map(|at| [virial, results.virial].map(|v| stress(v, at))));
-        }
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let mut json = json!({ "frames": self.frames, "atoms": self.atoms });
-        for q in &QUANTITIES {
-            let errors = errors((q.pairs)(self));
-            json[format!("{}_rmse", q.name)] = json!(errors.map(|e| e[0]));
-            json[format!("{}_mae", q.name)] = json!(errors.map(|e| e[1]));
-        }
-        json
-    }
-}
-
-impl Quantity {
-    /// Root-mean-square and mean absolute error in [`Quantity::unit`]; `-` where there is nothing to compare.
-    pub fn shown(&self, group: &Group) -> [String; 2] {
-        match errors((self.pairs)(group)) {
-            None => ["-".into(), "-".into()],
-            Some(errors) => errors.map(|e| format!("{:.*}", self.digits, self.factor * e)),
-        }
-    }
-}
-
-/// Root-mean-square and mean absolute difference; `None` of nothing.
-pub fn errors(pairs: &[[f64; 2]]) -> Option<[f64; 2]> {
-    let mean = |f: fn(f64) -> f64| pairs.iter().map(|[a, b]| f(b - a)).sum::<f64>() / pairs.len() as f64;
-    (!pairs.is_empty()).then(|| [mean(|d| d * d).sqrt(), mean(f64::abs)])
 }

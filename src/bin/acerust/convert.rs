@@ -1,6 +1,6 @@
-use crate::frames::is_standard;
 use crate::options::standard_input;
 use crate::output::Output;
+use acerust::extxyz::is_standard;
 use acerust::model::Model;
 use anyhow::{Context, Result};
 use serde::Deserialize;

@@ -1,11 +1,11 @@
 use crate::conditions;
-use crate::frames::{self, Found, Frames};
+use crate::frames;
 use crate::options::{self, Options};
 use crate::output::{Output, bare};
 use crate::results::Results;
 use crate::uncertainty::{self, Doubts};
 use acerust::batch::{self, Item};
-use acerust::extxyz::{Frame, Keys, Writer};
+use acerust::extxyz::{Found, Frame, Frames, Keys, Writer};
 use acerust::model::Model;
 use acerust::plan::{Device, Plan};
 use anyhow::Result;

@@ -1,13 +1,13 @@
-use crate::compare::Group;
-use crate::frames::{Frames, bar};
+use crate::frames::bar;
 use crate::learning::Learning;
+use crate::report;
 use crate::solving::Solving;
-use crate::{provenance, report};
+use crate::uncertainty::save_committee;
 use acerust::build::{self, Recipe};
-use acerust::fit::{self, Assembler, Factors, Selector, Settings};
+use acerust::extxyz::Frames;
+use acerust::fit::{self, Assembler, Checks, Comparison, Factors, Fitted, Report, Settings, Share};
 use acerust::model::Model;
-use acerust::plan::{ActiveSet, Device, Plan, Precision};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,6 +75,35 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
     parsed.filter(|(k, n)| (1..=*n).contains(k)).ok_or_else(|| "no K/N with K in 1 … N".into())
 }
 
+/// A model and its committee, written.
+pub struct Solved<'a> {
+    pub fitted: Fitted,
+    pub report: Report,
+    output: &'a Path,
+    committee: Option<PathBuf>,
+}
+
+impl<'a> Solved<'a> {
+    pub fn new(factors: &Factors, settings: &Settings, output: &'a Path) -> Result<Solved<'a>> {
+        let fitted = fit::solve(factors, settings)?;
+        fitted.model.save(output)?;
+        let committee = save_committee(&fitted.committee, output)?;
+        Ok(Solved { report: Report::new(factors, settings, &fitted), fitted, output, committee })
+    }
+
+    /// With what these checks find.
+    pub fn report(mut self, factors: &Factors, settings: &Settings, checks: &Checks) -> Result<Self> {
+        self.report.check(factors, settings, &self.fitted, checks, || Ok(()))?;
+        Ok(self)
+    }
+
+    pub fn print(&self) {
+        print!("{}", self.report.text());
+        println!("model: {}", self.output.display());
+        self.committee.iter().for_each(|path| println!("committee: {}", path.display()));
+    }
+}
+
 impl Fit {
     pub fn run(self) -> Result<()> {
         // Flags are where a search begins; what it finds stays.
@@ -85,16 +114,14 @@ impl Fit {
             (self.solving.apply(settings)?, model)
         };
         let mut learning = Learning::default();
-        let factors = match self.merge.as_slice() {
-            [] => self.assemble(&model, &settings, &mut learning)?,
-            [first, rest @ ..] => {
-                let mut factors = Factors::load(first)?;
-                for path in rest {
-                    factors.merge(&Factors::load(path)?).with_context(|| path.display().to_string())?;
-                }
-                factors
-            }
-        };
+        let mut assembler = Assembler::new(&model, &settings)?;
+        if self.merge.is_empty() {
+            self.read(&mut assembler, &settings, &mut learning)?;
+        }
+        for path in &self.merge {
+            assembler.merge(&Factors::load(path)?).with_context(|| path.display().to_string())?;
+        }
+        let factors = assembler.finish()?;
         if let Some(path) = &self.factors {
             factors.save(path)?;
             let _ = std::fs::remove_file(part(path)); // nothing to go on with
@@ -102,33 +129,25 @@ impl Fit {
         let Some(output) = &self.output else {
             return Ok(());
         };
-        let mut fitted = fit::solve(&factors, &settings)?;
-        let data = provenance::hashes(if self.merge.is_empty() { &self.frames } else { &self.merge })?;
-        fitted.model = provenance::signed(fitted.model, &data, &settings, fitted.log_evidence, fitted.rows)?;
-        fitted.model.save(output)?;
-        let committee = provenance::save_committee(&fitted.committee, output)?;
+        let solved = Solved::new(&factors, &settings, output)?;
+        let frames = |paths| anyhow::Ok(Frames::new(paths)?.map(|found| Ok(found?.frame)));
         if let Some(path) = &self.active_set {
-            active_set(&fitted.model, &self.frames, &settings)?.save(path)?;
+            fit::active_set(&solved.fitted.model, &settings, frames(&self.frames)?)?.save(path)?;
         }
-        let left_out = self.solving.leave_one_out.then(|| fit::leave_one_out(&factors, &settings)).transpose()?;
-        let train = report::errors(&fitted.model, &self.frames, &settings)?;
-        let test = report::errors(&fitted.model, &self.test, &settings)?;
-        let all = (factors.frames, Group::sum(test.values()));
-        let learning = if test.is_empty() { vec![] } else { learning.curve(&self.test, &settings, all)? };
-        let report = report::Report {
-            fitted: &fitted,
-            factors: &factors,
-            settings: &settings,
-            train: &train,
-            test: &test,
-            learning: &learning,
-            left_out: left_out.as_ref(),
-        };
-        print!("{}", report.text());
-        println!("model: {}", output.display());
-        committee.iter().for_each(|path| println!("committee: {}", path.display()));
+        let leave_one_out = self.solving.leave_one_out;
+        let checks = Checks { leave_one_out, training: self.frames.clone(), test: self.test.clone() };
+        let mut solved = solved.report(&factors, &settings, &checks)?;
+        if !self.test.is_empty() {
+            let compare = |model: &Model| -> Result<Comparison> {
+                let groups = fit::compare(model, &settings, frames(&self.test)?, || Ok(()))?;
+                Ok(Comparison::sum(groups.values()))
+            };
+            let last = (factors.frames, Comparison::sum(solved.report.test.values()));
+            solved.report.learning = learning.curve(compare, last)?;
+        }
+        solved.print();
         if let Some(path) = &self.report {
-            report.write_html(path)?;
+            report::Page { model: &solved.fitted.model, report: &solved.report }.write(path)?;
             println!("report: {}", path.display());
         }
         Ok(())
@@ -160,55 +179,22 @@ impl Fit {
         Ok((settings, build::model(&recipe)?))
     }
 
-    fn assemble(&self, model: &Model, settings: &Settings, learning: &mut Learning) -> Result<Factors> {
-        ensure!(!self.frames.is_empty(), "no frames: name files in extended XYZ");
+    fn read(&self, assembler: &mut Assembler, settings: &Settings, learning: &mut Learning) -> Result<()> {
         let part = self.factors.as_deref().map(part);
-        let mut assembler = match part.as_ref().filter(|part| self.checkpoint.is_some() && part.exists()) {
-            Some(part) => {
-                let mut factors = Factors::load(part)?;
-                let frames = factors.frames;
-                // That those are of the same model, merging tells.
-                factors.merge(&Factors::new(model)).with_context(|| part.display().to_string())?;
-                eprintln!("acerust: going on after {frames} frames of {}", part.display());
-                Assembler::resume(factors, settings)?
-            }
-            None => Assembler::new(model, settings)?,
-        };
-        let done = assembler.frames();
-        let (k, n) = self.shard.unwrap_or((1, 1));
+        let checkpoint = part.zip(self.checkpoint.map(std::num::NonZeroU64::get));
+        if let Some((path, _)) = checkpoint.as_ref().filter(|(path, _)| path.exists()) {
+            eprintln!("acerust: going on after the frames of {}", path.display());
+        }
+        let (number, of) = self.shard.unwrap_or((1, 1));
         let bar = bar(true);
-        let share = Frames::new(&self.frames)?.zip(0..).filter(|(_, i)| i % n == k - 1).map(|(found, _)| found);
-        for found in share.skip(done as usize) {
-            assembler.push(found?.frame)?;
+        let curve = self.report.is_some() && !self.test.is_empty();
+        assembler.read(&self.frames, &Share { number, of, checkpoint }, |assembler| {
             bar.inc(1);
-            if self.report.is_some() && !self.test.is_empty() {
-                learning.look(&mut assembler, settings)?;
-            }
-            if let (Some(every), Some(part)) = (self.checkpoint, &part)
-                && assembler.frames() % every == 0
-            {
-                assembler.factors()?.save(part)?;
-            }
-        }
+            if curve { learning.look(assembler, settings) } else { Ok(()) }
+        })?;
         bar.finish_and_clear();
-        Ok(assembler.finish()?)
+        Ok(())
     }
-}
-
-/// The active set of the frames that a fit would use.
-fn active_set(model: &Model, paths: &[PathBuf], settings: &Settings) -> Result<ActiveSet> {
-    const CHUNK: usize = 64;
-    let plan = Plan::new(model, Device::Cpu, Precision::F64)?;
-    let mut selector = Selector::new(&plan);
-    let mut chunk = Vec::new();
-    for found in Frames::new(paths)? {
-        chunk.extend(settings.observe(found?.frame, model.species()).ok());
-        if chunk.len() == CHUNK {
-            selector.push(&plan, chunk.drain(..).map(|o| o.structure).collect::<Vec<_>>().iter())?;
-        }
-    }
-    selector.push(&plan, chunk.iter().map(|o| &o.structure))?;
-    Ok(selector.finish()?)
 }
 
 /// Where factors under way are kept.
@@ -220,22 +206,15 @@ fn part(path: &Path) -> PathBuf {
 
 /// Settings and model of a recipe or of a model file.
 pub fn load(path: &Path) -> Result<(Settings, Model)> {
-    let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    if is_json && text.contains("\"acerust-model/") {
-        return Ok((Settings::default(), Model::load(path)?));
-    }
-    let (settings, recipe) = load_recipe(path)?;
-    Ok((settings, build::model(&recipe).with_context(|| path.display().to_string())?))
+    read(path, Settings::with_model)
 }
 
 /// Settings and recipe of a recipe file.
 pub fn load_recipe(path: &Path) -> Result<(Settings, Recipe)> {
+    read(path, Settings::split)
+}
+
+fn read<T>(path: &Path, of: impl FnOnce(&str) -> acerust::Result<T>) -> Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let split = match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) {
-        true if text.contains("\"acerust-model/") => bail!("{}: a model file is no recipe", path.display()),
-        true => Settings::split_json(&text),
-        false => Settings::split_toml(&text),
-    };
-    split.with_context(|| path.display().to_string())
+    of(&text).with_context(|| path.display().to_string())
 }

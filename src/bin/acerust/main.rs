@@ -15,7 +15,6 @@ mod options;
 mod output;
 mod pages;
 mod plot;
-mod provenance;
 mod refit;
 mod report;
 mod results;

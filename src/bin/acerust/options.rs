@@ -1,6 +1,6 @@
 //! The options of every subcommand.
 
-use crate::frames::is_standard;
+use acerust::extxyz::is_standard;
 use acerust::model::{MAX_FILE_BYTES, Model};
 use acerust::parallel;
 use acerust::plan::{self, Device, Plan, Precision, RadialMode};

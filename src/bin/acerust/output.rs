@@ -1,6 +1,6 @@
 //! Where results go: a file, complete or not there at all, or the standard output.
 
-use crate::frames::is_standard;
+use acerust::extxyz::is_standard;
 use acerust::file::NewFile;
 use anyhow::{Error, Result};
 use flate2::{Compression, write::GzEncoder};

@@ -1,8 +1,7 @@
 //! Results against references, as a picture.
 
-use crate::compare::{Group, QUANTITIES, Quantity};
+use acerust::fit::{Comparison, Comparisons, QUANTITIES, Quantity};
 use anyhow::{Result, anyhow};
-use indexmap::IndexMap;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -21,7 +20,7 @@ const COLOURS: [RGBColor; 7] = [
 ];
 
 /// An SVG of energies, force components and, where there are some, stresses, with their root-mean-square errors over all groups.
-pub fn parity(groups: &IndexMap<String, Group>, all: &Group) -> Result<String> {
+pub fn parity(groups: &Comparisons, all: &Comparison) -> Result<String> {
     let mut svg = String::new();
     let panels: Vec<_> = QUANTITIES.iter().zip(["energy, eV/atom", "force components, eV/Å", "stress, GPa"]).collect();
     let panels = if all.stresses.is_empty() { &panels[..2] } else { &panels };
@@ -43,12 +42,7 @@ pub fn parity(groups: &IndexMap<String, Group>, all: &Group) -> Result<String> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-fn panel(
-    area: &Area,
-    title: &str,
-    groups: &IndexMap<String, Group>,
-    Quantity { pairs, .. }: &Quantity,
-) -> Result<(), String> {
+fn panel(area: &Area, title: &str, groups: &Comparisons, Quantity { pairs, .. }: &Quantity) -> Result<(), String> {
     let text = |e: DrawingAreaErrorKind<_>| e.to_string();
     let numbers = || groups.values().flat_map(pairs).flatten();
     let (low, high) = numbers().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
@@ -97,13 +91,13 @@ fn panel(
 }
 
 /// An SVG with the distribution of errors of force components, a line for each group.
-pub fn histogram(groups: &IndexMap<String, Group>) -> Result<String> {
+pub fn histogram(groups: &Comparisons) -> Result<String> {
     const BINS: usize = 60;
     let largest = groups.values().flat_map(|g| &g.forces).fold(0.0, |m: f64, [a, b]| m.max((b - a).abs()));
     if largest == 0.0 {
         return Ok(String::new());
     }
-    let curve = |(name, group): (&String, &Group)| {
+    let curve = |(name, group): (&String, &Comparison)| {
         let mut counts = [0_u32; BINS];
         for [a, b] in &group.forces {
             counts[(((b - a).abs() / largest * BINS as f64) as usize).min(BINS - 1)] += 1;

@@ -1,8 +1,8 @@
-use crate::frames::{Frames, bar, for_each};
+use crate::frames::{bar, for_each};
 use crate::options::{self, Options};
 use crate::output::{Output, bare};
 use crate::uncertainty::Doubts;
-use acerust::extxyz::{Frame, Keys, Writer};
+use acerust::extxyz::{Frame, Frames, Keys, Writer};
 use acerust::plan::ActiveSet;
 use anyhow::Result;
 use std::path::PathBuf;

@@ -1,12 +1,14 @@
 //! How far results are to be trusted: extrapolation grades, and the spread of a committee.
 
+use crate::output::Output;
 use acerust::extxyz::{Column, Data, Frame, Value};
 use acerust::graph::Graph;
 use acerust::ndarray::ArrayViewMut3;
+use acerust::npz;
 use acerust::plan::{ActiveSet, Outputs, Plan};
 use acerust::structure::Structure;
 use anyhow::Result;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Flags {
@@ -84,4 +86,15 @@ impl Doubts {
     pub fn largest_grade(&self) -> f64 {
         self.grades.iter().flatten().fold(0.0, |m: f64, g| m.max(*g))
     }
+}
+
+/// Writes the members, if there are any, as the array `parameters`, (n_members, n_params), beside the model: `si.json` has `si.committee.npz`.
+pub fn save_committee(members: &[Vec<f64>], model: &Path) -> Result<Option<PathBuf>> {
+    let Some(first) = members.first() else { return Ok(None) };
+    let path = model.with_extension("committee.npz");
+    let mut npz = npz::Writer::new(Output::new(Some(&path))?);
+    npz.start("parameters", "<f8", &[members.len(), first.len()])?;
+    npz.write(members.iter().flatten().map(|x| x.to_le_bytes()))?;
+    npz.finish()?.finish()?;
+    Ok(Some(path))
 }
