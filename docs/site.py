@@ -90,7 +90,11 @@ def command(language, text, folder):
     if not shutil.which(program):
         return str(program)
     if language == "python":
-        return [program, "-c", text]
+        # Of packages that take gigabytes.
+        modules = set(re.findall(r"^import (\w+)", text, re.M))
+        find = "import importlib.util, sys; print(*[m for m in sys.argv[1:] if not importlib.util.find_spec(m)])"
+        missing = subprocess.run([program, "-c", find, *sorted(modules)], capture_output=True, text=True, check=True).stdout.strip()
+        return missing or [program, "-c", text]
     if language == "c":
         folder.joinpath("main.c").write_text(text)
         return ["bash", "-ec", "cc -std=c99 -Wall -Wextra -Werror main.c -lacerust -lm -o main && ./main"]

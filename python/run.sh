@@ -15,7 +15,7 @@ test)
     shift
     "$venv/bin/python" -c 'import ase, pytest' 2>/dev/null || "$venv/bin/pip" install --quiet ase pytest
     "$venv/bin/pip" install --quiet --force-reinstall --no-deps "$target"/wheels/acerust-*.whl
-    exec "$venv/bin/python" -m pytest -q "$here/test" "$@"
+    exec "$venv/bin/python" -m pytest -q -rs "$here/test" "$@"
     ;;
 tools)
     shift

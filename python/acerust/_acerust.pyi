@@ -40,6 +40,26 @@ class Fitted(TypedDict):
 
 def fit(recipe: str, images: Sequence[Any], active_set: bool = False) -> Fitted: ...
 
+_Shape = tuple[str, str, int]
+
+def irreps(text: str) -> list[tuple[int, int, int]]: ...
+
+class Operation:
+    def __init__(self, descriptor: str, storage: str) -> None: ...
+    def ports(self) -> tuple[list[_Shape], list[tuple[str, Optional[int]]], _Shape]: ...
+    def paths(self) -> tuple[list[list[int]], list[tuple[int, int, int]]]: ...
+    def run(
+        self,
+        rows: int,
+        nodes: int,
+        inputs: Sequence[Any],
+        indices: Sequence[Any],
+        results: Sequence[Any],
+        cotangent: Any = None,
+        directions: Optional[Sequence[Any]] = None,
+    ) -> None: ...
+    def prepare(self, device: int, rows: int, nodes: int, indices: Sequence[Any]) -> Any: ...
+
 class Model:
     def __init__(self, path: Union[str, PathLike[str]]) -> None: ...
     @staticmethod
@@ -119,6 +139,16 @@ class Plan:
         cell: Optional[ArrayLike] = None,
         pbc: Optional[ArrayLike] = None,
         outputs: Optional[Sequence[str]] = None,
+        neighbours: Optional[Neighbours] = None,
+        conditions: Optional[Conditions] = None,
+    ) -> Outputs: ...
+    def evaluate_into(
+        self,
+        numbers: ArrayLike,
+        positions: Any,
+        out: dict[str, Any],
+        cell: Optional[ArrayLike] = None,
+        pbc: Optional[ArrayLike] = None,
         neighbours: Optional[Neighbours] = None,
         conditions: Optional[Conditions] = None,
     ) -> Outputs: ...

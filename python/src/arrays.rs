@@ -55,10 +55,7 @@ pub fn structure(
     cell: Option<&Bound<PyAny>>,
     pbc: Option<&Bound<PyAny>>,
 ) -> PyResult<Structure> {
-    let mut structure = Structure::default();
-    let mut z = Vec::new();
-    entries("numbers", numbers, "iu", &[None], |n: &[i64]| z.extend(n.iter().map(|&n| i32::try_from(n).unwrap_or(0))))?;
-    atomic_numbers(&mut structure.numbers, &z).map_err(raise)?;
+    let mut structure = frame(numbers, cell, pbc)?;
     entries("positions", positions, "fiu", &[None, Some(3)], |x: &[f64]| {
         structure.positions.extend_from_slice(x.as_chunks().0);
     })?;
@@ -66,6 +63,15 @@ pub fn structure(
         let (n, m) = (structure.positions.len(), structure.numbers.len());
         return Err(argument(format!("{n} positions for {m} atomic numbers")));
     }
+    Ok(structure)
+}
+
+/// The same without positions.
+pub fn frame(numbers: &Bound<PyAny>, cell: Option<&Bound<PyAny>>, pbc: Option<&Bound<PyAny>>) -> PyResult<Structure> {
+    let mut structure = Structure::default();
+    let mut z = Vec::new();
+    entries("numbers", numbers, "iu", &[None], |n: &[i64]| z.extend(n.iter().map(|&n| i32::try_from(n).unwrap_or(0))))?;
+    atomic_numbers(&mut structure.numbers, &z).map_err(raise)?;
     if let Some(cell) = cell {
         entries("cell", cell, "fiu", &[Some(3), Some(3)], |x: &[f64]| structure.cell.copy_from_slice(x.as_chunks().0))?;
     }

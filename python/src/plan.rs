@@ -2,6 +2,7 @@
 
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
+use crate::into;
 use crate::model::{Model, heads};
 use acerust::batch::{self, Item};
 use acerust::graph::Graph;
@@ -19,9 +20,9 @@ use std::sync::{Mutex, PoisonError};
 /// A model made ready for a device.
 #[pyclass(frozen, module = "acerust")]
 pub struct Plan {
-    shared: SharedPlan,
+    pub shared: SharedPlan,
     /// The words it was made with.
-    words: (String, String, String, usize),
+    pub words: (String, String, String, usize),
     changes: AtomicUsize,
 }
 
@@ -30,14 +31,14 @@ pub struct Plan {
 #[pyclass(frozen, module = "acerust")]
 pub struct Neighbours(Mutex<List>);
 
-struct List {
-    list: plan::Neighbours,
+pub struct List {
+    pub list: plan::Neighbours,
     /// What was evaluated last, if that went well.
-    last: Option<Structure>,
+    pub last: Option<Structure>,
 }
 
 impl Neighbours {
-    fn with<T>(&self, f: impl FnOnce(&mut List) -> T) -> T {
+    pub fn with<T>(&self, f: impl FnOnce(&mut List) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -262,6 +263,27 @@ impl Plan {
         dictionary(py, results?)
     }
 
+    /// Evaluates a structure into arrays of any library that knows DLPack (float64, row-major), in the memory of the plan's device: a
+    /// dictionary of energy and, where `out` has forces, virial.
+    ///
+    /// `out`: a dictionary of arrays to be written, by output. On a CUDA device `positions` is such an array, too, with a list, and
+    /// `out` has forces or site_energies; nothing but energy and virial is copied. What is queued on the arrays is waited for, and
+    /// results are there when the call returns.
+    #[pyo3(signature = (numbers, positions, out, cell=None, pbc=None, neighbours=None, conditions=None))]
+    fn evaluate_into<'py>(
+        &self,
+        py: Python<'py>,
+        numbers: &Bound<'py, PyAny>,
+        positions: &Bound<'py, PyAny>,
+        out: &Bound<'py, PyDict>,
+        cell: Option<&Bound<'py, PyAny>>,
+        pbc: Option<&Bound<'py, PyAny>>,
+        neighbours: Option<&Neighbours>,
+        conditions: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        into::evaluate(self, py, (numbers, positions, cell, pbc), out, neighbours, conditions.as_ref())
+    }
+
     /// As `evaluate` for many structures, each a tuple of numbers, positions, cell, pbc; `conditions`: one for each structure.
     #[pyo3(signature = (structures, outputs=None, conditions=None))]
     fn evaluate_batch<'py>(
@@ -339,14 +361,14 @@ impl Plan {
 }
 
 /// Runs `f` with the plan under conditions.
-fn under<T>(plan: &plan::Plan, conditions: &Conditions, f: impl FnOnce(&plan::Plan) -> PyResult<T>) -> PyResult<T> {
+pub fn under<T>(plan: &plan::Plan, conditions: &Conditions, f: impl FnOnce(&plan::Plan) -> PyResult<T>) -> PyResult<T> {
     match *conditions == Conditions::new() {
         true => f(plan),
         false => f(&plan.at(conditions).map_err(raise)?),
     }
 }
 
-fn conditions_of(dictionary: Option<&Bound<PyDict>>) -> PyResult<Conditions> {
+pub fn conditions_of(dictionary: Option<&Bound<PyDict>>) -> PyResult<Conditions> {
     let mut conditions = Conditions::new();
     for (key, value) in dictionary.into_iter().flatten() {
         let key: PyBackedStr = key.extract()?;
@@ -375,7 +397,7 @@ fn names(outputs: Option<&[PyBackedStr]>) -> Vec<String> {
 }
 
 /// The shape of an output.
-fn shape(plan: &plan::Plan, name: &str, n: usize) -> PyResult<Vec<usize>> {
+pub fn shape(plan: &plan::Plan, name: &str, n: usize) -> PyResult<Vec<usize>> {
     let members = plan.committee().len();
     Ok(match name {
         "energy" => vec![],
@@ -412,45 +434,47 @@ fn room(plan: &plan::Plan, n: usize, names: &[String]) -> PyResult<Found> {
 }
 
 fn views(found: &mut Found) -> Outputs<'_> {
-    let mut out = Outputs::new();
-    for (name, shape, buffer) in found {
-        out = match (name.as_str(), &shape[..]) {
-            ("energy", _) => out.energy(&mut buffer[0]),
-            ("site_energies", _) => out.site_energies(&mut buffer[..]),
-            ("grade", _) => out.grade(&mut buffer[..]),
-            ("committee_energies", _) => out.committee_energies(&mut buffer[..]),
-            (name, &[a, b]) => {
-                let view: ArrayViewMut2<f64> = view(buffer, [a, b]);
-                match name {
-                    "forces" => out.forces(view),
-                    "virial" => out.virial(view),
-                    "descriptors" => out.descriptors(view),
-                    _ => out.committee_site_energies(view),
-                }
+    let each = found.iter_mut();
+    each.fold(Outputs::new(), |out, (name, shape, buffer)| view_of(out, name, shape, buffer))
+}
+
+/// With one more output.
+pub fn view_of<'a>(out: Outputs<'a>, name: &str, shape: &[usize], buffer: &'a mut [f64]) -> Outputs<'a> {
+    match (name, shape) {
+        ("energy", _) => out.energy(&mut buffer[0]),
+        ("site_energies", _) => out.site_energies(buffer),
+        ("grade", _) => out.grade(buffer),
+        ("committee_energies", _) => out.committee_energies(buffer),
+        (name, &[a, b]) => {
+            let view: ArrayViewMut2<f64> = view(buffer, [a, b]);
+            match name {
+                "forces" => out.forces(view),
+                "virial" => out.virial(view),
+                "descriptors" => out.descriptors(view),
+                _ => out.committee_site_energies(view),
             }
-            (name, &[a, b, c]) => {
-                let view: ArrayViewMut3<f64> = view(buffer, [a, b, c]);
-                match name {
-                    "site_virials" => out.site_virials(view),
-                    "committee_forces" => out.committee_forces(view),
-                    _ => out.committee_virials(view),
-                }
+        }
+        (name, &[a, b, c]) => {
+            let view: ArrayViewMut3<f64> = view(buffer, [a, b, c]);
+            match name {
+                "site_virials" => out.site_virials(view),
+                "committee_forces" => out.committee_forces(view),
+                _ => out.committee_virials(view),
             }
-            _ => out,
-        };
+        }
+        _ => out,
     }
-    out
 }
 
 /// A buffer of just that many numbers.
-fn view<const N: usize, D: Dimension>(buffer: &mut [f64], shape: [usize; N]) -> ArrayViewMut<'_, f64, D>
+pub fn view<const N: usize, D: Dimension>(buffer: &mut [f64], shape: [usize; N]) -> ArrayViewMut<'_, f64, D>
 where
     [usize; N]: IntoDimension<Dim = D>,
 {
     ArrayViewMut::from_shape(shape, buffer).expect("as long as its shape")
 }
 
-fn dictionary<'py>(
+pub fn dictionary<'py>(
     py: Python<'py>,
     found: impl IntoIterator<Item = (impl AsRef<str>, Vec<usize>, Vec<f64>)>,
 ) -> PyResult<Bound<'py, PyDict>> {

@@ -213,3 +213,31 @@ def test_fits_are_those_of_the_program(tmp_path):
         acerust.fit(RECIPE | {"degre": 3}, images)
     with pytest.raises(acerust.errors.FitError):
         acerust.fit(RECIPE, [])
+
+
+def test_results_go_into_arrays_of_the_caller(silicon):
+    atoms = crystal()
+    plan, n = acerust.Plan(silicon, committee=np.tile(silicon.linear_parameters, (2, 1))), len(atoms)
+    structure = atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
+    shapes = {"forces": (n, 3), "site_energies": (n,), "site_virials": (n, 3, 3), "committee_forces": (2, n, 3)}
+    expected = plan.evaluate(*structure, ["energy", "virial", *shapes])
+    out = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
+    found = plan.evaluate_into(*structure[:2], out, *structure[2:])
+    assert found["energy"] == expected["energy"]
+    np.testing.assert_array_equal(found["virial"], expected["virial"])
+    for name, array in out.items():
+        np.testing.assert_array_equal(array, expected[name])
+    alone = plan.evaluate_into(*structure[:2], {}, *structure[2:], plan.neighbours())
+    assert alone == {"energy": pytest.approx(expected["energy"], rel=1e-13)}
+    both = np.zeros((2 * n, 3))
+    for wrong, message in [
+        ({"forces": np.zeros((n, 3), np.float32)}, "forces: float32"),
+        ({"forces": np.zeros((3, n)).T}, "side by side"),
+        ({"forces": np.zeros((n - 1, 3))}, "forces: expected the shape"),
+        ({"forces": [[0.0] * 3] * n}, "DLPack"),
+        ({"forces": both[:n], "site_energies": both[n - 1 :].reshape(-1)[:n]}, "overlaps"),
+        ({"energy": np.zeros(())}, "energy is returned"),
+        ({"force": np.zeros((n, 3))}, "force"),
+    ]:
+        with pytest.raises(acerust.errors.ArgumentError, match=message):
+            plan.evaluate_into(*structure[:2], wrong, *structure[2:])
