@@ -1,6 +1,8 @@
 """Operations in PyTorch, against e3nn and cuEquivariance where these are."""
 
+import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -151,6 +153,17 @@ def test_compiled_exported_saved(tmp_path):
     other.load_state_dict(layer.state_dict())
     assert torch.equal(other(*arguments), expected)
     assert layer.float()(*(x.float() if x.is_floating_point() else x for x in arguments)).dtype == torch.float32
+
+
+@pytest.mark.skipif(os.environ.get("ACERUST_TEST") != "all" or not shutil.which("c++"), reason="a minute of C++: ACERUST_TEST=all")
+def test_compiled_to_machine_code(tmp_path):
+    layer = Layer().requires_grad_(False)
+    inputs = random(NODES, 16, grad=False), random(EDGES, 3, grad=False), random(EDGES, layer.product.weight_numel, grad=False)
+    arguments = (*inputs, index(EDGES, NODES), index(EDGES, NODES, seed=1), index(NODES, SPECIES))
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True)(*arguments), layer(*arguments))
+    program = torch.export.export(layer, arguments)
+    package = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "layer.pt2"))
+    torch.testing.assert_close(torch._inductor.aoti_load_package(package)(*arguments), layer(*arguments))
 
 
 def test_under_autocast_they_run_in_float32():

@@ -42,6 +42,8 @@ def _array(tensor):
 
 
 def _run(descriptor, inputs, indices, results, cotangent=None, directions=None):
+    # Programs of AOTInductor have None for no tensors.
+    indices = indices or []
     first, names = inputs[0], [name for name, *_ in ports(descriptor)[0]]
     for name, x in [*zip(names, inputs), ("cotangent", cotangent), *zip(names, directions or ())]:
         if x is not None and (x.dtype != first.dtype or x.device != first.device):
@@ -56,10 +58,11 @@ def _run(descriptor, inputs, indices, results, cotangent=None, directions=None):
     if first.device.type == "cpu":
         op.run(rows, nodes, arguments[0], [_array(i) for i in indices], arguments[1], *more)
     elif first.device.type == "cuda":
-        prepared = _prepared(op, first.device, rows, nodes, indices)
-        # 1 is the default stream; by 0 the library means its own.
-        stream = torch.cuda.current_stream(first.device).cuda_stream or 1
-        prepared.run(stream, *arguments, *more)
+        # The library makes the device the thread's own, which it is not for longer than this.
+        with torch.cuda.device(first.device):
+            prepared = _prepared(op, first.device, rows, nodes, indices)
+            # 1 is the default stream; by 0 the library means its own.
+            prepared.run(torch.cuda.current_stream().cuda_stream or 1, *arguments, *more)
     else:
         raise ArgumentError(f"{names[0]}: on {first.device}, expected cpu or cuda")
 
