@@ -1,5 +1,5 @@
-# Builds the documentation into docs/build: `make docs-julia`, or this file in an environment with ACERust, ACEfit, Documenter, ExtXYZ
-# and GeometryOptimization.
+# Builds the documentation into docs/build: `make docs-julia`, or this file in an environment with ACERust, ACEfit, Documenter, ExtXYZ,
+# AtomsBuilder, AtomsIO and GeometryOptimization.
 # Examples run, and docstrings' examples are compared with what they show.
 using ACERust, Documenter
 
@@ -10,7 +10,7 @@ makedocs(;
     modules = [ACERust],
     pages = [
         "index.md",
-        "Tutorials" => ["tutorials/fit.md", "tutorials/dynamics.md", "tutorials/mace.md", "tutorials/uncertainty.md", "tutorials/acepotentials.md"],
+        "Tutorials" => ["tutorials/fit.md", "tutorials/dynamics.md", "tutorials/structures.md", "tutorials/mace.md", "tutorials/uncertainty.md", "tutorials/acepotentials.md"],
         "reference.md",
         "etmodels.md",
     ],

@@ -52,7 +52,7 @@ end
 @setup_workload try
     sys = ACERust.periodic_system([:Si => [0.0, 0.0, 0.0]u"Å"], ([0.0, 2.7, 2.7]u"Å", [2.7, 0.0, 2.7]u"Å", [2.7, 2.7, 0.0]u"Å"))
     calc = ACERust.StackedCalculator(ACERust.smallest_model(); nthreads = 1)
-    data = ACERust.fit(calc, sys)
+    data = ACERust.observe_and_assemble(calc, sys)
     solvers = (ACEfit.QR(lambda = 1e-3), ACEfit.BLR(verbose = false))
     @compile_workload for solver in solvers
         try

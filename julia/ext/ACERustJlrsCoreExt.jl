@@ -10,7 +10,7 @@ import ACERust:
     graph_update, is_open, list_device_energy_forces_virial!, list_energy_forces_virial!, list_new, model_basis_labels!,
     model_extract, model_from_json, model_from_reference_json, model_length_basis, model_linear_parameters!, model_load,
     model_log_prior!, model_n_basis, model_n_factors, model_n_parts, model_n_species, model_name, model_part_kind, model_rcut,
-    model_save, model_species!, model_splinify, model_summary, model_to_json, plan_model, plan_new, plan_set_committee,
+    model_save, model_species!, model_splinify, model_summary, model_to_json, plan_at, plan_model, plan_new, plan_set_committee,
     plan_set_linear_parameters, plan_set_threads, release, set_memory_limit, site_basis!, site_basis_jacobian!, site_energies!,
     site_grads!
 import Libdl

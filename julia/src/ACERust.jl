@@ -8,7 +8,7 @@ using Artifacts: artifact_exists, artifact_hash, artifact_path
 using AtomsBase: AbstractSystem, Atom, ChemicalSpecies, FastSystem, FlexibleSystem, periodic_system
 using AtomsBase: atomic_number, atomkeys, cell_vectors, hasatomkey, mass, periodicity, position
 using AtomsBase: species as species_of
-using Distributed: CachingPool, clear!, nprocs, nworkers, remotecall_fetch, workers
+using Distributed: CachingPool, ProcessExitedException, clear!, nprocs, nworkers, remotecall_fetch, workers
 using LinearAlgebra: Diagonal, I, UniformScaling, det, pinv
 using PrecompileTools: @compile_workload, @setup_workload
 using Preferences: @set_preferences!, load_preference
@@ -48,6 +48,7 @@ include("data.jl")
 include("differentiable.jl")
 include("committee.jl")
 include("errors.jl")
+include("fits.jl")
 include("ops.jl")
 include("serialization.jl")
 include("conversion.jl")

@@ -218,7 +218,7 @@ function at_conditions(f, plan::PlanHandle, calc::WrappedSiteCalculator, @nospec
     passes_messages(calc) || return f(plan)
     head, charge, spin = condition(sys, :head, calc.settings.head), condition(sys, :total_charge), condition(sys, :total_spin)
     head === charge === spin === nothing && return f(plan)
-    own = plan_at(plan, head === nothing ? nothing : String(head), whole(charge, :total_charge), whole(spin, :total_spin))
+    own = plan_at(plan, terminated(head), whole(charge, :total_charge), whole(spin, :total_spin))
     try
         return f(own)
     finally
@@ -227,8 +227,10 @@ function at_conditions(f, plan::PlanHandle, calc::WrappedSiteCalculator, @nospec
 end
 
 condition(sys, key, otherwise = nothing) = haskey(sys, key) ? sys[key] : otherwise
-whole(::Nothing, key) = nothing
-whole(x, key) = x isa Real && isinteger(x) ? Int(x) : throw(ArgumentError("$key is $x, not a whole number"))
+whole(::Nothing, key) = Int[]
+whole(x, key) = x isa Real && isinteger(x) ? [Int(x)] : throw(ArgumentError("$key is $x, not a whole number"))
+terminated(::Nothing) = UInt8[]
+terminated(head) = '\0' in head ? throw(ArgumentError("a NUL in the head $(repr(head))")) : [codeunits(head); 0x00]
 
 const Given = Union{Nothing,Vector{Float64}}
 

@@ -33,7 +33,7 @@ function workload()
     end
     energy_forces_virial_basis(flexible, stack)
     potential_energy_basis(flexible, stack)
-    fit(stack, flexible)
+    observe_and_assemble(stack, flexible)
     graph = interaction_graph(flexible, 5.5)
     for calc in (single, stack), f in (site_energies, site_grads, site_basis, site_basis_jacobian)
         f(calc, graph)
@@ -54,7 +54,7 @@ function workload()
 end
 
 "What a fit does but for the solver."
-function fit(stack, sys)
+function observe_and_assemble(stack, sys)
     n, value = length(sys), (energy = -1.0, config_type = "some")
     atoms = [Atom(atom; forces = zeros(3)) for atom in sys]
     labelled = [FlexibleSystem(atoms; cell_vectors = cell_vectors(sys), periodicity = periodicity(sys), value..., extra...)

@@ -25,7 +25,7 @@ using Distributed
             calc = StackedCalculator(sio_o2())
             there = ACERust.assemble(data, calc), ACERust.assemble(referred(calc), calc)
             @test there == here
-            @test remotecall_fetch(calc -> AtomsCalculators.potential_energy(data[1].system, calc), processes[1], calc) ==
+            @test remotecall_fetch(AtomsCalculators.potential_energy, processes[1], data[1].system, calc) ==
                 AtomsCalculators.potential_energy(data[1].system, calc)
             set_linear_parameters!(calc, 2 * get_linear_parameters(calc))
             @test remotecall_fetch(get_linear_parameters, processes[2], calc) == get_linear_parameters(calc)

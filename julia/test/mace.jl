@@ -96,12 +96,9 @@ end
     end
 end
 
-"A plan of the binding by jlrs, which has no way to say heads."
-struct Headless <: ACERust.Handle{:plan} end
-
-present, ACERust.PRESENT[] = ACERust.PRESENT[], :ccall
-@testset "heads, charges, spins" begin
-    @test_throws "need the binding over ccall" ACERust.plan_at(Headless(), "a", nothing, nothing)
+const PRESENT = ACERust.PRESENT[]
+@testset "heads, charges, spins over $name" for name in sort!(collect(keys(ACERust.BINDINGS)))
+    ACERust.PRESENT[] = name
     golden = parse_json(read(joinpath(TINY, "two_heads.json"), String))
     s = golden["structures"][1]
     heads = golden["config"]["heads"]
@@ -115,6 +112,7 @@ present, ACERust.PRESENT[] = ACERust.PRESENT[], :ccall
     @test AtomsCalculators.potential_energy(structure(s; head = heads[1]), by_head(heads[2])) == E[1]
     @test AtomsCalculators.potential_energy(structure(s), deepcopy(by_head(heads[2]))) == E[2]
     @test_throws "head `c`: the model has $(join(heads, ", "))" efv(structure(s), by_head("c"))
+    @test_throws "a NUL in the head" efv(structure(s), by_head("a\0"))
     @test_throws "only MACE models have heads" WrappedSiteCalculator(sio_o2(); head = "a")
 
     path = joinpath(TINY, "nonlinear.json")
@@ -128,4 +126,4 @@ present, ACERust.PRESENT[] = ACERust.PRESENT[], :ccall
         @test_throws "charge" efv(structure(s; total_charge = 10_000), calc)
     end
 end
-ACERust.PRESENT[] = present
+ACERust.PRESENT[] = PRESENT

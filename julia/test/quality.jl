@@ -1,5 +1,5 @@
 # What tools say of the package itself.
-using ACERust, Test
+include("common.jl")
 
 if loadable("Aqua")
     import Aqua

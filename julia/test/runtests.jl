@@ -10,54 +10,62 @@ catch
 end
 include("common.jl")
 
+"Runs a file in a module of its own: files may call their helpers alike."
+function run_file(file)
+    place = Module(Symbol(first(splitext(file))))
+    Core.eval(place, :(include(path) = Base.include($place, joinpath($(@__DIR__), path))))
+    return Base.include(place, joinpath(@__DIR__, file))
+end
+
 @testset verbose = true "ACERust" begin
     haskey(ACERust.BINDINGS, :jlrs) || skipped("the binding by jlrs", "it needs JlrsCore 0.7 and libacerust_jl beside libacerust")
     present = ACERust.PRESENT[]
     @testset verbose = true "$name" for name in sort!(collect(keys(ACERust.BINDINGS)))
         ACERust.PRESENT[] = name
-        include("golden.jl")
-        include("calculators.jl")
-        include("fitting.jl")
-        include("robustness.jl")
-        include("binding.jl")
+        run_file("golden.jl")
+        run_file("calculators.jl")
+        run_file("fitting.jl")
+        run_file("robustness.jl")
+        run_file("binding.jl")
     end
     ACERust.PRESENT[] = present
-    include("choice.jl")
-    include("ops.jl")
-    include("mace.jl")
-    include("etmodels.jl")
-    include("distributed.jl")
+    run_file("choice.jl")
+    run_file("ops.jl")
+    run_file("mace.jl")
+    run_file("etmodels.jl")
+    run_file("distributed.jl")
+    run_file("fits.jl")
 
     if get(ENV, "ACERUST_GPU", "") == "1"
-        include("gpu.jl")
+        run_file("gpu.jl")
     else
         skipped("calculators on a CUDA device", "ACERUST_GPU=1 says that there is one")
     end
 
     if loadable("ACEfit")
-        include("acefit.jl")
+        run_file("acefit.jl")
     else
         skipped("fits through ACEfit", "they need ACEfit")
     end
 
     if loadable("ChainRulesCore")
-        include("differentiable.jl")
+        run_file("differentiable.jl")
     else
         skipped("rules of differentiation", "they need ChainRulesCore")
     end
 
     if all(loadable, ("ChainRulesCore", "LuxCore", "Zygote"))
-        include("lux.jl")
+        run_file("lux.jl")
     else
         skipped("layers of Lux", "they need ChainRulesCore, LuxCore and Zygote")
     end
 
     if all(loadable, ("ACEpotentials", "ACEfit", "AtomsBuilder", "LuxCore"))
-        include("acepotentials.jl")
+        run_file("acepotentials.jl")
     else
         skipped("comparison with ACEpotentials", "it needs ACEpotentials, ACEfit, AtomsBuilder and LuxCore")
     end
 
-    include("tutorials.jl")
-    include("quality.jl")
+    run_file("tutorials.jl")
+    run_file("quality.jl")
 end

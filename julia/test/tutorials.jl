@@ -1,5 +1,5 @@
 # The examples of the documentation run, with or without Documenter.
-using ACERust, Test
+include("common.jl")
 
 const PAGES = normpath(@__DIR__, "..", "docs", "src")
 
@@ -22,6 +22,11 @@ end
         @test 0u"meV" < run_page(joinpath("tutorials", "mace.md"), "@example mace") < 0.5u"meV"
     else
         skipped("the tutorial of MACE", "it needs GeometryOptimization")
+    end
+    if all(loadable, ("AtomsBuilder", "AtomsIO", "GeometryOptimization"))
+        @test 1u"eV" < run_page(joinpath("tutorials", "structures.md"), "@example structures") < 6u"eV"
+    else
+        skipped("the tutorial of structures", "it needs AtomsBuilder, AtomsIO and GeometryOptimization")
     end
     if all(loadable, ("ACEfit", "ExtXYZ"))
         @test run_page(joinpath("tutorials", "fit.md"), "@example fit") isa ACERustModel

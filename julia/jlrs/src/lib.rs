@@ -147,6 +147,8 @@ julia_module! {
     #[gc_safe] #[untracked_self]
     in Plan fn set_threads(&self, n: isize) -> Outcome<()> as plan_set_threads;
     #[gc_safe] #[untracked_self]
+    in Plan fn at(&self, head: Array1<u8>, charge: Array1<isize>, spin: Array1<isize>) -> Outcome<Plan> as plan_at;
+    #[gc_safe] #[untracked_self]
     in Plan fn model(&self) -> Outcome<Model> as plan_model;
     #[gc_safe] #[untracked_self]
     in Plan fn assemble(

@@ -5,6 +5,7 @@ use crate::arrays::{Array1, Array2, count, output};
 use crate::held::Held;
 use crate::outcome::{Outcome, attempt};
 use acerust::capi::basis::{flat_labels, log_prior};
+use acerust::capi::buffer::utf8;
 use acerust::capi::status::{Failure, Result};
 use acerust::model;
 use acerust::shared::Taken;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 pub struct Model(Held<model::Model>);
 
 fn text<'a>(name: &str, string: &'a JuliaString) -> Result<&'a str> {
-    std::str::from_utf8(string.as_bytes()).map_err(|_| Failure::argument(format!("{name} is not UTF-8")))
+    utf8(name, string.as_bytes())
 }
 
 impl Library {

@@ -5,9 +5,10 @@ use crate::graph::{Graph, fill};
 use crate::held::Held;
 use crate::model::Model;
 use crate::outcome::{Outcome, attempt};
+use acerust::capi::buffer::utf8;
 use acerust::capi::status::{Failure, Result};
 use acerust::ndarray::Axis;
-use acerust::plan::{Device, Options, Precision, RadialMode, Rows};
+use acerust::plan::{Conditions, Device, Options, Precision, RadialMode, Rows};
 use acerust::shared::{Buffers, SharedPlan, Sites, Taken, matrix};
 use acerust::structure::Structure;
 use jlrs::data::managed::array::dimensions::Dims;
@@ -67,6 +68,21 @@ impl Plan {
 
     pub fn set_threads(&self, n: isize) -> Outcome<()> {
         attempt(|| Ok(self.get()?.set_threads(count("n_threads", n)?)?))
+    }
+
+    /// The plan under other conditions, each of which is empty where it is not given; a head ends in NUL.
+    pub fn at(&self, head: Array1<u8>, charge: Array1<isize>, spin: Array1<isize>) -> Outcome<Plan> {
+        attempt(|| {
+            // SAFETY: as above.
+            let (head, charge, spin) = unsafe { (input(&head), input(&charge), input(&spin)) };
+            let mut conditions = Conditions::new();
+            if let Some((_, head)) = head.split_last() {
+                conditions = conditions.head(utf8("head", head)?);
+            }
+            conditions.total_charge = charge.first().map(|&n| n as i64);
+            conditions.total_spin = spin.first().map(|&n| n as i64);
+            Ok(Plan(Held::new(self.get()?.at(&conditions)?)))
+        })
     }
 
     pub fn model(&self) -> Outcome<Model> {

@@ -167,12 +167,10 @@ struct Conditions   # acerust_conditions
     total_spin::Ptr{Int64}
 end
 
-function plan_at(plan::Plan, head::Union{Nothing,String}, charge::Union{Nothing,Int}, spin::Union{Nothing,Int})
-    held = map(n -> n === nothing ? Int64[] : Int64[n], (charge, spin))
-    place(n) = isempty(n) ? Ptr{Int64}(C_NULL) : pointer(n)
-    GC.@preserve head held begin
-        name = head === nothing ? Ptr{UInt8}(C_NULL) : convert(Ptr{UInt8}, Base.unsafe_convert(Cstring, head))
-        conditions = Ref(Conditions(sizeof(Conditions), name, map(place, held)...))
+function plan_at(plan::Plan, head::Vector{UInt8}, charge::Vector{Int}, spin::Vector{Int})
+    place(x) = isempty(x) ? Ptr{eltype(x)}(C_NULL) : pointer(x)
+    GC.@preserve head charge spin begin
+        conditions = Ref(Conditions(sizeof(Conditions), place(head), place(charge), place(spin)))
         return Plan(out -> @acerust acerust_plan_at(plan::Ptr{Cvoid}, conditions::Ptr{Conditions}, out::Ptr{Ptr{Cvoid}}))
     end
 end

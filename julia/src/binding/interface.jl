@@ -19,7 +19,7 @@
 #     plan_set_linear_parameters(plan, θ)                           precision: 0, 1, 2 for double, single, single for distances too
 #     plan_set_committee(plan, θs), a member a column               tolerance: of radial tables; 0 for none, NaN for the library's choice
 #     plan_set_threads(plan, nthreads)                              nthreads: 0 is all of the machine
-#     plan_model(plan)                                              plan_at(plan, head, charge, spin): each a value or nothing
+#     plan_model(plan)                                              plan_at(plan, head, charge, spin): vectors, empty where not given
 #
 #     graph_build(binding, atoms..., rcut, skin, nthreads)
 #     graph_from_edges(binding, numbers, first, neighbour, r, cutoff)   r: (3, n_edges)
@@ -71,10 +71,6 @@ Base.showerror(io::IO, error::ACERustError) = print(io, "ACERust: ", error.messa
 
 "The error of a `kind` of handle that has been closed."
 closed(kind) = ACERustError(7, "handle: this $kind has been closed")
-
-# jlrs has no way to say them.
-plan_at(::PlanHandle, head, charge, spin) =
-    throw(ArgumentError("head, total_charge and total_spin need the binding over ccall: ACERust.set_binding!(\"ccall\")"))
 
 # Results that are not wanted.
 const NO_MATRIX = Matrix{Float64}(undef, 0, 0)
