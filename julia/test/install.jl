@@ -3,7 +3,8 @@
 #   julia test/install.jl [add|test|docs …]
 #
 # A registry is made of this package, as it is committed, and of the source trees in the folders that ACERUST_JULIA_SOURCES names (as PATH does), so that
-# nothing is downloaded; without them other packages come from the General registry. The library is that of ACERUST_LIBRARY.
+# nothing is downloaded; without them other packages come from the General registry. The library is that of ACERUST_LIBRARY. ACERUST_TESTS names
+# the test files to run (parts of names), by default all. Packages are compiled as for use, for tests of bounds would have all of them compiled again.
 using Pkg, TOML
 
 const REPOSITORY = normpath(@__DIR__, "..", "..")
@@ -110,8 +111,10 @@ const FIRST_ENERGY = """
 session(depot, "using Pkg; Pkg.add([\"ACERust\", \"AtomsBase\", \"AtomsCalculators\", \"Unitful\"])")
 session(depot, FIRST_ENERGY)
 if "test" in STEPS
-    session(depot, "using Pkg; Pkg.test(\"ACERust\")")                            # the package by itself
-    session(depot, "using Pkg; Pkg.test(\"ACERust\")"; repository = REPOSITORY)   # and everything
+    chosen = String.(split(get(ENV, "ACERUST_TESTS", "")))
+    test = "using Pkg; Pkg.test(\"ACERust\"; julia_args = `-O1 --check-bounds=auto`, test_args = $(repr(chosen)))"
+    session(depot, test)                            # the package by itself
+    session(depot, test; repository = REPOSITORY)   # and everything
 end
 if "docs" in STEPS
     docs = joinpath(root, "docs")

@@ -1,4 +1,5 @@
-# julia --project=… test/runtests.jl: with the packages of the environment at hand. What cannot be loaded is skipped, and said aloud. Golden data
+# julia --project=… test/runtests.jl [NAME …]: with the packages of the environment at hand; names choose files that have one of them in theirs, as
+# `Pkg.test("ACERust"; test_args = ["fit"])` does. What cannot be loaded is skipped, and said aloud. Golden data
 # are in the repository; an installed package is tried without, unless ACERUST_REPOSITORY says where one is.
 using ACERust
 include("installed.jl")
@@ -12,6 +13,7 @@ include("common.jl")
 
 "Runs a file in a module of its own: files may call their helpers alike."
 function run_file(file)
+    isempty(ARGS) || any(name -> occursin(name, file), ARGS) || return nothing
     place = Module(Symbol(first(splitext(file))))
     Core.eval(place, :(include(path) = Base.include($place, joinpath($(@__DIR__), path))))
     return Base.include(place, joinpath(@__DIR__, file))
