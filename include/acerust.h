@@ -203,7 +203,7 @@ typedef struct acerust_list acerust_list;
 typedef struct acerust_model acerust_model;
 
 /**
- * An equivariant operation, made from a descriptor.
+ * An equivariant operation, made from a descriptor for the processor or a CUDA device.
  */
 typedef struct acerust_op acerust_op;
 
@@ -554,7 +554,8 @@ typedef struct {
 } acerust_edges;
 
 /**
- * A named argument or result. `data` has `length` numbers of the operation's `storage`, row-major; indices are `uint32_t`.
+ * A named argument or result. `data` has `length` numbers of the operation's `storage`, row-major, in the memory of the device that the operation
+ * is for; indices are `uint32_t`, and always in the memory of the host.
  */
 typedef struct {
   const char *name;
@@ -1224,16 +1225,21 @@ int32_t acerust_list_builds(const acerust_list *list, size_t *out);
  * shared_weights, convolution), `contraction` (irreps_in, irreps_out, correlation, species, basis, projection), `radial` (r_max, basis,
  * cutoff, transform), `mlp` (widths, activation, constant, layer_norm) and `gate` (scalars, gated, activation, constant,
  * gate_activation, gate_constant). `layout` and `layout_out` are ir_mul (as kernels have it) or mul_ir, `storage` is f64, f32, f16
- * or bf16, `convention` is O3_e3nn or O3, `arithmetic` is full (tf32 and bf16, on tensor cores, are for CUDA devices, from Rust).
+ * or bf16, `convention` is O3_e3nn or O3, `arithmetic` is full, or, for `linear` and `mlp` on CUDA devices, tf32 or bf16, on tensor cores.
  *
  * @param json The descriptor, UTF-8.
+ * @param device `ACERUST_CPU` or `ACERUST_CUDA`.
+ * @param index Of the CUDA device; 0 for the processor.
  * @param out The operation; to be freed with `acerust_op_free`.
+ * @return `ACERUST_ERROR_DEVICE` for a device that is missing, `ACERUST_ERROR_ARGUMENT` for an operation that cannot be.
  */
 int32_t acerust_op_new(const char *json,
+                       int32_t device,
+                       int32_t index,
                        acerust_op **out);
 
 /**
- * Frees an operation, as soon as no other thread works with it. Null is ignored.
+ * Frees an operation, as soon as no other thread works with it and its device has done what was queued. Null is ignored.
  *
  * @return `ACERUST_ERROR_HANDLE` for a handle that was freed before.
  */
@@ -1242,7 +1248,7 @@ int32_t acerust_op_free(acerust_op *op);
 /**
  * Names and shapes of arguments and result, and bytes of scratch memory, as JSON:
  * `{"inputs": [{"name": …, "rows": …, "width": …}], "indices": [{"name": …, "rows": …, "bound": …}], "output": {…}, "scratch":
- * {"forward": …, "backward": …, "double_backward": …}}`.
+ * {"forward": …, "backward": …, "double_backward": …}}`. Scratch memory on devices grows to what it takes, once for each stream, and counts 0 here.
  *
  * @param rows,nodes As for `acerust_op_forward`.
  * @param buffer,length,needed The text, with a NUL at the end; null where it, or the bytes it needs, are not wanted.
@@ -1255,24 +1261,29 @@ int32_t acerust_op_sizes(const acerust_op *op,
                          size_t *needed);
 
 /**
- * The result, into the array `out`.
+ * The result, into the array `out`. On a CUDA device passes are queued and not waited for: arrays stay until `acerust_op_wait`, which also tells
+ * whether results are finite, or until the stream is done by another account. Indices are read before a call returns; those of the last
+ * graphs are kept on the device, so that calls with the same ones copy nothing.
  *
  * @param rows Rows; the edges of a convolution.
  * @param nodes Nodes of a convolution, 0 for other operations.
  * @param arrays,n_arrays Every input and every index by its name, and `out`. Results overlap nothing.
- * @return `ACERUST_ERROR_ARGUMENT` where a name is missing or unknown, a length is wrong, an index is out of range, a result overlaps
- * another array, or the result would not be finite.
+ * @param stream Of the operation's CUDA device (`CUstream` or `cudaStream_t`): what writes the inputs was queued there before; null is the default
+ * stream. The processor has none.
+ * @return `ACERUST_ERROR_ARGUMENT` where a name is missing or unknown, a length is wrong, an index is out of range, an address is in other memory
+ * than the operation's, a result overlaps another array, or, on the processor, the result would not be finite.
  */
 int32_t acerust_op_forward(const acerust_op *op,
                            size_t rows,
                            size_t nodes,
                            const acerust_array *arrays,
-                           size_t n_arrays);
+                           size_t n_arrays,
+                           void *stream);
 
 /**
  * The gradients of `Σ cotangent · out` with respect to the inputs.
  *
- * @param op,rows,nodes As for `acerust_op_forward`.
+ * @param op,rows,nodes,stream As for `acerust_op_forward`.
  * @param arrays,n_arrays Every input and every index by its name, `cotangent`, and for every gradient that is wanted `grad.` and the
  * name of its input.
  */
@@ -1280,12 +1291,13 @@ int32_t acerust_op_backward(const acerust_op *op,
                             size_t rows,
                             size_t nodes,
                             const acerust_array *arrays,
-                            size_t n_arrays);
+                            size_t n_arrays,
+                            void *stream);
 
 /**
  * The gradients of `Σ grad · dir`, of the gradients along directions, with respect to the inputs and the cotangent.
  *
- * @param op,rows,nodes As for `acerust_op_forward`.
+ * @param op,rows,nodes,stream As for `acerust_op_forward`.
  * @param arrays,n_arrays Every input and every index by its name, `cotangent`, `dir.` and the name of an input for every direction that
  * is not zero, and what is wanted of `second.` with the name of an input and `second.cotangent`.
  */
@@ -1293,7 +1305,18 @@ int32_t acerust_op_double_backward(const acerust_op *op,
                                    size_t rows,
                                    size_t nodes,
                                    const acerust_array *arrays,
-                                   size_t n_arrays);
+                                   size_t n_arrays,
+                                   void *stream);
+
+/**
+ * Waits for what was queued on a stream of a CUDA device. On the processor there is nothing to wait for.
+ *
+ * @param stream As for `acerust_op_forward`. What the last call on it read is still there.
+ * @return `ACERUST_ERROR_ARGUMENT` where a result of the calls on this stream since the last wait is not finite; the message names the argument that
+ * is not, where the last call has one. `ACERUST_ERROR_DEVICE` for failures of the device.
+ */
+int32_t acerust_op_wait(const acerust_op *op,
+                        void *stream);
 
 /**
  * Makes a MACE model ready for training on the processor.

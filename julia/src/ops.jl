@@ -5,7 +5,7 @@ See [`Operation`](@ref ACERust.Ops.Operation).
 """
 module Ops
 
-using ..ACERust: Address, @acerust, JSON, check, json, library, text
+using ..ACERust: Address, @acerust, JSON, check, device_option, json, library, text
 import Libdl
 
 export Operation, forward, forward!, backward, double_backward, inputs, indices
@@ -18,7 +18,7 @@ struct Port
 end
 
 """
-    Operation(kind; storage = Float64, layout = "ir_mul", layout_out, convention = "O3_e3nn", parameters…)
+    Operation(kind; storage = Float64, device = :cpu, layout = "ir_mul", layout_out, convention = "O3_e3nn", arithmetic = "full", parameters…)
 
 An equivariant operation, made once and used from any number of tasks. `kind` is one of
 
@@ -34,6 +34,10 @@ with irreps as in `"128x0e+128x1o"`; `storage` is `Float64`, `Float32` or `Float
 library's, which is a node or an edge, a column: (width, rows). [`inputs`](@ref ACERust.Ops.inputs) and
 [`indices`](@ref ACERust.Ops.indices) tell which there are.
 
+With `device = :cuda`, or the index of a device counted from 0, arrays are those of CUDA.jl, results too, and indices best are on the host. Passes
+are queued on the task's stream and not waited for; `wait(op)` waits, and throws where a result since the last time was not finite. `arithmetic`, for
+`:linear` and `:mlp` there, is `"tf32"` or `"bf16"` for tensor cores.
+
 ```jldoctest
 julia> using ACERust.Ops
 
@@ -48,6 +52,7 @@ julia> op([1.0 3.0; 2.0 4.0], [5.0, 6.0])
 struct Operation{T}
     handle::Address{:op}
     kind::Symbol
+    device::Int   # −1 for the processor
     inputs::Vector{Port}
     indices::Vector{@NamedTuple{name::Symbol, bound::Union{Int,Symbol}}}
     output::Port
@@ -55,18 +60,23 @@ end
 
 const STORAGE = Dict{Type,String}(Float64 => "f64", Float32 => "f32", Float16 => "f16")
 
-function Operation(kind::Symbol; storage::Type = Float64, layout = nothing, layout_out = nothing, convention = nothing, parameters...)
+function Operation(
+    kind::Symbol; storage::Type = Float64, device = :cpu, layout = nothing, layout_out = nothing, convention = nothing, arithmetic = nothing, parameters...
+)
     haskey(STORAGE, storage) || throw(ArgumentError("storage is Float64, Float32 or Float16, not $storage"))
-    given = (name => x for (name, x) in pairs((; layout, layout_out, convention)) if x !== nothing)
+    index = device_option(device)
+    given = (name => x for (name, x) in pairs((; layout, layout_out, convention, arithmetic)) if x !== nothing)
     described = json((; operation = NamedTuple{(kind,)}((values(parameters),)), storage = STORAGE[storage], given...))
-    handle = Address{:op}(out -> @acerust acerust_op_new(described::Cstring, out::Ptr{Ptr{Cvoid}}))
+    handle = Address{:op}(
+        out -> @acerust acerust_op_new(described::Cstring, (index >= 0)::Int32, max(index, 0)::Int32, out::Ptr{Ptr{Cvoid}})
+    )
     # Two numbers that nothing else is: what has as many rows follows them.
     rows, nodes = 1_000_003, 1_000_033
     found = JSON.parse(sizes(handle, rows, nodes))
     follow(n) = n == rows ? :rows : n == nodes ? :nodes : Int(n)
     port(p) = Port(p["name"], p["width"], follow(p["rows"]))
     return Operation{storage}(
-        handle, kind, port.(found["inputs"]), [(name = Symbol(i["name"]), bound = follow(i["bound"])) for i in found["indices"]], port(found["output"])
+        handle, kind, index, port.(found["inputs"]), [(name = Symbol(i["name"]), bound = follow(i["bound"])) for i in found["indices"]], port(found["output"])
     )
 end
 
@@ -89,6 +99,19 @@ end
 Base.isopen(op::Operation) = isopen(op.handle)
 Base.close(op::Operation) = close(op.handle)
 
+# Memory: `false` for the processor's, `true` for a CUDA device's, of which ACERustCUDAExt knows.
+
+memory(op::Operation) = Val(op.device >= 0)
+"Is an array in the memory of a CUDA device?"
+on_device(::AbstractArray) = false
+"The numbers of an array as a dense one of `T`; and room for as many as `size` says."
+dense(::Type{T}, ::Val{false}, x::Array{T}) where {T} = x
+dense(::Type{T}, ::Val{false}, x::AbstractArray) where {T} = Array{T}(x)
+room(::Type{T}, ::Val{false}, size) where {T} = Array{T}(undef, size)
+"The stream of this task on a device."
+stream(::Val{false}, device) = C_NULL
+stream(::Val{true}, device) = throw(ArgumentError("operations on CUDA devices take arrays of CUDA.jl, which is not loaded"))
+
 struct Named   # acerust_array
     name::Ptr{UInt8}
     data::Ptr{Cvoid}
@@ -99,9 +122,10 @@ end
 function arguments(op::Operation{T}, xs, given) where {T}
     length(xs) == length(op.inputs) || throw(ArgumentError("$(length(xs)) inputs for $op"))
     counts = Dict(:rows => 0, :nodes => 0)
-    arrays = Pair{String,Array}[]
+    arrays = Pair{String,AbstractArray}[]
     for (port, x) in zip(op.inputs, xs)
-        data = dense(T, x)
+        on_device(x) == (op.device >= 0) || throw(ArgumentError("$(port.name): $(typeof(x)), expected memory of $(op.device < 0 ? "the processor" : "a CUDA device")"))
+        data = dense(T, memory(op), x)
         n, rest = divrem(length(data), max(port.width, 1))
         rest == 0 || throw(DimensionMismatch("$(port.name): $(length(data)) numbers are no columns of $(port.width)"))
         port.rows isa Symbol && port.width > 0 && (counts[port.rows] = max(counts[port.rows], n))
@@ -116,35 +140,40 @@ function arguments(op::Operation{T}, xs, given) where {T}
     end
     for (name, bound) in op.indices
         largest = bound isa Int ? bound : counts[bound]
-        k = findfirst(i -> !(1 <= i <= largest), given[name])
-        k === nothing || throw(ArgumentError("$name: $(given[name][k]) at $k, expected 1 to $largest"))
-        push!(arrays, String(name) => UInt32.(given[name] .- 1))
+        index = on_device(given[name]) ? Array(given[name]) : given[name]
+        k = findfirst(i -> !(1 <= i <= largest), index)
+        k === nothing || throw(ArgumentError("$name: $(index[k]) at $k, expected 1 to $largest"))
+        push!(arrays, String(name) => UInt32.(index .- 1))
     end
     return counts[:rows], counts[:nodes], arrays
 end
 
-dense(::Type{T}, x::Array{T}) where {T} = x
-dense(::Type{T}, x::AbstractArray) where {T} = Array{T}(x)
-
 "Calls the library's function of a pass."
 function run!(pass::Val, op::Operation, rows, nodes, arrays::AbstractVector{<:Pair{String}})
-    names, data = String[first(array) for array in arrays], Array[last(array) for array in arrays]
+    names, data = String[first(array) for array in arrays], AbstractArray[last(array) for array in arrays]
+    address(x) = isempty(x) ? C_NULL : Ptr{Cvoid}(reinterpret(UInt, pointer(x)))
     GC.@preserve names data begin
-        named = Named[Named(pointer(names[k]), isempty(data[k]) ? C_NULL : pointer(data[k]), length(data[k])) for k in eachindex(names)]
-        call(pass, op.handle, rows, nodes, named)
+        named = Named[Named(pointer(names[k]), address(data[k]), length(data[k])) for k in eachindex(names)]
+        call(pass, op.handle, rows, nodes, named, stream(memory(op), op.device))
     end
     return nothing
 end
 
 for pass in (:forward, :backward, :double_backward)
-    @eval call(::Val{$(QuoteNode(pass))}, handle, rows, nodes, named) = @acerust $(Symbol(:acerust_op_, pass))(
-        handle::Ptr{Cvoid}, rows::Csize_t, nodes::Csize_t, named::Ptr{Named}, length(named)::Csize_t
+    @eval call(::Val{$(QuoteNode(pass))}, handle, rows, nodes, named, stream) = @acerust $(Symbol(:acerust_op_, pass))(
+        handle::Ptr{Cvoid}, rows::Csize_t, nodes::Csize_t, named::Ptr{Named}, length(named)::Csize_t, stream::Ptr{Cvoid}
     )
+end
+
+function Base.wait(op::Operation)
+    handle, on = op.handle, stream(memory(op), op.device)
+    @acerust acerust_op_wait(handle::Ptr{Cvoid}, on::Ptr{Cvoid})
+    return nothing
 end
 
 function output(op::Operation{T}, counts) where {T}
     rows = op.output.rows
-    return Matrix{T}(undef, op.output.width, rows isa Int ? rows : counts[rows])
+    return room(T, memory(op), (op.output.width, rows isa Int ? rows : counts[rows]))
 end
 
 """
@@ -166,7 +195,8 @@ end
 
 The same, into an array of as many numbers, which overlaps no input.
 """
-function forward!(out::Array{T}, op::Operation{T}, xs...; given...) where {T}
+function forward!(out::AbstractArray{T}, op::Operation{T}, xs...; given...) where {T}
+    dense(T, memory(op), out) === out || throw(ArgumentError("out: $(typeof(out)), expected a dense array in the memory of the operation"))
     rows, nodes, arrays = arguments(op, xs, values(given))
     run!(Val(:forward), op, rows, nodes, push!(arrays, "out" => out))
     return out
@@ -179,9 +209,9 @@ The gradients of `Σ cotangent · out` with respect to each input, in its shape.
 """
 function backward(op::Operation{T}, cotangent, xs...; given...) where {T}
     rows, nodes, arrays = arguments(op, xs, values(given))
-    gradients = map(x -> zeros(T, size(x)), xs)
+    gradients = map(x -> room(T, memory(op), size(x)), xs)
     wanted = ["grad." * name => g for (name, g) in zip(inputs(op), gradients)]
-    run!(Val(:backward), op, rows, nodes, [arrays; "cotangent" => dense(T, cotangent); wanted])
+    run!(Val(:backward), op, rows, nodes, [arrays; "cotangent" => dense(T, memory(op), cotangent); wanted])
     return gradients
 end
 
@@ -193,10 +223,10 @@ The gradients of `Σ grad · direction` with respect to the cotangent and to eac
 """
 function double_backward(op::Operation{T}, cotangent, directions, xs...; given...) where {T}
     rows, nodes, arrays = arguments(op, xs, values(given))
-    seconds, of_cotangent = map(x -> zeros(T, size(x)), xs), zeros(T, size(cotangent))
-    named = Pair{String,Array}["cotangent" => dense(T, cotangent), "second.cotangent" => of_cotangent]
+    seconds, of_cotangent = map(x -> room(T, memory(op), size(x)), xs), room(T, memory(op), size(cotangent))
+    named = Pair{String,AbstractArray}["cotangent" => dense(T, memory(op), cotangent), "second.cotangent" => of_cotangent]
     for (name, direction, second) in zip(inputs(op), directions, seconds)
-        direction === nothing || push!(named, "dir." * name => dense(T, direction))
+        direction === nothing || push!(named, "dir." * name => dense(T, memory(op), direction))
         push!(named, "second." * name => second)
     end
     run!(Val(:double_backward), op, rows, nodes, [arrays; named])

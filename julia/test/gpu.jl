@@ -159,6 +159,32 @@ function arrays_of_cuda(CUDA, precision)
     return nothing
 end
 
+"Operations on arrays of CUDA.jl, against the processor; results that are not finite."
+function operations_of_cuda(CUDA)
+    wave(n...; by) = reshape([sin(by * k + 0.3) for k in 1:prod(n)], n...)
+    options = (; irreps_in1 = "8x0e+8x1o", irreps_in2 = "1x0e+1x1o", targets = "0e+1o", convolution = true)
+    given = (; sender = [1, 2, 3, 4, 1, 2], receiver = [2, 1, 4, 4, 3, 1])
+    for storage in (Float64, Float32)
+        op, far = ACERust.Ops.Operation(:channelwise; storage, options...), ACERust.Ops.Operation(:channelwise; storage, device = :cuda, options...)
+        counts = (; rows = 6, nodes = 4)
+        xs = Tuple(storage.(wave(p.width, p.rows isa Int ? p.rows : counts[p.rows]; by = 0.3 + k)) for (k, p) in enumerate(op.inputs))
+        there, close(a, b) = CUDA.CuArray.(xs), isapprox(Array(a), b; rtol = 20eps(storage))
+        y = op(xs...; given...)
+        @test close(far(there...; given...), y)
+        @test close(far(there...; map(CUDA.CuArray, given)...), y)
+        ȳ = storage.(wave(size(y)...; by = 0.7))
+        @test all(close.(ACERust.Ops.backward(far, CUDA.CuArray(ȳ), there...; given...), ACERust.Ops.backward(op, ȳ, xs...; given...)))
+        found, expected = ACERust.Ops.double_backward(far, CUDA.CuArray(ȳ), there, there...; given...), ACERust.Ops.double_backward(op, ȳ, xs, xs...; given...)
+        @test close(found[1], expected[1]) && all(close.(found[2], expected[2]))
+        wait(far)
+        far(there[1], there[2], CUDA.CuArray(fill(storage(NaN), size(xs[3]))); given...)
+        @test_throws "w: NaN at 0" wait(far)
+        wait(far)
+        @test_throws "expected memory of a CUDA device" far(xs...; given...)
+        @test fetch(Threads.@spawn Array(far(there...; given...))) == Array(far(there...; given...))
+    end
+end
+
 @testset verbose = true "on a CUDA device, by $name" for name in sort!(collect(keys(ACERust.BINDINGS)))
     present, ACERust.PRESENT[] = ACERust.PRESENT[], name
     @testset "$precision" for (precision, tolerance) in LEVELS
@@ -182,6 +208,9 @@ end
         CUDA = Base.require(Main, :CUDA)
         @testset "arrays of CUDA.jl, $precision" for (precision, _) in LEVELS
             Base.invokelatest(arrays_of_cuda, CUDA, precision)
+        end
+        @testset "operations on arrays of CUDA.jl" begin
+            Base.invokelatest(operations_of_cuda, CUDA)
         end
     else
         skipped("arrays of CUDA.jl", "they need CUDA")

@@ -63,6 +63,9 @@ const OPERATIONS = (
     @test_throws "w: NaN at 1" op(x, [1.0, NaN])
     @test_throws "irreps `2x0z`" Operation(:linear; irreps_in = "2x0z", irreps_out = "1x0e")
     @test_throws "unknown variant" Operation(:lineal)
+    @test_throws "CUDA" Operation(:harmonics; lmax = 1, device = 97)
+    @test_throws "device is :cpu, :cuda or the index" Operation(:harmonics; lmax = 1, device = :gpu)
+    @test_throws "arithmetic: tf32 is for CUDA devices" Operation(:linear; irreps_in = "1x0e", irreps_out = "1x0e", storage = Float32, arithmetic = "tf32")
     @test_throws "storage is Float64, Float32 or Float16" Operation(:linear; irreps_in = "1x0e", irreps_out = "1x0e", storage = Int)
     close(op)
     @test !isopen(op)
@@ -95,4 +98,48 @@ if all(loadable, ("ChainRulesCore", "Zygote"))
     end
 else
     skipped("operations trained by Zygote", "they need ChainRulesCore and Zygote")
+end
+
+# The extension for CUDA.jl as it is, on a module of that name whose arrays are on the host, with operations of the processor that say they are on a device.
+if loadable("CUDA")
+    skipped("operations on a stand-in for CUDA.jl", "there is CUDA.jl itself, see gpu.jl")
+else
+    "An expression where the package CUDA is the module beside."
+    beside(x) = x
+    beside(x::Expr) =
+        x.head == :(:) && x.args[1] == Expr(:., :CUDA) ? Expr(:(:), Expr(:., :., :., :CUDA), x.args[2:end]...) : Expr(x.head, map(beside, x.args)...)
+    include("cuda.jl")
+    Base.include(beside, @__MODULE__, joinpath(pkgdir(ACERust), "ext", "ACERustCUDAExt.jl"))
+    pretend(op::Operation{T}) where {T} = Operation{T}(op.handle, op.kind, 0, op.inputs, op.indices, op.output)
+
+    "The same results in arrays of CUDA.jl as in those of the host, and refusals."
+    function arrays_of_stand_in(CUDA)
+        there(x) = CUDA.CuArray(x)
+        for (op, counts, given) in OPERATIONS
+            shape(port) = (port.width, port.rows isa Int ? port.rows : counts[port.rows])
+            xs = Tuple(wave(shape(port)...; by = k + 0.7) for (k, port) in enumerate(op.inputs))
+            far = pretend(op)
+            y, ȳ = op(xs...; given...), wave(shape(op.output)...; by = 3.1)
+            ds = map(x -> wave(size(x)...; by = 5.3), xs)
+            found = far(there.(xs)...; map(there, given)...)
+            @test found isa CUDA.CuMatrix{Float64} && found.held == y
+            @test forward!(there(zero(y)), far, there.(xs)...; given...).held == y
+            g = backward(far, ȳ, there.(xs)...; given...)   # a cotangent from the host
+            @test all(x -> x isa CUDA.CuArray, g) && map(x -> x.held, g) == backward(op, ȳ, xs...; given...)
+            s, expected = double_backward(far, there(ȳ), there.(ds), there.(xs)...; given...), double_backward(op, ȳ, ds, xs...; given...)
+            @test s[1].held == expected[1] && map(x -> x.held, s[2]) == expected[2]
+            @test wait(far) === nothing
+            @test_throws "expected memory of a CUDA device" far(xs...; given...)
+            @test_throws "expected memory of the processor" op(there.(xs)...; given...)
+            @test_throws "out: $(typeof(y)), expected" forward!(y, far, there.(xs)...; given...)
+        end
+        op = OPERATIONS[2][1]
+        xs = Tuple(there(wave(port.width, port.rows isa Int ? port.rows : 4)) for port in op.inputs)
+        @test_throws "species: 4 at 2, expected 1 to 3" pretend(op)(xs...; species = there([1, 4, 1, 1]))
+        elsewhere = Operation{Float64}(op.handle, op.kind, 1, op.inputs, op.indices, op.output)
+        @test_throws "is for CUDA device 1, and this task works on device 0" elsewhere(xs...; species = [1, 2, 3, 1])
+    end
+    @testset "operations on a stand-in for CUDA.jl" begin
+        Base.invokelatest(arrays_of_stand_in, CUDA)
+    end
 end

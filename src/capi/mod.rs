@@ -24,6 +24,7 @@ pub mod handle;
 pub mod list;
 pub mod model;
 pub mod op;
+mod passes;
 pub mod plan;
 pub mod status;
 pub mod train;

@@ -2,19 +2,18 @@
 
 use super::buffer;
 use super::handle::Table;
+use super::passes::{Call, Passes, passes};
+use super::plan::device_of;
 use super::status::{Failure, Result, guard};
-use crate::dtype::{Dtype, Storage};
-use crate::ops::{Args, Op, Pass, Sizes, Spec, Workspace};
-use crate::shared::check;
-use half::{bf16, f16};
+use crate::ops::{IndexPort, Pass, Port, Sizes, Spec};
 use std::ffi::{c_char, c_void};
-use std::sync::{Mutex, PoisonError};
 
-/// An equivariant operation, made from a descriptor.
+/// An equivariant operation, made from a descriptor for the processor or a CUDA device.
 #[allow(non_camel_case_types)]
 pub struct acerust_op(());
 
-/// A named argument or result. `data` has `length` numbers of the operation's `storage`, row-major; indices are `uint32_t`.
+/// A named argument or result. `data` has `length` numbers of the operation's `storage`, row-major, in the memory of the device that the operation
+/// is for; indices are `uint32_t`, and always in the memory of the host.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types)]
@@ -24,31 +23,7 @@ pub struct acerust_array {
     pub length: usize,
 }
 
-/// One operation in its type of numbers, with scratch memory that calls take and give back.
-struct Typed<S: Storage> {
-    op: Op<S>,
-    workspaces: Mutex<Vec<Workspace>>,
-}
-
-enum AnyOp {
-    F64(Typed<f64>),
-    F32(Typed<f32>),
-    F16(Typed<f16>),
-    Bf16(Typed<bf16>),
-}
-
-macro_rules! for_type {
-    ($any:expr, $op:ident => $run:expr) => {
-        match $any {
-            AnyOp::F64($op) => $run,
-            AnyOp::F32($op) => $run,
-            AnyOp::F16($op) => $run,
-            AnyOp::Bf16($op) => $run,
-        }
-    };
-}
-
-static OPS: Table<AnyOp> = Table::new("operation");
+static OPS: Table<Box<dyn Passes>> = Table::new("operation");
 
 /// An operation from its descriptor, such as `{"operation": {"linear": {"irreps_in": "128x0e", "irreps_out": "64x0e"}}, "storage": "f32"}`.
 ///
@@ -57,12 +32,20 @@ static OPS: Table<AnyOp> = Table::new("operation");
 /// shared_weights, convolution), `contraction` (irreps_in, irreps_out, correlation, species, basis, projection), `radial` (r_max, basis,
 /// cutoff, transform), `mlp` (widths, activation, constant, layer_norm) and `gate` (scalars, gated, activation, constant,
 /// gate_activation, gate_constant). `layout` and `layout_out` are ir_mul (as kernels have it) or mul_ir, `storage` is f64, f32, f16
-/// or bf16, `convention` is O3_e3nn or O3, `arithmetic` is full (tf32 and bf16, on tensor cores, are for CUDA devices, from Rust).
+/// or bf16, `convention` is O3_e3nn or O3, `arithmetic` is full, or, for `linear` and `mlp` on CUDA devices, tf32 or bf16, on tensor cores.
 ///
 /// @param json The descriptor, UTF-8.
+/// @param device `ACERUST_CPU` or `ACERUST_CUDA`.
+/// @param index Of the CUDA device; 0 for the processor.
 /// @param out The operation; to be freed with `acerust_op_free`.
+/// @return `ACERUST_ERROR_DEVICE` for a device that is missing, `ACERUST_ERROR_ARGUMENT` for an operation that cannot be.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn acerust_op_new(json: *const c_char, out: *mut *mut acerust_op) -> i32 {
+pub unsafe extern "C" fn acerust_op_new(
+    json: *const c_char,
+    device: i32,
+    index: i32,
+    out: *mut *mut acerust_op,
+) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let (json, out) = (buffer::text("json", json)?, buffer::result("out", out)?);
@@ -71,18 +54,12 @@ pub unsafe extern "C" fn acerust_op_new(json: *const c_char, out: *mut *mut acer
         let spec: Spec = serde_path_to_error::deserialize(&mut reader)
             .map_err(|e| Failure::argument(format!("json: {}: {}", e.path(), e.inner())))?;
         reader.end().map_err(|e| Failure::argument(format!("json: {e}")))?;
-        let op = match spec.storage {
-            Dtype::F64 => AnyOp::F64(Typed::new(&spec)?),
-            Dtype::F32 => AnyOp::F32(Typed::new(&spec)?),
-            Dtype::F16 => AnyOp::F16(Typed::new(&spec)?),
-            Dtype::Bf16 => AnyOp::Bf16(Typed::new(&spec)?),
-        };
-        OPS.insert(op, out);
+        OPS.insert(passes(&spec, device_of(device, index)?)?, out);
         Ok(())
     })
 }
 
-/// Frees an operation, as soon as no other thread works with it. Null is ignored.
+/// Frees an operation, as soon as no other thread works with it and its device has done what was queued. Null is ignored.
 ///
 /// @return `ACERUST_ERROR_HANDLE` for a handle that was freed before.
 #[unsafe(no_mangle)]
@@ -92,7 +69,7 @@ pub extern "C" fn acerust_op_free(op: *mut acerust_op) -> i32 {
 
 /// Names and shapes of arguments and result, and bytes of scratch memory, as JSON:
 /// `{"inputs": [{"name": …, "rows": …, "width": …}], "indices": [{"name": …, "rows": …, "bound": …}], "output": {…}, "scratch":
-/// {"forward": …, "backward": …, "double_backward": …}}`.
+/// {"forward": …, "backward": …, "double_backward": …}}`. Scratch memory on devices grows to what it takes, once for each stream, and counts 0 here.
 ///
 /// @param rows,nodes As for `acerust_op_forward`.
 /// @param buffer,length,needed The text, with a NUL at the end; null where it, or the bytes it needs, are not wanted.
@@ -107,19 +84,23 @@ pub unsafe extern "C" fn acerust_op_sizes(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let sizes = sizes(rows, nodes)?;
-        let text = for_type!(&*OPS.get(op)?, op => op.describe(sizes));
-        buffer::return_text(&text, buffer, length, needed)
+        let (op, sizes) = (OPS.get(op)?, Sizes { rows, nodes });
+        sizes.check()?;
+        buffer::return_text(&describe(&**op, sizes), buffer, length, needed)
     })
 }
 
-/// The result, into the array `out`.
+/// The result, into the array `out`. On a CUDA device passes are queued and not waited for: arrays stay until `acerust_op_wait`, which also tells
+/// whether results are finite, or until the stream is done by another account. Indices are read before a call returns; those of the last
+/// graphs are kept on the device, so that calls with the same ones copy nothing.
 ///
 /// @param rows Rows; the edges of a convolution.
 /// @param nodes Nodes of a convolution, 0 for other operations.
 /// @param arrays,n_arrays Every input and every index by its name, and `out`. Results overlap nothing.
-/// @return `ACERUST_ERROR_ARGUMENT` where a name is missing or unknown, a length is wrong, an index is out of range, a result overlaps
-/// another array, or the result would not be finite.
+/// @param stream Of the operation's CUDA device (`CUstream` or `cudaStream_t`): what writes the inputs was queued there before; null is the default
+/// stream. The processor has none.
+/// @return `ACERUST_ERROR_ARGUMENT` where a name is missing or unknown, a length is wrong, an index is out of range, an address is in other memory
+/// than the operation's, a result overlaps another array, or, on the processor, the result would not be finite.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn acerust_op_forward(
     op: *const acerust_op,
@@ -127,14 +108,15 @@ pub unsafe extern "C" fn acerust_op_forward(
     nodes: usize,
     arrays: *const acerust_array,
     n_arrays: usize,
+    stream: *mut c_void,
 ) -> i32 {
     // SAFETY: the promise of the module.
-    guard(|| unsafe { run(Pass::Forward, op, rows, nodes, arrays, n_arrays) })
+    guard(|| unsafe { run(Pass::Forward, op, Sizes { rows, nodes }, arrays, n_arrays, stream) })
 }
 
 /// The gradients of `Σ cotangent · out` with respect to the inputs.
 ///
-/// @param op,rows,nodes As for `acerust_op_forward`.
+/// @param op,rows,nodes,stream As for `acerust_op_forward`.
 /// @param arrays,n_arrays Every input and every index by its name, `cotangent`, and for every gradient that is wanted `grad.` and the
 /// name of its input.
 #[unsafe(no_mangle)]
@@ -144,14 +126,15 @@ pub unsafe extern "C" fn acerust_op_backward(
     nodes: usize,
     arrays: *const acerust_array,
     n_arrays: usize,
+    stream: *mut c_void,
 ) -> i32 {
     // SAFETY: the promise of the module.
-    guard(|| unsafe { run(Pass::Backward, op, rows, nodes, arrays, n_arrays) })
+    guard(|| unsafe { run(Pass::Backward, op, Sizes { rows, nodes }, arrays, n_arrays, stream) })
 }
 
 /// The gradients of `Σ grad · dir`, of the gradients along directions, with respect to the inputs and the cotangent.
 ///
-/// @param op,rows,nodes As for `acerust_op_forward`.
+/// @param op,rows,nodes,stream As for `acerust_op_forward`.
 /// @param arrays,n_arrays Every input and every index by its name, `cotangent`, `dir.` and the name of an input for every direction that
 /// is not zero, and what is wanted of `second.` with the name of an input and `second.cotangent`.
 #[unsafe(no_mangle)]
@@ -161,183 +144,55 @@ pub unsafe extern "C" fn acerust_op_double_backward(
     nodes: usize,
     arrays: *const acerust_array,
     n_arrays: usize,
+    stream: *mut c_void,
 ) -> i32 {
     // SAFETY: the promise of the module.
-    guard(|| unsafe { run(Pass::DoubleBackward, op, rows, nodes, arrays, n_arrays) })
+    guard(|| unsafe { run(Pass::DoubleBackward, op, Sizes { rows, nodes }, arrays, n_arrays, stream) })
 }
 
-fn sizes(rows: usize, nodes: usize) -> Result<Sizes> {
-    match rows.max(nodes) < u32::MAX as usize {
-        true => Ok(Sizes { rows, nodes }),
-        false => Err(Failure::argument(format!("{rows} rows and {nodes} nodes are too many"))),
-    }
-}
-
-unsafe fn run(
-    pass: Pass,
-    op: *const acerust_op,
-    rows: usize,
-    nodes: usize,
-    arrays: *const acerust_array,
-    n_arrays: usize,
-) -> Result {
-    let (op, sizes) = (OPS.get(op)?, sizes(rows, nodes)?);
-    // SAFETY: `n_arrays` of them by the caller's word, the promise of the module.
-    let arrays = unsafe { buffer::input("arrays", arrays, n_arrays) }?;
-    // SAFETY: names and data of the arrays are what the caller says they are; lengths are checked against the operation's.
-    for_type!(&*op, op => unsafe { op.run(pass, sizes, &mut Arrays::new(arrays)?) })
-}
-
-/// The arrays of a call, each to be taken once.
-struct Arrays<'a> {
-    names: Vec<&'a str>,
-    arrays: &'a [acerust_array],
-    taken: Vec<bool>,
-    /// Addresses of what is read, and of what is written.
-    reads: Vec<(usize, usize, &'a str)>,
-    writes: Vec<(usize, usize, &'a str)>,
-}
-
-impl<'a> Arrays<'a> {
-    /// # Safety
-    /// Names are strings.
-    unsafe fn new(arrays: &'a [acerust_array]) -> Result<Arrays<'a>> {
-        let mut names = Vec::new();
-        for array in arrays {
-            // SAFETY: the caller's names are strings that end.
-            let name = unsafe { buffer::text("name of an array", array.name) }?;
-            let name = name.to_str().map_err(|_| Failure::argument("name of an array: not UTF-8"))?;
-            if names.contains(&name) {
-                return Err(Failure::argument(format!("{name}: it is there twice")));
-            }
-            names.push(name);
-        }
-        Ok(Arrays { names, arrays, taken: vec![false; arrays.len()], reads: vec![], writes: vec![] })
-    }
-
-    fn find<T>(&mut self, name: &str, write: bool) -> Result<Option<(*mut T, usize)>> {
-        let Some(k) = self.names.iter().position(|n| *n == name) else { return Ok(None) };
-        self.taken[k] = true;
-        let (data, length) = (self.arrays[k].data.cast::<T>(), self.arrays[k].length);
-        if length > 0 {
-            check(name, data, length)?;
-            let to = if write { &mut self.writes } else { &mut self.reads };
-            to.push((data.addr(), data.addr() + length * size_of::<T>(), self.names[k]));
-        }
-        Ok(Some((data, length)))
-    }
-
-    /// # Safety
-    /// As `buffer::input`.
-    unsafe fn read<T>(&mut self, name: &str) -> Result<Option<&'a [T]>> {
-        Ok(self.find::<T>(name, false)?.map(|(data, n)| match n {
-            0 => &[][..],
-            // SAFETY: checked, and valid by the caller's word.
-            n => unsafe { std::slice::from_raw_parts(data, n) },
-        }))
-    }
-
-    unsafe fn needed<T>(&mut self, name: &str) -> Result<&'a [T]> {
-        // SAFETY: the caller's arrays are as long as it says, the promise of the module.
-        unsafe { self.read(name) }?.ok_or_else(|| Failure::argument(format!("{name}: it is missing")))
-    }
-
-    /// Where a result goes; to be made a slice of after [`Arrays::finish`].
-    fn write<T>(&mut self, name: &str) -> Result<Option<(*mut T, usize)>> {
-        self.find(name, true)
-    }
-
-    /// No result overlaps anything, and nothing is left over.
-    fn finish(&self) -> Result {
-        if let Some(k) = self.taken.iter().position(|t| !t) {
-            return Err(Failure::argument(format!("{}: unknown here", self.names[k])));
-        }
-        for (k, a) in self.writes.iter().enumerate() {
-            for b in self.reads.iter().chain(&self.writes[k + 1..]) {
-                if a.0 < b.1 && b.0 < a.1 {
-                    return Err(Failure::argument(format!("{} overlaps {}", a.2, b.2)));
-                }
-            }
-        }
-        Ok(())
-    }
+/// Waits for what was queued on a stream of a CUDA device. On the processor there is nothing to wait for.
+///
+/// @param stream As for `acerust_op_forward`. What the last call on it read is still there.
+/// @return `ACERUST_ERROR_ARGUMENT` where a result of the calls on this stream since the last wait is not finite; the message names the argument that
+/// is not, where the last call has one. `ACERUST_ERROR_DEVICE` for failures of the device.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_op_wait(op: *const acerust_op, stream: *mut c_void) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe { OPS.get(op)?.wait(stream) })
 }
 
 /// # Safety
-/// Checked, writable and nobody else's.
-unsafe fn slice<'a, T>((data, n): (*mut T, usize)) -> &'a mut [T] {
-    match n {
-        0 => &mut [],
-        // SAFETY: the caller's word.
-        n => unsafe { std::slice::from_raw_parts_mut(data, n) },
+/// The promise of the module.
+unsafe fn run(
+    pass: Pass,
+    op: *const acerust_op,
+    sizes: Sizes,
+    arrays: *const acerust_array,
+    n_arrays: usize,
+    stream: *mut c_void,
+) -> Result {
+    let op = OPS.get(op)?;
+    sizes.check()?;
+    // SAFETY: there are `n_arrays` of them, with names and data as the caller says; the stream is alive.
+    unsafe {
+        let call = Call::new(pass, &**op, sizes, buffer::input("arrays", arrays, n_arrays)?)?;
+        op.run(&call, stream)
     }
 }
 
-impl<S: Storage> Typed<S> {
-    fn new(spec: &Spec) -> Result<Typed<S>> {
-        Ok(Typed { op: Op::new(spec)?, workspaces: Mutex::default() })
-    }
-
-    fn describe(&self, sizes: Sizes) -> String {
-        let ports = self.op.ports();
-        let port =
-            |p: &crate::ops::Port| serde_json::json!({"name": p.name, "rows": p.n_rows(sizes), "width": p.width});
-        let index = |p: &crate::ops::IndexPort| serde_json::json!({"name": p.name, "rows": sizes.rows, "bound": p.bound.unwrap_or(sizes.nodes)});
-        let scratch = |pass| self.op.scratch(sizes, pass);
-        let description = serde_json::json!({
-            "inputs": ports.inputs.iter().map(port).collect::<Vec<_>>(),
-            "indices": ports.indices.iter().map(index).collect::<Vec<_>>(),
-            "output": port(&ports.output),
-            "scratch": {
-                "forward": scratch(Pass::Forward),
-                "backward": scratch(Pass::Backward),
-                "double_backward": scratch(Pass::DoubleBackward),
-            },
-        });
-        description.to_string()
-    }
-
-    /// # Safety
-    /// Arrays are what the caller says.
-    unsafe fn run(&self, pass: Pass, sizes: Sizes, arrays: &mut Arrays) -> Result {
-        let ports = self.op.ports();
-        let names: Vec<&str> = ports.inputs.iter().map(|p| &p.name[..]).collect();
-        // SAFETY (of all): pointers and lengths are those of the caller; results are made slices of after it is known that they overlap nothing.
-        unsafe {
-            let inputs: Vec<&[S]> = names.iter().map(|n| arrays.needed(n)).collect::<Result<_>>()?;
-            let indices: Vec<&[u32]> = ports.indices.iter().map(|p| arrays.needed(p.name)).collect::<Result<_>>()?;
-            let args = Args { sizes, inputs: &inputs, indices: &indices };
-            let prefixed = |prefix: &str| names.iter().map(|n| format!("{prefix}.{n}")).collect::<Vec<_>>();
-            let cotangent: &[S] = if pass == Pass::Forward { &[] } else { arrays.needed("cotangent")? };
-            let directions: Vec<Option<&[S]>> = match pass {
-                Pass::DoubleBackward => prefixed("dir").iter().map(|n| arrays.read(n)).collect::<Result<_>>()?,
-                _ => vec![],
-            };
-            let results = match pass {
-                Pass::Forward => vec!["out".to_string()],
-                Pass::Backward => prefixed("grad"),
-                Pass::DoubleBackward => [prefixed("second"), vec!["second.cotangent".into()]].concat(),
-            };
-            let results: Vec<_> = results.iter().map(|n| arrays.write::<S>(n)).collect::<Result<_>>()?;
-            arrays.finish()?;
-            let mut results: Vec<Option<&mut [S]>> = results.into_iter().map(|r| r.map(|r| slice(r))).collect();
-            let mut workspace = self.lock().pop().unwrap_or_default();
-            let done = match pass {
-                Pass::Forward => match results.pop().flatten() {
-                    Some(out) => self.op.forward(&args, out, &mut workspace),
-                    None => return Err(Failure::argument("out: it is missing")),
-                },
-                Pass::Backward => self.op.backward(&args, cotangent, &mut results, &mut workspace),
-                Pass::DoubleBackward => {
-                    self.op.double_backward(&args, cotangent, &directions, &mut results, &mut workspace)
-                }
-            };
-            self.lock().push(workspace);
-            Ok(done?)
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Workspace>> {
-        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn describe(op: &dyn Passes, sizes: Sizes) -> String {
+    let ports = op.ports();
+    let port = |p: &Port| serde_json::json!({"name": p.name, "rows": p.n_rows(sizes), "width": p.width});
+    let index = |p: &IndexPort| serde_json::json!({"name": p.name, "rows": sizes.rows, "bound": p.bound.unwrap_or(sizes.nodes)});
+    let description = serde_json::json!({
+        "inputs": ports.inputs.iter().map(port).collect::<Vec<_>>(),
+        "indices": ports.indices.iter().map(index).collect::<Vec<_>>(),
+        "output": port(&ports.output),
+        "scratch": {
+            "forward": op.scratch(sizes, Pass::Forward),
+            "backward": op.scratch(sizes, Pass::Backward),
+            "double_backward": op.scratch(sizes, Pass::DoubleBackward),
+        },
+    });
+    description.to_string()
 }

@@ -121,23 +121,27 @@ pub unsafe extern "C" fn acerust_plan_new(
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
         let model = MODELS.get(model)?;
-        let wrong = |what: &str, value: i32| Err(Failure::argument(format!("no {what} {value}")));
-        let device = match (device, usize::try_from(index)) {
-            (ACERUST_CPU, Ok(0)) => Device::Cpu,
-            (ACERUST_CUDA, Ok(index)) => Device::Cuda(index),
-            (ACERUST_CPU | ACERUST_CUDA, _) => return wrong("device with the index", index),
-            (other, _) => return wrong("device", other),
-        };
+        let device = device_of(device, index)?;
         let precision = match precision {
             ACERUST_F64 => Precision::F64,
             ACERUST_F32 => Precision::F32,
             ACERUST_F32_DISTANCES => Precision::F32_DISTANCES,
-            other => return wrong("precision", other),
+            other => return Err(Failure::argument(format!("no precision {other}"))),
         };
         let options = acerust_options::read(options)?;
         PLANS.insert(SharedPlan::new(&model, device, precision, options.plan_options()?, options.n_threads)?, out);
         Ok(())
     })
+}
+
+/// The device that `ACERUST_CPU` or `ACERUST_CUDA` and an index speak of.
+pub(super) fn device_of(device: i32, index: i32) -> Result<Device> {
+    match (device, usize::try_from(index)) {
+        (ACERUST_CPU, Ok(0)) => Ok(Device::Cpu),
+        (ACERUST_CUDA, Ok(index)) => Ok(Device::Cuda(index)),
+        (ACERUST_CPU | ACERUST_CUDA, _) => Err(Failure::argument(format!("no device with the index {index}"))),
+        (other, _) => Err(Failure::argument(format!("no device {other}"))),
+    }
 }
 
 /// What is to be known of a structure beyond its atoms, for models that know such things. Set `size` to `sizeof(acerust_conditions)`

@@ -82,6 +82,31 @@ impl Context {
         }
     }
 
+    /// # Errors
+    /// An address in the memory of a device alone, which the host cannot read.
+    pub fn check_host(&self, name: &str, address: u64) -> Result<()> {
+        self.bind()?;
+        let (mut kind, mut managed) = (0_u32, 0_u32);
+        use sys::CUpointer_attribute_enum as Attribute;
+        let device = sys::CUmemorytype_enum::CU_MEMORYTYPE_DEVICE as u32;
+        // SAFETY: the driver knows its own memory and refuses all other addresses; the attributes are words.
+        let known = unsafe {
+            [
+                (&mut kind, Attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE),
+                (&mut managed, Attribute::CU_POINTER_ATTRIBUTE_IS_MANAGED),
+            ]
+            .map(|(to, attribute)| {
+                sys::cuPointerGetAttribute(std::ptr::from_mut(to).cast(), attribute, address).result().is_ok()
+            })
+        };
+        match known[0] && kind == device && managed == 0 {
+            true => {
+                Err(Error::Argument(format!("{name}: {address:#x} is in the memory of a device, expected the host's")))
+            }
+            false => Ok(()),
+        }
+    }
+
     pub fn context(&self) -> &Arc<CudaContext> {
         &self.context
     }

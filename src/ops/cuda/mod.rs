@@ -200,6 +200,7 @@ impl DeviceOp {
     /// Another number of spans than there are inputs, a wrong length, an address that is not on the device, results that
     /// overlap something; the driver's. Whether results are finite [`DeviceOp::wait`] says.
     pub unsafe fn forward(&self, at: &Prepared, inputs: &[Span], out: Span, stream: u64) -> Result<()> {
+        self.check_inputs(at, inputs)?;
         self.ports.output.check_len("out", at.sizes, out.len)?;
         self.run(at, inputs, &[], &[], &[Some(out)], stream, |kernel, call, _, results| {
             kernel.forward(call, results[call.inputs.len()])
@@ -221,6 +222,7 @@ impl DeviceOp {
         gradients: &[Option<Span>],
         stream: u64,
     ) -> Result<()> {
+        self.check_inputs(at, inputs)?;
         self.ports.output.check_len("cotangent", at.sizes, cotangent.len)?;
         self.ports.check_inputs("gradient of ", gradients.len(), at.sizes, |k| gradients[k].map(|g| g.len))?;
         let others = [("cotangent", cotangent)];
@@ -246,6 +248,7 @@ impl DeviceOp {
         seconds: &[Option<Span>],
         stream: u64,
     ) -> Result<()> {
+        self.check_inputs(at, inputs)?;
         self.ports.output.check_len("cotangent", at.sizes, cotangent.len)?;
         self.ports.check_inputs("direction of ", directions.len(), at.sizes, |k| directions[k].map(|d| d.len))?;
         self.ports.check_seconds(seconds.len(), at.sizes, |k| seconds[k].map(|g| g.len))?;
@@ -287,6 +290,18 @@ impl DeviceOp {
         })?)
     }
 
+    /// Waits for all streams of the device.
+    pub(crate) fn synchronize(&self) -> Result<()> {
+        self.device.bind()?;
+        self.context().synchronize().map_err(failed("waiting for the kernels"))
+    }
+
+    /// # Errors
+    /// An address that the host cannot read; `name` is what is said to be there.
+    pub(crate) fn check_host(&self, name: &str, address: u64) -> Result<()> {
+        self.device.check_host(name, address)
+    }
+
     /// What the operation on the processor says of the same arguments.
     fn explain<S: Storage>(&self, (sizes, inputs, others): &Fetched, k: usize) -> Result<Error> {
         let numbers: usize = inputs.iter().chain(others.iter().map(|(_, span)| span)).map(|span| span.len).sum();
@@ -318,6 +333,13 @@ impl DeviceOp {
             // SAFETY: alive by the caller's word.
             raw => unsafe { self.context().wrap_borrowed_stream(raw as sys::CUstream) },
         }
+    }
+
+    fn check_inputs(&self, at: &Prepared, inputs: &[Span]) -> Result<()> {
+        if at.operation != self.number {
+            return Err(Error::Argument("what was prepared belongs to another operation".into()));
+        }
+        self.ports.check_inputs("", inputs.len(), at.sizes, |k| Some(inputs[k].len))
     }
 
     /// All are on the device, and no result overlaps anything.
@@ -362,10 +384,6 @@ impl DeviceOp {
         stream: u64,
         pass: impl FnOnce(&dyn DeviceKernel, &mut Call, u64, &[Output]) -> Result<()>,
     ) -> Result<()> {
-        if at.operation != self.number {
-            return Err(Error::Argument("what was prepared belongs to another operation".into()));
-        }
-        self.ports.check_inputs("", inputs.len(), at.sizes, |k| Some(inputs[k].len))?;
         self.device.bind()?;
         let n = inputs.len();
         // A result alone is that of the forward pass.
@@ -410,7 +428,7 @@ impl DeviceOp {
 impl Drop for DeviceOp {
     /// What is queued works with its memory.
     fn drop(&mut self) {
-        let _ = self.device.context().synchronize();
+        let _ = self.synchronize();
     }
 }
 
