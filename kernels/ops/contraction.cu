@@ -56,8 +56,10 @@ template <class T, int R> DEVICE void forward(const Nodes& nodes, const Input& a
 #undef END
 }
 
-// The adjoint of A. The root of each polynomial is the cotangent of its M.
-template <class T, int R> DEVICE void backward(const Nodes& nodes, const Input& a, const real* c_v, const real* c_d, const Input& out_bar, const Output& a_bar) {
+// The adjoint of A and, where RESULT, what `forward` gives, which costs few sums more: in f64 there are no registers for it. The root of each polynomial
+// is the cotangent of its M.
+template <class T, int R, bool RESULT>
+DEVICE void backward(const Nodes& nodes, const Input& a, const real* c_v, const real* c_d, const Input& out_bar, const Output& a_bar, const Output& out) {
   u32 u = blockIdx.y * blockDim.x + threadIdx.x, node[R];
   if (u >= MUL) return;
   Pack<T, R> x[N_IN], bar[N_IN];
@@ -66,11 +68,11 @@ template <class T, int R> DEVICE void backward(const Nodes& nodes, const Input& 
   Coefficients<T> c{c_v, c_d, u64(z) * N_ENTRIES * MUL + u};
 #pragma unroll
   for (int q = 0; q < N_IN; q++) bar[q] = all<T, R>(zero<T>());
-#define BEGIN(M) { Pack<real, R> p0; EACH p0.x[r] = node[r] == NONE ? real(0) : load<real>(out_bar, AT(OUT, u64(node[r]) * DIM_OUT, M, u)); Pack<T, R> s0;
+#define BEGIN(M) { Pack<real, R> p0; EACH p0.x[r] = node[r] == NONE ? real(0) : load<real>(out_bar, AT(OUT, u64(node[r]) * DIM_OUT, M, u)); Pack<T, R> s0 = all<T, R>(zero<T>());
 #define OPEN(up, d, v) { Pack<T, R> p##d = p##up * x[v], s##d = all<T, R>(zero<T>());
 #define LEAF(d, k, v) { T f = c[k]; add(s##d, f, x[v]); add(bar[v], f, p##d); }
 #define CLOSE(up, d, v) add(s##up, s##d, x[v]); add(bar[v], s##d, p##up); }
-#define END(M) }
+#define END(M) if constexpr (RESULT) EACH if (node[r] != NONE && out.to) store(out, AT(OUT, u64(node[r]) * DIM_OUT, M, u), s0.x[r]); }
   PROGRAM(BEGIN, OPEN, LEAF, CLOSE, END)
 #undef BEGIN
 #undef OPEN
@@ -130,11 +132,11 @@ KERNEL __launch_bounds__(THREADS) contraction_forward_dual(ARGUMENTS, const real
 }
 #endif
 KERNEL __launch_bounds__(THREADS) contraction_backward(ARGUMENTS, const real* c, const real* c_d, Input out_bar, Output a_bar) {
-  backward<real, NODES_BACKWARD>(Nodes{order, species}, a, c, c_d, out_bar, a_bar);
+  backward<real, NODES_BACKWARD, false>(Nodes{order, species}, a, c, c_d, out_bar, a_bar, a_bar);
 }
 #if TRAINING
-KERNEL __launch_bounds__(THREADS) contraction_backward_dual(ARGUMENTS, const real* c, const real* c_d, Input out_bar, Output a_bar) {
-  backward<dual, NODES_DUAL>(Nodes{order, species}, a, c, c_d, out_bar, a_bar);
+KERNEL __launch_bounds__(THREADS) contraction_backward_dual(ARGUMENTS, const real* c, const real* c_d, Input out_bar, Output a_bar, Output out) {
+  backward<dual, NODES_DUAL, SINGLE>(Nodes{order, species}, a, c, c_d, out_bar, a_bar, out);
 }
 KERNEL __launch_bounds__(THREADS) contraction_moments(ARGUMENTS, const u32* chunk_first, Input out_bar, Scratch out) {
   moments<real>(Nodes{order, species}, chunk_first, a, out_bar, out);

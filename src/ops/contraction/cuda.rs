@@ -242,12 +242,27 @@ impl ContractionOnDevice {
         Ok(())
     }
 
-    fn x_gradient(&self, call: &mut Call, dual: bool, [c, c_d]: [u64; 2], cotangent: u64, to: Output) -> Result<()> {
-        let (kernel, nodes) =
-            if dual { ("contraction_backward_dual", NODES_DUAL) } else { ("contraction_backward", NODES_BACKWARD) };
-        let (order, species, x) = (call.lists.address(0), call.lists.address(1), call.input(0, dual));
-        let g = Input::constant(cotangent);
-        launch!(self.module, kernel, call, self.blocks(call, nodes), self.threads, [order, species, x, c, c_d, g, to]);
+    /// Over duals with what [`ContractionOnDevice::out`] gives, where there is a place for it.
+    fn x_gradient(
+        &self,
+        call: &mut Call,
+        [c, c_d]: [u64; 2],
+        cotangent: u64,
+        to: Output,
+        out: Option<Output>,
+    ) -> Result<()> {
+        let (kernel, nodes) = match out {
+            Some(_) => ("contraction_backward_dual", NODES_DUAL),
+            None => ("contraction_backward", NODES_BACKWARD),
+        };
+        let (order, species, x) = (call.lists.address(0), call.lists.address(1), call.input(0, out.is_some()));
+        let (g, grid) = (Input::constant(cotangent), self.blocks(call, nodes));
+        match out {
+            Some(out) => {
+                launch!(self.module, kernel, call, grid, self.threads, [order, species, x, c, c_d, g, to, out])
+            }
+            None => launch!(self.module, kernel, call, grid, self.threads, [order, species, x, c, c_d, g, to]),
+        }
         Ok(())
     }
 
@@ -272,16 +287,6 @@ impl ContractionOnDevice {
         );
         Ok(())
     }
-
-    fn gradients(&self, call: &mut Call, dual: bool, c: [u64; 2], cotangent: u64, gradients: &[Output]) -> Result<()> {
-        if gradients[0].wanted() {
-            self.x_gradient(call, dual, c, cotangent, gradients[0])?;
-        }
-        match gradients[1] {
-            to if to.wanted() => self.w_gradient(call, dual, cotangent, to),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl DeviceKernel for ContractionOnDevice {
@@ -295,16 +300,27 @@ impl DeviceKernel for ContractionOnDevice {
     }
 
     fn backward(&self, call: &mut Call, cotangent: u64, gradients: &[Output]) -> Result<()> {
-        let c = if gradients[0].wanted() { self.coefficients(call, false)? } else { [0; 2] };
-        self.gradients(call, false, c, cotangent, gradients)
+        let &[x, w] = gradients else { unreachable!("two inputs") };
+        if x.wanted() {
+            let c = self.coefficients(call, false)?;
+            self.x_gradient(call, c, cotangent, x, None)?;
+        }
+        if w.wanted() { self.w_gradient(call, false, cotangent, w) } else { Ok(()) }
     }
 
     fn double_backward(&self, call: &mut Call, cotangent: u64, seconds: &[Output]) -> Result<()> {
-        let c = self.coefficients(call, true)?;
-        let (&last, gradients) = seconds.split_last().expect("that of the cotangent");
-        if last.wanted() {
-            self.out(call, true, c, last)?;
+        let &[x, w, last] = seconds else { unreachable!("two inputs and the cotangent") };
+        if x.wanted() || last.wanted() {
+            let c = self.coefficients(call, true)?;
+            // One kernel for both, as `contraction_backward_dual` has it.
+            let together = x.wanted() && self.compute == size_of::<f32>();
+            if last.wanted() && !together {
+                self.out(call, true, c, last)?;
+            }
+            if x.wanted() {
+                self.x_gradient(call, c, cotangent, x, Some(if together { last } else { Output::default() }))?;
+            }
         }
-        self.gradients(call, true, c, cotangent, gradients)
+        if w.wanted() { self.w_gradient(call, true, cotangent, w) } else { Ok(()) }
     }
 }
