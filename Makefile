@@ -116,14 +116,17 @@ fuzz-corpus: fuzz-build
 # On a machine with a CUDA device.
 test-gpu:
 	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu --test gpu_battery --test ops --test pace --test mace -- --nocapture --test-threads=1
+	ACERUST_GPU=1 $(CARGO) test --release --quiet --test capi op:: -- --nocapture
 	@JULIA=$(JULIA) ACERUST_GPU=1 julia/run.sh "the Julia tests on a GPU" "AtomsBase AtomsCalculators StaticArrays Unitful" julia/test/gpu.jl
 
 bench-gpu:
 	$(CARGO) run --release --quiet --example gpu
 
-# Equivariant operations on a device, beside their targets.
+# Equivariant operations on a device: times beside targets and bounds, errors of each arithmetic, and others' where PYTHON has them.
 bench-ops-gpu:
 	$(CARGO) run --release --quiet --example gpu_ops
+	ACERUST_GPU=1 $(CARGO) test --release --quiet --test ops tensor_cores -- --nocapture
+	@$(PYTHON) benchmark/gpu/peers.py
 
 # MACE models on a device, beside their targets.
 bench-mace-gpu:

@@ -1,6 +1,8 @@
 //! Equivariant operations on one core: time, beside what arithmetic and memory would take at the rates of the same run, and how much
 //! faster than the definition in loops.
 
+#[path = "flops.rs"]
+mod flops;
 #[allow(dead_code)]
 #[path = "../test/ops/naive.rs"]
 mod naive;
@@ -10,18 +12,17 @@ use acerust::dtype::Storage;
 use acerust::ops::contraction::{Basis, Contraction};
 use acerust::ops::linear::Linear;
 use acerust::ops::product::channelwise::Channelwise;
-use acerust::ops::{Args, Convention, Irrep, Irreps, Isa, Op, Operation, Pass, Sizes, Spec, Workspace};
+use acerust::ops::{Args, Irrep, Irreps, Isa, Op, Operation, Pass, Sizes, Spec, Workspace};
 use acerust::plan::Precision;
 use cpu_time::ThreadTime;
 use std::hint::black_box;
 
-/// A row of the table: targets in ms and useful operations, forward and forward with backward.
+/// A row of the table: targets in ms, forward and forward with backward.
 struct Problem {
     name: &'static str,
     operation: Operation,
     sizes: Sizes,
     targets: [f64; 2],
-    flops: [f64; 2],
     /// Rows (and nodes) that the definition computes, in time that is scaled up.
     sample: Sizes,
 }
@@ -40,8 +41,6 @@ fn problems() -> Vec<Problem> {
         basis: Basis::E3nn,
         projection: None,
     };
-    let program = contraction.program(Convention::O3E3nn).expect("a program");
-    let terms = program.leaves.len() + program.runs.len() + program.products.len() / 2;
     let uvu = |l: usize| Channelwise {
         irreps_in1: irreps("128x0e+128x1o"),
         irreps_in2: Irreps::harmonics(l).expect("irreps"),
@@ -49,35 +48,20 @@ fn problems() -> Vec<Problem> {
         shared_weights: false,
         convolution: true,
     };
-    // A product with the weight, and for each number of `M` one sum forward and two backward.
-    let per_edge = |op: &Channelwise, n: f64| -> [f64; 2] {
-        let paths = op.paths(Convention::O3E3nn);
-        let sum = |f: fn([usize; 2]) -> usize| -> f64 {
-            paths.iter().map(|p| (p.mul[0] * p.dim[0] * f([p.dim[1], p.dim[2]])) as f64).sum()
-        };
-        // Where `y` is a scalar, `M` is diagonal.
-        let forward = sum(|[y, out]| 1 + 2 * if y == 1 { 1 } else { out });
-        let backward = sum(|[y, out]| 5 + 4 * if y == 1 { 1 } else { out });
-        [n * forward, n * (forward + backward)]
-    };
     let linear = |species| {
         let irreps = irreps("128x0e+128x1o");
         Operation::Linear(Linear { irreps_in: irreps.clone(), irreps_out: irreps, bias: false, species })
     };
-    let linear_flops = [1.0, 3.0].map(|times| times * 2.0 * 4.0 * 128.0 * 128.0 * 1e4);
     vec![
         Problem {
             name: "contraction, l ≤ 3 → 0e+1o, ν 3, 1 000 nodes",
             operation: Operation::Contraction(contraction),
             sizes: rows(1000),
             targets: [20.0, 60.0],
-            // Of a term backward: its own sum, those of its factor and of its number.
-            flops: [1.0, 4.0].map(|times| times * 2.0 * terms as f64 * 128.0 * 1e3),
             sample: rows(2),
         },
         Problem {
             name: "uvu convolution, l ≤ 1, 1 000 nodes, 10 000 edges",
-            flops: per_edge(&uvu(1), 1e4),
             operation: Operation::Channelwise(uvu(1)),
             sizes: Sizes { rows: 10_000, nodes: 1000 },
             targets: [1.5, 5.0],
@@ -85,7 +69,6 @@ fn problems() -> Vec<Problem> {
         },
         Problem {
             name: "uvu convolution, l ≤ 3, 1 000 nodes, 50 000 edges",
-            flops: per_edge(&uvu(3), 5e4),
             operation: Operation::Channelwise(uvu(3)),
             sizes: Sizes { rows: 50_000, nodes: 1000 },
             targets: [f64::NAN; 2],
@@ -96,7 +79,6 @@ fn problems() -> Vec<Problem> {
             operation: linear(None),
             sizes: rows(10_000),
             targets: [4.0, 12.0],
-            flops: linear_flops,
             sample: rows(20),
         },
         Problem {
@@ -104,7 +86,6 @@ fn problems() -> Vec<Problem> {
             operation: linear(Some(20)),
             sizes: rows(10_000),
             targets: [6.0, 20.0],
-            flops: linear_flops,
             sample: rows(20),
         },
     ]
@@ -222,10 +203,11 @@ fn main() {
             let [forward, backward, double] = measure::<f32>(problem);
             let [forward64, backward64, _] = measure::<f64>(problem);
             let bytes = bytes::<f32>(problem);
+            let flops = flops::flops(&problem.operation, problem.sizes).expect("of all that are here");
             let cell = |k: usize, ms: f64| {
                 let target = problem.targets[k];
                 let target = if target.is_nan() { String::new() } else { format!(" ({target})") };
-                format!("{ms:.2}{target}: {:.2}, {:.2}", problem.flops[k] / peak[0] * 1e-6, bytes[k] / copy * 1e-6)
+                format!("{ms:.2}{target}: {:.2}, {:.2}", flops[k] / peak[0] * 1e-6, bytes[k] / copy * 1e-6)
             };
             println!(
                 "| {} | {} | {} | {:.1} | {:.1}, {:.1} | {:.0} |",
