@@ -79,7 +79,6 @@ pub fn compare(
             let (mut energy, mut forces, mut virial) = (0.0, vec![[0.0; 3]; s.n_atoms()], [[0.0; 3]; 3]);
             let mut out = Outputs::new().energy(&mut energy).forces(&mut forces[..]).virial(&mut virial);
             parallel::alone(|| plan.evaluate((&plan.graph(s)?, &s.numbers), &mut out))?;
-            drop(out);
             Ok((energy, forces, virial))
         });
         for (o, result) in chunk.iter().zip(results) {

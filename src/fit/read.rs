@@ -69,7 +69,7 @@ impl Assembler {
             self.push(found?.frame)?;
             each(self)?;
             if let Some((path, every)) = checkpoint
-                && self.frames() % every == 0
+                && self.frames().is_multiple_of(*every)
             {
                 self.factors()?.save(path)?;
             }
