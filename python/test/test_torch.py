@@ -281,7 +281,9 @@ def test_openequivariance_takes_the_products_of_e3nn(o3):
     irreps = ("2x0e+2x1o+1x2e", "0e+1o+2e")
     out, uvu = instructions(*irreps, "0e+1o+2e+1e")
     uvw = [(0, 0, 0, "uvw", True), (1, 1, 0, "uvw", True), (0, 1, 1, "uvw", True), (1, 0, 1, "uvw", True)]
-    for irreps_in1, irreps_in2, irreps_out, steps in [(*irreps, out, uvu), ("2x0e+3x1o", "2x0e+1o", "3x0e+2x1o", uvw)]:
+    high = ("2o+3e+4e", "3e+5o+4o")
+    products = [(*irreps, out, uvu), (*high, *instructions(*high, "1e+2e+2o+3o+4e+5o+6e+7o+7e+8o")), ("2x0e+3x1o", "2x0e+1o", "3x0e+2x1o", uvw)]
+    for irreps_in1, irreps_in2, irreps_out, steps in products:
         for shared in (False, True):
             theirs = o3.TensorProduct(irreps_in1, irreps_in2, irreps_out, steps, shared_weights=shared, internal_weights=False)
             problem = at.TPProblem(irreps_in1, irreps_in2, irreps_out, steps, shared_weights=shared, internal_weights=False)
