@@ -20,17 +20,14 @@ enum At {
 
 /// The processor, and where it is demanded the device, with a stream of the caller and the default one.
 fn everywhere() -> Vec<At> {
-    let mut all = vec![At::Host];
     #[cfg(feature = "cuda")]
-    match std::env::var_os("ACERUST_GPU").is_some_and(|v| v != "compile") {
-        true => {
-            let context = CudaContext::new(0).expect("a device was demanded");
-            let stream = context.new_stream().expect("a stream");
-            all.extend([At::Device(stream), At::Device(context.default_stream())]);
-        }
-        false => eprintln!("SKIPPED: no operation of the C ABI ran on a GPU: ACERUST_GPU=1 says that there is one"),
+    if std::env::var_os("ACERUST_GPU").is_some_and(|v| v != "compile") {
+        let context = CudaContext::new(0).expect("a device was demanded");
+        let stream = context.new_stream().expect("a stream");
+        return vec![At::Host, At::Device(stream), At::Device(context.default_stream())];
     }
-    all
+    eprintln!("SKIPPED: no operation of the C ABI ran on a GPU: ACERUST_GPU=1 says that there is one");
+    vec![At::Host]
 }
 
 /// Numbers where an operation works.
