@@ -93,7 +93,7 @@ miri:
 	$(CARGO) +nightly miri test --quiet --lib --no-default-features -- $(MIRI_TESTS)
 
 # Coverage-guided fuzzing, a minute a target. The flags are those of cargo-fuzz, which stable Rust has, too.
-TARGETS = model reference pace recipe extxyz capi
+TARGETS = model reference pace checkpoint recipe extxyz capi
 SECONDS = 60
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 FUZZ = $(TARGET)/fuzz/$(HOST)/release/acerust-fuzz
@@ -106,7 +106,7 @@ fuzz:
 	@command -v c++ >/dev/null || { echo "SKIPPED: fuzzing: there is no C++ compiler"; exit 0; } && \
 	$(MAKE) --no-print-directory fuzz-build && for t in $(TARGETS); do mkdir -p $(TARGET)/fuzz/$$t fuzz/corpus/$$t && \
 	ACERUST_FUZZ_TARGET=$$t ACERUST_FUZZ_SEEDS=$(TARGET)/fuzz/$$t $(FUZZ) $(TARGET)/fuzz/$$t fuzz/corpus/$$t \
-		-max_total_time=$(SECONDS) -timeout=20 -max_len=4096 -len_control=20 -print_final_stats=1 -verbosity=0 \
+		-max_total_time=$(SECONDS) -timeout=20 -max_len=$$(test $$t = checkpoint && echo 98304 || echo 4096) -len_control=20 -print_final_stats=1 -verbosity=0 \
 		-artifact_prefix=$(TARGET)/fuzz/$$t- || exit 1; done
 
 # Keeps a small set of what `make fuzz` found.

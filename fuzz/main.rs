@@ -99,6 +99,16 @@ fn pace_files() {
 }
 
 #[test]
+fn checkpoints() {
+    run("checkpoint");
+}
+
+#[test]
+fn recipes() {
+    run("recipe");
+}
+
+#[test]
 fn extended_xyz_files() {
     run("extxyz");
 }

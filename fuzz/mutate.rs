@@ -37,7 +37,7 @@ const TOKENS: [&str; 32] = [
 ];
 
 /// Inputs longer than this are cut: short ones run faster and find the same.
-const LONGEST: usize = 1 << 16;
+const LONGEST: usize = 96 << 10;
 
 /// Kept inputs; beyond this the new replace the old.
 const MOST_KEPT: usize = 256;

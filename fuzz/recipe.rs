@@ -15,7 +15,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 /// What is accepted says the same when it is written and read; what is small enough makes a model.
 pub fn target(input: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(input) else { return false };
-    let Ok((_, recipe)) = Settings::split_toml(text) else { return false };
+    let Ok((_, recipe)) = Settings::split(text) else { return false };
     if !is_small(&recipe) {
         return true;
     }
