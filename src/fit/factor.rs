@@ -24,8 +24,8 @@ const TINY: f64 = 1e-290;
 pub struct Factor {
     n: usize,
     rows: u64,
-    /// (n, n), upper triangular; what stands below is zero.
-    triangle: Option<Mat<f64>>,
+    /// `R`, row after row from the diagonal on: half of what a square takes.
+    triangle: Option<Vec<f64>>,
     /// Rows not yet eliminated, row-major.
     pending: Vec<f64>,
 }
@@ -38,7 +38,7 @@ impl Factor {
 
     /// From its parts, as [`Factor::triangle`], [`Factor::pending`] and [`Factor::rows`] give them; the triangle row-major.
     pub(crate) fn from_parts(n: usize, rows: u64, triangle: &[f64], pending: Vec<f64>) -> Factor {
-        let triangle = (!triangle.is_empty()).then(|| MatRef::from_row_major_slice(triangle, n, n).to_owned());
+        let triangle = (!triangle.is_empty()).then(|| packed(MatRef::from_row_major_slice(triangle, n, n)));
         Factor { n, rows, triangle, pending }
     }
 
@@ -51,9 +51,14 @@ impl Factor {
         self.rows
     }
 
-    /// The triangle, if there were enough rows to need one.
-    pub fn triangle(&self) -> Option<&Mat<f64>> {
-        self.triangle.as_ref()
+    /// `R`, (n, n), if there were enough rows to need it; what stands below the diagonal is zero.
+    pub fn triangle(&self) -> Option<Mat<f64>> {
+        let numbers = self.triangle.as_ref()?;
+        let mut r = Mat::zeros(self.n, self.n);
+        for (i, row) in rows_of(numbers, self.n) {
+            row.iter().zip(i..).for_each(|(&x, j)| r[(i, j)] = x);
+        }
+        Some(r)
     }
 
     /// Rows that are not in the triangle, row-major.
@@ -78,10 +83,13 @@ impl Factor {
     pub fn merge(&mut self, other: &Factor) {
         let rows = self.rows + other.rows;
         self.push(&other.pending);
-        match (&mut self.triangle, &other.triangle) {
+        match (self.triangle(), other.triangle()) {
             (_, None) => {}
-            (none @ None, Some(theirs)) => *none = Some(theirs.clone()),
-            (Some(ours), Some(theirs)) => absorb(ours.as_mut(), theirs.clone().as_mut(), true),
+            (None, Some(_)) => self.triangle = other.triangle.clone(),
+            (Some(mut ours), Some(mut theirs)) => {
+                absorb(ours.as_mut(), theirs.as_mut(), true);
+                self.triangle = Some(packed(ours.as_ref()));
+            }
         }
         self.rows = rows;
     }
@@ -90,15 +98,17 @@ impl Factor {
         let n = self.n;
         let mut block = MatRef::from_row_major_slice(&self.pending, self.pending.len() / n, n).to_owned();
         self.pending.clear();
-        let triangle = self.triangle.get_or_insert_with(|| Mat::zeros(n, n));
+        let mut triangle = self.triangle().unwrap_or_else(|| Mat::zeros(n, n));
         absorb(triangle.as_mut(), block.as_mut(), false);
+        self.triangle = Some(packed(triangle.as_ref()));
     }
 
     /// All its rows, as few as it has, one below the other: (≤ n + pending, n).
     pub fn to_rows(&self) -> Mat<f64> {
-        let above = self.triangle.as_ref().map_or(0, |t| t.nrows());
+        let triangle = self.triangle();
+        let above = triangle.as_ref().map_or(0, |t| t.nrows());
         let pending = MatRef::from_row_major_slice(&self.pending, self.pending.len() / self.n, self.n);
-        Mat::from_fn(above + pending.nrows(), self.n, |i, j| match &self.triangle {
+        Mat::from_fn(above + pending.nrows(), self.n, |i, j| match &triangle {
             Some(t) if i < above => t[(i, j)],
             _ => pending[(i - above, j)],
         })
@@ -106,11 +116,24 @@ impl Factor {
 
     /// `Σ (row · x)²` over all rows, `x` of length `n`.
     pub fn squares(&self, x: &[f64]) -> f64 {
-        let of = |row: &mut dyn Iterator<Item = f64>| row.zip(x).map(|(a, x)| a * x).sum::<f64>().powi(2);
-        let pending: f64 = self.pending.chunks_exact(self.n).map(|row| of(&mut row.iter().copied())).sum();
-        let triangle = self.triangle.iter().flat_map(|t| (0..self.n).map(move |i| (t, i)));
-        pending + triangle.map(|(t, i)| of(&mut (0..self.n).map(|j| t[(i, j)]))).sum::<f64>()
+        let pending = self.pending.chunks_exact(self.n).map(|row| (0, row));
+        let triangle = self.triangle.iter().flat_map(|t| rows_of(t, self.n));
+        let products = |(i, row): (usize, &[f64])| row.iter().zip(&x[i..]).map(|(a, x)| a * x).sum::<f64>();
+        pending.chain(triangle).map(|row| products(row).powi(2)).sum()
     }
+}
+
+/// The rows of a triangle from the diagonal on, with their numbers.
+fn rows_of(mut triangle: &[f64], n: usize) -> impl Iterator<Item = (usize, &[f64])> {
+    (0..n).map(move |i| (i, triangle.split_off(..n - i).expect("a triangle has all its rows")))
+}
+
+/// The upper triangle of a square, row after row.
+fn packed(r: MatRef<f64>) -> Vec<f64> {
+    let n = r.ncols();
+    let mut numbers = Vec::with_capacity(n * (n + 1) / 2);
+    (0..n).for_each(|i| numbers.extend((i..n).map(|j| r[(i, j)])));
+    numbers
 }
 
 /// `[R; B] = Q [R'; 0]`: the rows of `B`, which is used up, go into the triangle `R`. `triangular`: row `i` of `B` begins at column `i`.

@@ -235,11 +235,10 @@ impl Factors {
         npz.write(header.iter().map(|&b| [b]))?;
         for (k, group) in self.groups.values().enumerate() {
             for (kind, factor) in group.factors() {
-                npz.start(&format!("{k}_{kind}_triangle"), "<f8", &[factor.triangle().map_or(0, |_| n), n])?;
-                for i in 0..factor.triangle().map_or(0, |_| n) {
-                    npz.write(
-                        factor.triangle().into_iter().flat_map(|t| (0..n).map(move |j| t[(i, j)].to_le_bytes())),
-                    )?;
+                let triangle = factor.triangle();
+                npz.start(&format!("{k}_{kind}_triangle"), "<f8", &[triangle.as_ref().map_or(0, |_| n), n])?;
+                for (t, i) in triangle.iter().flat_map(|t| (0..n).map(move |i| (t, i))) {
+                    npz.write((0..n).map(|j| t[(i, j)].to_le_bytes()))?;
                 }
                 npz.start(&format!("{k}_{kind}_rows"), "<f8", &[factor.pending().len() / n, n])?;
                 npz.write(factor.pending().iter().map(|x| x.to_le_bytes()))?;
