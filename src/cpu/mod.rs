@@ -233,8 +233,11 @@ impl<V: Lanes> Engine for Cpu<V> {
         let schedule = &*schedule;
         let with_gradients = out.gradients.is_some();
         let with_forces = out.gradients.as_ref().is_some_and(|g| g.forces.is_some());
+        match with_gradients {
+            true => self.check_memory(schedule, |part| part.slot_bytes(), (3 * n_readouts + 1) * size_of::<V>())?,
+            false => self.check_memory(schedule, |_| 0, 0)?,
+        }
         if with_gradients {
-            self.check_memory(schedule, |part| part.slot_bytes(), (3 * n_readouts + 1) * size_of::<V>())?;
             at_least(gradients, n_readouts * n_edges, [V::Real::default(); 3]);
             at_least(virials, n_readouts * schedule.n_tasks(), [0.0; 9]);
             // Rows of centres that are not owned have no energy.

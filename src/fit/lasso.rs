@@ -12,10 +12,14 @@ pub struct Corner<'a> {
     pub squares: f64,
 }
 
+/// Parameters come and go so often at most, times their number: where many come at once rounding might let them take turns for ever.
+const TURNS: usize = 16;
+
 /// Calls `each` at the corners, one parameter more or less at a time, until it says no or `λ` is as good as 0.
 pub fn path(system: &System, mut each: impl FnMut(Corner) -> bool) {
     let n = system.n();
-    let z = Mat::from_fn(n, 1, |i, _| system.z()[i]);
+    let z = system.z();
+    let z = Mat::from_fn(n, 1, |i, _| z[i]);
     let (gram, target) = (system.r().transpose() * system.r(), system.r().transpose() * &z);
     // Rᵀ(z − R φ)
     let mut c: Vec<f64> = (0..n).map(|i| target[(i, 0)]).collect();
@@ -28,7 +32,7 @@ pub fn path(system: &System, mut each: impl FnMut(Corner) -> bool) {
     let (mut excluded, mut left) = (vec![false; n], None);
     let mut phi: Vec<f64> = vec![];
     let mut next = Some(first);
-    loop {
+    for _ in 0..TURNS * n {
         if let Some(j) = next.take() {
             match active.push(&gram, target[(j, 0)], j, c[j].signum()) {
                 true => phi.push(0.0),

@@ -219,8 +219,16 @@ fn pursuit(system: &System, norm: f64, parameters: Option<usize>) -> Result<Solu
     if parameters == Some(0) {
         return fail("no parameters are asked for");
     }
+    if !(norm * norm).is_finite() || !(norm * system.squares(&vec![0.0; system.n()])).is_finite() {
+        return fail("rows are too large to be squared");
+    }
     let (rows, rest) = (system.rows as f64, system.rho().powi(2));
-    let (mut best, mut least, mut corners, mut at) = (vec![], f64::INFINITY, 0, 0);
+    let criterion =
+        |squares: f64, k: usize| rows * ((squares + rest) / rows).max(f64::MIN_POSITIVE).ln() + k as f64 * rows.ln();
+    // No parameters at all are a choice, too.
+    let none = system.squares(&vec![0.0; system.n()]) - rest;
+    let (mut best, mut least) = (vec![], parameters.map_or(criterion(none, 0), |_| f64::INFINITY));
+    let (mut corners, mut at) = (0, 0);
     lasso::path(system, |corner| {
         corners += 1;
         let k = corner.active.len();
@@ -229,7 +237,7 @@ fn pursuit(system: &System, norm: f64, parameters: Option<usize>) -> Result<Solu
             Some(_) => f64::INFINITY,
             // With half as many parameters as rows it has lost its meaning.
             None if 2 * k as u64 > system.rows => f64::INFINITY,
-            None => rows * ((corner.squares + rest) / rows).max(f64::MIN_POSITIVE).ln() + k as f64 * rows.ln(),
+            None => criterion(corner.squares, k),
         };
         if criterion < least {
             let active = corner.active.iter().zip(corner.phi).filter(|(_, phi)| **phi != 0.0);
@@ -243,7 +251,7 @@ fn pursuit(system: &System, norm: f64, parameters: Option<usize>) -> Result<Solu
     let mut damping = vec![1e6 * norm; system.n()];
     best.iter().for_each(|&k| damping[k] = 0.0);
     let mut solution = ridge(system, damping)?;
-    (0..system.n()).filter(|k| !best.contains(k)).for_each(|k| solution.phi[k] = 0.0);
+    solution.phi.iter_mut().zip(&solution.damping).filter(|(_, d)| **d > 0.0).for_each(|(phi, _)| *phi = 0.0);
     Ok(solution)
 }
 

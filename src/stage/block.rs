@@ -11,6 +11,9 @@ pub const NONE: u32 = u32::MAX;
 /// With more species than this, slots are mixed.
 pub const MAX_SPECIES_BY_SLOT: usize = 16;
 
+/// As many segments count in one register.
+const FEW_SEGMENTS: usize = 4;
+
 /// Which edges a block has.
 #[derive(Clone, Copy)]
 pub struct Cutoff<'a> {
@@ -29,20 +32,13 @@ pub struct Segment {
     pub slots: Range<usize>,
 }
 
-/// The edges of a slot as they are put, one to a lane.
-#[derive(Clone, Copy)]
-struct Put<V> {
-    x: V,
-    y: V,
-    z: V,
-    edge: [u32; MAX_LANES],
-    /// Where species differ within slots.
-    species: [u32; MAX_LANES],
-}
-
 /// Where edges are put, by (segment, slot, lane).
-struct Places<'a, V> {
-    slots: &'a mut [Put<V>],
+struct Places<'a, T> {
+    x: &'a mut [T],
+    y: &'a mut [T],
+    z: &'a mut [T],
+    edge: &'a mut [u32],
+    species: &'a mut [u32],
     n_segments: usize,
     /// Slots of a segment.
     room: usize,
@@ -50,38 +46,51 @@ struct Places<'a, V> {
     squares: &'a [f64; MAX_SPECIES_BY_SLOT],
 }
 
-impl<V: Lanes> Places<'_, V> {
+impl<T: Real> Places<'_, T> {
     /// Puts the edges of a lane, fewer than a segment has slots, with the species of their neighbours: into the segment of that species,
     /// or, where they are to be `MIXED`, all into the first. Returns how many each segment has.
+    ///
+    /// A `FEW` next slots, of at most [`FEW_SEGMENTS`] segments and below 2¹⁶, find room in one register, so that an edge does not wait
+    /// for the one before it to be counted in memory.
     #[inline(always)]
-    fn put_all<const MIXED: bool>(
+    fn put_all<V: Lanes<Real = T>, const MIXED: bool, const FEW: bool>(
         &mut self,
         lane: usize,
         edges: impl Iterator<Item = ((u32, [f64; 3]), usize)>,
     ) -> [u32; MAX_SPECIES_BY_SLOT] {
         let (room, n_segments) = (self.room, self.n_segments);
-        assert!(n_segments <= MAX_SPECIES_BY_SLOT && lane < V::N && n_segments * room <= self.slots.len());
-        let mut next = [0u32; MAX_SPECIES_BY_SLOT];
-        (0..n_segments).for_each(|segment| next[segment] = (segment * room) as u32);
+        let n = n_segments * room * V::N;
+        assert!(n_segments <= MAX_SPECIES_BY_SLOT && lane < V::N && n <= self.x.len() && n <= self.y.len());
+        assert!(n <= self.z.len() && n <= self.edge.len() && n <= self.species.len());
+        assert!(!FEW || n_segments <= FEW_SEGMENTS && n_segments * room < 1 << 16);
+        let mut next: [u32; MAX_SPECIES_BY_SLOT] = std::array::from_fn(|segment| (segment * room) as u32);
+        let mut few = (0..FEW_SEGMENTS.min(n_segments)).fold(0, |few, k| few | (next[k] as u64) << (16 * k));
         // Nothing to predict: every edge is put, and counts where it is inside.
-        for ((e, r), species) in edges.take(room) {
+        for ((e, [x, y, z]), species) in edges.take(room) {
             let segment = if MIXED { 0 } else { species };
             assert!(segment < n_segments, "species {segment} of {n_segments}");
-            let at = next[segment];
-            // SAFETY: the slot lies in its segment, as fewer than `room` edges were counted before, and all segments in the slice.
-            let slot = unsafe { self.slots.get_unchecked_mut(at as usize) };
-            for (lanes, r) in [&mut slot.x, &mut slot.y, &mut slot.z].into_iter().zip(r) {
-                as_reals_mut(std::slice::from_mut(lanes))[lane] = V::Real::of(r);
+            let slot = if FEW { u32::from((few >> (16 * segment)) as u16) } else { next[segment] };
+            let at = slot as usize * V::N + lane;
+            // SAFETY: the slot lies in its segment, as fewer than `room` edges were counted before, and all segments in the slices.
+            unsafe {
+                *self.x.get_unchecked_mut(at) = T::of(x);
+                *self.y.get_unchecked_mut(at) = T::of(y);
+                *self.z.get_unchecked_mut(at) = T::of(z);
+                *self.edge.get_unchecked_mut(at) = e;
+                if MIXED {
+                    *self.species.get_unchecked_mut(at) = species as u32;
+                }
             }
-            slot.edge[lane] = e;
-            if MIXED {
-                slot.species[lane] = species as u32;
+            let inside = x * x + y * y + z * z < self.squares[segment];
+            match FEW {
+                true => few += u64::from(inside) << (16 * segment),
+                false => next[segment] = slot + u32::from(inside),
             }
-            let square = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
-            next[segment] = at + u32::from(square < self.squares[segment]);
         }
-        (0..n_segments).for_each(|segment| next[segment] -= (segment * room) as u32);
-        next
+        std::array::from_fn(|k| match FEW {
+            true if k < FEW_SEGMENTS => u32::from((few >> (16 * k)) as u16).saturating_sub((k * room) as u32),
+            _ => next[k] - (k * room) as u32,
+        })
     }
 }
 
@@ -103,8 +112,6 @@ pub struct Block<V: Lanes> {
     pub edge: Vec<u32>,
     /// Species of the neighbour in (slot, lane), where they differ within slots; (n_slots · N).
     neighbour_species: Vec<u32>,
-    /// While packing: (segments, slots for all edges of a centre).
-    put: Vec<Put<V>>,
     /// Species of all neighbours in a slot, or [`NONE`] where they differ; (n_slots).
     slot_species: Vec<u32>,
     /// Edge vectors, one entry a slot.
@@ -127,7 +134,6 @@ impl<V: Lanes> Default for Block<V> {
             segments: Vec::new(),
             edge: Vec::new(),
             neighbour_species: Vec::new(),
-            put: Vec::new(),
             slot_species: Vec::new(),
             x: Vec::new(),
             y: Vec::new(),
@@ -141,7 +147,7 @@ impl<V: Lanes> Default for Block<V> {
 
 impl<V: Lanes> Block<V> {
     /// Memory of a slot while packing, where each segment has slots for all edges of a centre.
-    pub const SLOT_BYTES: usize = size_of::<Put<V>>() + 6 * size_of::<V>() + (2 * V::N + 1) * size_of::<u32>();
+    pub const SLOT_BYTES: usize = 6 * size_of::<V>() + (2 * V::N + 1) * size_of::<u32>();
 
     /// Fills the block with the edges of `centres` (all of species `species`) that are shorter than the cutoff. Calls `each` before
     /// every lane.
@@ -170,24 +176,38 @@ impl<V: Lanes> Block<V> {
         let n_segments = if by_species { n_species } else { 1 };
         // Each segment has room for all edges of a centre, and for one beyond the cutoff.
         let room = most + 1;
-        self.make_room(n_segments * room);
         assert!(n_segments * room <= u32::MAX as usize, "{most} edges of a centre");
+        self.make_room(n_segments * room);
+        let few = n_segments <= FEW_SEGMENTS && n_segments * room < 1 << 16;
         let mut squares = [rcut * rcut; MAX_SPECIES_BY_SLOT];
         for (square, r) in squares.iter_mut().zip(of_pairs.iter().skip(species * n_species)).take(n_segments) {
             *square = if n_segments > 1 { square.min(r * r) } else { *square };
         }
         // Edges of each lane in each segment.
         let mut counts = [[0; MAX_LANES]; MAX_SPECIES_BY_SLOT];
-        let mut places = Places { slots: &mut self.put, n_segments, room, squares: &squares };
+        let mut places = Places {
+            x: as_reals_mut(&mut self.x),
+            y: as_reals_mut(&mut self.y),
+            z: as_reals_mut(&mut self.z),
+            edge: &mut self.edge,
+            species: &mut self.neighbour_species,
+            n_segments,
+            room,
+            squares: &squares,
+        };
         for (lane, &i) in centres.iter().enumerate() {
             each(lane);
             let edges = graph.edges(i as usize);
             let vectors = edges.clone().zip(&vectors[edges.clone()]).map(|(e, &r)| (e as u32, r));
             let species = neighbours[edges].iter().map(|&j| of_atoms[j as usize] as usize);
-            let of_lane = match n_species {
-                1 => places.put_all::<false>(lane, vectors.zip(std::iter::repeat(0))),
-                _ if by_species => places.put_all::<false>(lane, vectors.zip(species)),
-                _ => places.put_all::<true>(lane, vectors.zip(species)),
+            let of_lane = match (few, n_segments == n_species) {
+                (true, true) if n_species == 1 => {
+                    places.put_all::<V, false, true>(lane, vectors.zip(std::iter::repeat(0)))
+                }
+                (true, true) => places.put_all::<V, false, true>(lane, vectors.zip(species)),
+                (true, false) => places.put_all::<V, true, true>(lane, vectors.zip(species)),
+                (false, true) => places.put_all::<V, false, false>(lane, vectors.zip(species)),
+                (false, false) => places.put_all::<V, true, false>(lane, vectors.zip(species)),
             };
             for (counts, n) in counts.iter_mut().zip(of_lane).take(n_segments) {
                 counts[lane] = n;
@@ -201,7 +221,7 @@ impl<V: Lanes> Block<V> {
             if n > 0 {
                 let slots = self.n_slots..self.n_slots + n;
                 self.slot_species[slots.clone()].fill(if common { species as u32 } else { NONE });
-                self.complete(species * room, slots.clone(), counts, (rcut, !common));
+                self.complete(species * room, slots.clone(), counts, rcut);
                 self.n_slots = slots.end;
                 self.segments.push(Segment { species, slots });
             }
@@ -217,8 +237,6 @@ impl<V: Lanes> Block<V> {
         for v in [&mut self.edge, &mut self.neighbour_species, &mut self.slot_species] {
             v.fill(u32::MAX - 1);
         }
-        let (nan, none) = (V::splat(V::Real::of(f64::NAN)), [u32::MAX - 1; MAX_LANES]);
-        self.put.fill(Put { x: nan, y: nan, z: nan, edge: none, species: none });
     }
 
     /// Room for so many slots, contents unspecified.
@@ -226,41 +244,32 @@ impl<V: Lanes> Block<V> {
         for v in [&mut self.x, &mut self.y, &mut self.z, &mut self.r, &mut self.inv_r, &mut self.mask] {
             at_least(v, n_slots, V::zero());
         }
-        let (zero, none) = (V::zero(), [0; MAX_LANES]);
-        at_least(&mut self.put, n_slots, Put { x: zero, y: zero, z: zero, edge: none, species: none });
         at_least(&mut self.edge, n_slots * V::N, NONE);
         at_least(&mut self.slot_species, n_slots, NONE);
         at_least(&mut self.neighbour_species, n_slots * V::N, 0);
     }
 
-    /// Brings a segment from where its edges were put to its slots; adds lengths and masks, and vectors where there is no edge.
+    /// Brings a segment from where its edges were put to its slots, which lie not behind; adds lengths and masks, and vectors where there
+    /// is no edge.
     #[inline(always)]
-    fn complete(&mut self, from: usize, slots: Range<usize>, counts: &[u32; MAX_LANES], (rcut, mixed): (f64, bool)) {
+    fn complete(&mut self, from: usize, slots: Range<usize>, counts: &[u32; MAX_LANES], rcut: f64) {
         let (zero, one, rcut) = (V::zero(), V::splat(V::Real::of(1.0)), V::splat(V::Real::of(rcut)));
         let limits = V::from_fn(|lane| V::Real::of(f64::from(counts[lane])));
-        let put = &self.put[from..][..slots.len()];
-        let (n, first) = (slots.len(), slots.start);
-        let [x, y, z, r, inv_r, mask] =
-            [&mut self.x, &mut self.y, &mut self.z, &mut self.r, &mut self.inv_r, &mut self.mask]
-                .map(|v| &mut v[first..][..n]);
-        let edges = self.edge[first * V::N..][..n * V::N].chunks_exact_mut(V::N);
-        for ((k, put), edges) in put.iter().enumerate().zip(edges) {
-            mask[k] = V::splat(V::Real::of(k as f64)).select_lt(limits, one, zero);
-            x[k] = zero.select_lt(mask[k], put.x, rcut);
-            (y[k], z[k]) = (zero.select_lt(mask[k], put.y, zero), zero.select_lt(mask[k], put.z, zero));
-            r[k] = x[k].mul_add(x[k], y[k].mul_add(y[k], z[k] * z[k])).sqrt();
-            inv_r[k] = one.div(r[k]);
-            edges.copy_from_slice(&put.edge[..V::N]);
+        for (k, s) in slots.clone().enumerate() {
+            let mask = V::splat(V::Real::of(k as f64)).select_lt(limits, one, zero);
+            let x = zero.select_lt(mask, self.x[from + k], rcut);
+            let (y, z) = (zero.select_lt(mask, self.y[from + k], zero), zero.select_lt(mask, self.z[from + k], zero));
+            let r = x.mul_add(x, y.mul_add(y, z * z)).sqrt();
+            (self.x[s], self.y[s], self.z[s]) = (x, y, z);
+            (self.r[s], self.inv_r[s], self.mask[s]) = (r, one.div(r), mask);
         }
-        let (edges, species) = (&mut self.edge[first * V::N..], &mut self.neighbour_species[first * V::N..]);
-        if mixed {
-            for (species, put) in species.chunks_exact_mut(V::N).zip(put) {
-                species.copy_from_slice(&put.species[..V::N]);
-            }
+        // Species in mixed slots, which are a single segment, lie where they belong.
+        if from > slots.start {
+            self.edge.copy_within(from * V::N..(from + slots.len()) * V::N, slots.start * V::N);
         }
         for (lane, &count) in counts.iter().enumerate().take(V::N) {
-            for k in count as usize..n {
-                (edges[k * V::N + lane], species[k * V::N + lane]) = (NONE, 0);
+            for s in slots.start + count as usize..slots.end {
+                (self.edge[s * V::N + lane], self.neighbour_species[s * V::N + lane]) = (NONE, 0);
             }
         }
     }

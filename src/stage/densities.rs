@@ -52,7 +52,6 @@ impl Trie {
 
     /// `a_bar = Σ_p u[p] ∂ρ_p/∂A`; `s` as [`Trie::densities`] left it, `p` is scratch of [`Trie::n_inner`] entries.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     pub fn densities_adjoint<V: Lanes>(&self, c: &[V::Real], a: &[V], s: &[V], u: &[V], p: &mut [V], a_bar: &mut [V]) {
         a_bar.fill(V::zero());
         let (mut c, mut s) = (c, s);
