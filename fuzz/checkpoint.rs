@@ -6,10 +6,13 @@ use std::sync::LazyLock;
 use zip::write::{SimpleFileOptions, ZipWriter};
 use zip::{CompressionMethod, ZipArchive};
 
-/// The pickle of a small model, and the files that lie beside it, with their names.
-static TINY: LazyLock<(Vec<u8>, Vec<(String, Vec<u8>)>)> = LazyLock::new(|| {
+/// Files by their names.
+type Files = Vec<(String, Vec<u8>)>;
+
+/// The pickle of a small model, and the files that lie beside it.
+static TINY: LazyLock<(Vec<u8>, Files)> = LazyLock::new(|| {
     let mut zip = ZipArchive::new(Cursor::new(include_bytes!("../test/mace/tiny.model"))).expect("an archive");
-    let mut files = Vec::new();
+    let mut files = Files::new();
     for k in 0..zip.len() {
         let mut file = zip.by_index(k).expect("a file of the archive");
         let mut bytes = Vec::new();

@@ -246,17 +246,21 @@ impl<S: Storage> Passes for OnHost<S> {
 #[cfg(feature = "cuda")]
 const KEPT: usize = 4;
 
+/// A graph, and where it lies.
+#[cfg(feature = "cuda")]
+type Kept = (Sizes, Vec<Vec<u32>>, Prepared);
+
 /// On a CUDA device, with the indices of the last graphs, the latest first.
 #[cfg(feature = "cuda")]
 struct OnDevice {
     op: DeviceOp,
-    graphs: Mutex<Vec<(Sizes, Vec<Vec<u32>>, Prepared)>>,
+    graphs: Mutex<Vec<Kept>>,
 }
 
 #[cfg(feature = "cuda")]
 impl OnDevice {
     /// Brings the graph with these indices to the front.
-    fn prepare(&self, graphs: &mut Vec<(Sizes, Vec<Vec<u32>>, Prepared)>, sizes: Sizes, indices: &[&[u32]]) -> Result {
+    fn prepare(&self, graphs: &mut Vec<Kept>, sizes: Sizes, indices: &[&[u32]]) -> Result {
         if let Some(k) = graphs.iter().position(|(s, i, _)| *s == sizes && i == indices) {
             graphs[..=k].rotate_right(1);
             return Ok(());

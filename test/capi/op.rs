@@ -71,7 +71,7 @@ trait DeviceWord {}
 impl<T> DeviceWord for T {}
 
 impl At {
-    fn new(&self, json: &str, out: &mut *mut acerust_op) -> i32 {
+    fn make(&self, json: &str, out: &mut *mut acerust_op) -> i32 {
         let device = if matches!(self, At::Host) { ACERUST_CPU } else { ACERUST_CUDA };
         // SAFETY: a string and a place for a handle.
         unsafe { acerust_op_new(c(json).as_ptr(), device, 0, out) }
@@ -79,7 +79,7 @@ impl At {
 
     fn op(&self, json: &str) -> OwnedOp {
         let mut op = null_mut();
-        ok!(self.new(json, &mut op));
+        ok!(self.make(json, &mut op));
         OwnedOp(op)
     }
 
@@ -203,7 +203,7 @@ fn what_is_wrong_is_refused_and_named() {
     for at in everywhere() {
         let refused = |message: &str, json: &str| {
             let mut op = null_mut();
-            assert_eq!(at.new(json, &mut op), ACERUST_ERROR_ARGUMENT);
+            assert_eq!(at.make(json, &mut op), ACERUST_ERROR_ARGUMENT);
             assert!(last_error().contains(message), "{}", last_error());
             assert!(op.is_null());
         };
