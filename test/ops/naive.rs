@@ -299,7 +299,6 @@ fn chains(inputs: &[Irrep], nu: usize, convention: Convention) -> Vec<Chain> {
         start += irrep.dim();
     }
     let sort = |chains: &mut Vec<Chain>| chains.sort_by_key(|c| (c.irrep.l, c.irrep.parity == Parity::Even));
-    sort(&mut chains);
     for _ in 1..nu {
         let mut longer = Vec::new();
         for chain in &chains {

@@ -31,13 +31,11 @@ def rank(natural):
     return lambda irrep: (irrep[0], irrep[1] != (-1) ** irrep[0] if natural else irrep[1])
 
 
-def chains(inputs, outputs, degree, natural, sort):
+def chains(inputs, outputs, degree, natural):
     """What the tensors of a symmetric contraction of (l, parity) are made by: by output, from the highest order to 1, chains of couplings."""
 
     def order(n):
         chains = [(((k,),), irrep) for k, irrep in enumerate(inputs)]
-        if sort:
-            chains.sort(key=lambda chain: rank(natural)(chain[1]))
         for _ in range(n - 1):
             longer = []
             for path, (l, p) in chains:

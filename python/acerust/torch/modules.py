@@ -247,9 +247,9 @@ class SymmetricContraction(torch.nn.Module):
         irreps = [tuple(irrep) for _, *irrep in blocks]
         # Where each of our paths is among theirs, if that is not the same place.
         order = None
-        if natural or irreps != sorted(irreps):
-            theirs = {path: k for k, path in enumerate(chains(irreps, outputs, contraction_degree, natural, False))}
-            order = [theirs[path] for path in chains(irreps, outputs, contraction_degree, False, True)]
+        if natural:
+            theirs = {path: k for k, path in enumerate(chains(irreps, outputs, contraction_degree, True))}
+            order = [theirs[path] for path in chains(irreps, outputs, contraction_degree, False)]
         self.contraction_degree, self.num_elements = contraction_degree, num_elements
         fields = {"irreps_in": self.irreps_in, "irreps_out": self.irreps_out, "correlation": contraction_degree, "species": num_elements}
         if not original_mace:

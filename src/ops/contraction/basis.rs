@@ -54,8 +54,8 @@ pub(super) fn chains(
     Ok(couplings.cleaned())
 }
 
-/// The chains of one order: for 1 an identity for each irrep; then every chain times every irrep of the argument, to every irrep
-/// of the product; sorted by irrep, the order kept. For order 4, e3nn keeps natural irreps only.
+/// The chains of one order: for 1 an identity for each irrep, in the argument's order; then every chain times every irrep of the argument,
+/// to every irrep of the product; sorted by irrep, the order kept. For order 4, e3nn keeps natural irreps only.
 fn order(nu: usize, inputs: &[Irrep], outputs: &[Irrep], convention: Convention) -> Result<Vec<Chain>> {
     let starts: Vec<usize> = inputs.iter().scan(0, |end, i| Some(std::mem::replace(end, *end + i.dim()))).collect();
     let highest = |irreps: &[Irrep]| irreps.iter().map(|i| i.l).max().unwrap_or(0);
@@ -70,7 +70,6 @@ fn order(nu: usize, inputs: &[Irrep], outputs: &[Irrep], convention: Convention)
         Chain { irrep, entries }
     };
     let mut chains: Vec<Chain> = inputs.iter().zip(&starts).map(identity).filter(|c| useful(c.irrep, 1)).collect();
-    chains.sort_by_key(|c| c.irrep);
     for length in 2..=nu {
         let mut longer = Vec::new();
         let mut numbers = 0;
