@@ -1,6 +1,6 @@
 //! `convert`, `info` and `eval`.
 
-use super::{fails, file, ok, prepare};
+use super::{fails, file, ok, piped, prepare};
 use crate::common::{NAMES, assert_close, flat, golden};
 use acerust::extxyz::{self, Data, Keys, Value};
 use acerust::model::Model;
@@ -141,18 +141,7 @@ fn files_follow_one_another_compressed_or_not_and_pipes_are_files() {
         .unwrap();
     assert_eq!(text, whole);
 
-    let piped = |arguments: &[&str], input: &[u8]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_acerust"));
-        let pipe = std::process::Stdio::piped;
-        command.args(arguments).current_dir(at).stdin(pipe()).stdout(pipe()).stderr(pipe());
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        std::thread::scope(|scope| {
-            // Whoever fails early reads no more.
-            scope.spawn(move || stdin.write_all(input));
-            child.wait_with_output().unwrap()
-        })
-    };
+    let piped = |arguments: &[&str], input: &[u8]| piped(at, arguments, input);
     for input in [&input, &gzip] {
         assert_eq!(piped(&["eval", "model.json", "-", "-o", "-"], input).stdout, whole.as_bytes());
     }

@@ -1,6 +1,6 @@
 //! Fits from the command line: shards, checkpoints, refits, reports, crashes.
 
-use super::{fails, file, ok, run};
+use super::{fails, file, ok, piped, run};
 use acerust::model::Model;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -99,6 +99,21 @@ fn active_sets_select() {
     std::fs::write(path.join("new.xyz"), "2\nLattice=\"20 0 0 0 20 0 0 0 20\"\nSi 0 0 0\nSi 1.1 0 0\n").unwrap();
     let text = ok(path, &["select", "si.json", "si.asi", "new.xyz", "data.extxyz", "--above", "1.5"]);
     assert!(text.contains("grade:R:1") && text.contains("max_grade=") && text.lines().count() == 4, "{text}");
+}
+
+/// What is piped cannot be read again: the errors are those of rows.
+#[test]
+fn frames_may_be_piped() {
+    let folder = prepare();
+    let path = folder.path();
+    ok(path, &["fit", "si.toml", "data.extxyz", "-o", "read.json"]);
+    let data = std::fs::read(path.join("data.extxyz")).unwrap();
+    let output = piped(path, &["fit", "si.toml", "-", "-o", "piped.json"], &data);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("training rows"), "{text}");
+    assert_eq!(parameters(path, "read.json"), parameters(path, "piped.json"));
+    let error = piped(path, &["fit", "si.toml", "-", "-o", "x.json", "--active-set", "x.asi"], &data).stderr;
+    assert!(String::from_utf8(error).unwrap().contains("name a file") && !path.join("x.json").exists());
 }
 
 #[test]

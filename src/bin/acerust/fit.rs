@@ -4,7 +4,7 @@ use crate::report;
 use crate::solving::Solving;
 use crate::uncertainty::save_committee;
 use acerust::build::{self, Recipe};
-use acerust::extxyz::Frames;
+use acerust::extxyz::{Frames, is_standard};
 use acerust::fit::{self, Assembler, Checks, Comparison, Factors, Fitted, Report, Settings, Share};
 use acerust::model::Model;
 use anyhow::{Context, Result};
@@ -106,6 +106,13 @@ impl<'a> Solved<'a> {
 
 impl Fit {
     pub fn run(self) -> Result<()> {
+        // What is piped is gone when it was read: rows are all that is left of it.
+        let piped = |paths: &[PathBuf]| paths.iter().any(|path| is_standard(path));
+        if piped(&self.test) || piped(&self.frames) && (self.search || self.active_set.is_some()) {
+            anyhow::bail!(
+                "the standard input is read once, but --test, --active-set and --search read frames again: name a file"
+            );
+        }
         // Flags are where a search begins; what it finds stays.
         let (settings, model) = if self.search {
             self.search()?
@@ -135,7 +142,8 @@ impl Fit {
             fit::active_set(&solved.fitted.model, &settings, frames(&self.frames)?)?.save(path)?;
         }
         let leave_one_out = self.solving.leave_one_out;
-        let checks = Checks { leave_one_out, training: self.frames.clone(), test: self.test.clone() };
+        let training = if piped(&self.frames) { vec![] } else { self.frames.clone() };
+        let checks = Checks { leave_one_out, training, test: self.test.clone() };
         let mut solved = solved.report(&factors, &settings, &checks)?;
         if !self.test.is_empty() {
             let compare = |model: &Model| -> Result<Comparison> {
