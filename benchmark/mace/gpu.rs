@@ -31,7 +31,7 @@ const SIZES: [(usize, [f64; 2]); 6] = [
     (LARGEST, [f64::NAN; 2]),
 ];
 /// Cells of the system that about fills the device, in f32.
-const LARGEST: usize = 63;
+const LARGEST: usize = 58;
 const NEIGHBOURS: f64 = 28.0;
 
 fn main() -> acerust::Result<()> {

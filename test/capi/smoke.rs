@@ -75,16 +75,19 @@ fn a_cpp_program() {
     compile_and_run("CXX", "c++", &["-x", "c++", "-std=c++11"], &root().join("test/abi/smoke.c"), &FILES);
 }
 
-/// The C of `docs/operations.md`.
+/// Each C program of `docs/operations.md`.
 #[test]
 #[cfg(unix)]
 fn operations_as_documented() {
     let text = std::fs::read_to_string(root().join("docs/operations.md")).expect("docs/operations.md");
-    let program = text.split("```c\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
-    let source = library().with_file_name(format!("operations-{}.c", std::process::id()));
-    std::fs::write(&source, program).expect("writable");
-    compile_and_run("CC", "cc", &["-x", "c", "-std=c99"], &source, &[]);
-    std::fs::remove_file(&source).expect("removable");
+    let programs: Vec<&str> = text.split("```c\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(programs.len(), 2);
+    for (k, program) in programs.into_iter().enumerate() {
+        let source = library().with_file_name(format!("operations-{k}-{}.c", std::process::id()));
+        std::fs::write(&source, program).expect("writable");
+        compile_and_run("CC", "cc", &["-x", "c", "-std=c99"], &source, &[]);
+        std::fs::remove_file(&source).expect("removable");
+    }
 }
 
 /// `test/abi/si_fit.xyz` is what the golden data say.

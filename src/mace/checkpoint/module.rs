@@ -115,16 +115,20 @@ impl<'a> Module<'a> {
 
     /// A number: an attribute, or a tensor of one number.
     pub fn float(&self, name: &str) -> Result<f64, String> {
+        let finite = |x: f64| match x.is_finite() {
+            true => Ok(x),
+            false => Err(format!("{}.{name} is {x}", self.path)),
+        };
         if let Some(id) = self.attribute(name) {
             match self.archive.node(id) {
-                Node::Float(x) => return Ok(*x),
+                Node::Float(x) => return finite(*x),
                 Node::Int(x) => return Ok(*x as f64),
                 _ => {}
             }
             if let Some(Tensor { shape, values: crate::mace::spec::Values::Dense(x), .. }) = self.archive.tensor(id)?
                 && shape.iter().product::<usize>() == 1
             {
-                return Ok(x[0]);
+                return finite(x[0]);
             }
             // A number of numpy is a call with its bytes, which are not read.
             return Err(format!("{}.{name} is no plain number", self.path));
@@ -243,7 +247,7 @@ impl<'a> Module<'a> {
 
     fn number(&self, id: Id) -> Result<f64, String> {
         match self.archive.node(id) {
-            Node::Float(x) => Ok(*x),
+            Node::Float(x) if x.is_finite() => Ok(*x),
             Node::Int(x) => Ok(*x as f64),
             _ => Err(format!("{}: an instruction with something that is no number", self.path)),
         }
