@@ -108,9 +108,8 @@ fn threads_that_cannot_start_are_an_error() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
 
-/// MiB of address space: less than the edges of [`dense`] take, by more and by less; but enough for glibc, which asks for 128 MiB
-/// of it for the first thread that allocates.
-const LITTLE: [u64; 5] = [192, 256, 384, 512, 768];
+/// MiB of address space: less than the edges of [`dense`] take, by more and by less.
+const LITTLE: [u64; 6] = [160, 224, 256, 384, 512, 768];
 
 /// One atom that sees millions of its images.
 fn dense() -> Structure {

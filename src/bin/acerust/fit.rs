@@ -1,3 +1,4 @@
+use crate::allocator;
 use crate::frames::bar;
 use crate::learning::Learning;
 use crate::report;
@@ -70,18 +71,6 @@ pub struct Fit {
     solving: Solving,
 }
 
-/// Triangles and blocks of rows come and go. glibc learns from them to keep such memory in pieces that fit no more; told the size from
-/// which on memory is the system's again, it does not (a quarter less at 2 000 parameters).
-fn give_back_large_arrays() {
-    const LARGE: i32 = 1 << 20;
-    // SAFETY: a setting of the allocator, which takes effect from the next allocation on; no memory is touched.
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
-    }
-    let _ = LARGE;
-}
-
 fn shard(text: &str) -> Result<(u64, u64), String> {
     let parsed = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
     parsed.filter(|(k, n)| (1..=*n).contains(k)).ok_or_else(|| "no K/N with K in 1 … N".into())
@@ -118,7 +107,7 @@ impl<'a> Solved<'a> {
 
 impl Fit {
     pub fn run(self) -> Result<()> {
-        give_back_large_arrays();
+        allocator::give_back();
         // What is piped is gone when it was read: rows are all that is left of it.
         let piped = |paths: &[PathBuf]| paths.iter().any(|path| is_standard(path));
         if piped(&self.test) || piped(&self.frames) && (self.search || self.active_set.is_some()) {

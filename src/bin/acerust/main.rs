@@ -1,5 +1,6 @@
 //! The command line. Every subcommand is a file; what they share is in `options`, `output`, `frames` and `results`.
 
+mod allocator;
 mod basis;
 mod bench;
 mod build;
@@ -58,6 +59,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    allocator::share();
     let Cli { options, command } = Cli::parse();
     #[cfg(unix)]
     let ready = || options.set_threads().and_then(|()| signals::tidy_up());
