@@ -183,7 +183,7 @@
 #define ACERUST_COL_MAJOR 1
 
 /**
- * A fit under way: the model of a recipe, and the factors of the data that were given.
+ * A fit under way: the model of a recipe, and the factors of the data that were given. One call at a time works with it; others are errors.
  */
 typedef struct acerust_fit acerust_fit;
 
@@ -592,7 +592,8 @@ typedef struct {
 
 /**
  * Called with the number of frames that were read so far in this call. What is not 0 ends it with `ACERUST_ERROR_CANCELLED`; what was taken
- * until then stays. It must neither throw nor use the same fit; with several threads it may be called from one that is not the caller's.
+ * until then stays. It must not throw, and calls with the same fit are errors meanwhile; with several
+ * threads it may be called from one that is not the caller's.
  */
 typedef int32_t (*acerust_progress)(void *context, uint64_t n_frames);
 

@@ -12,9 +12,9 @@ use crate::shared::Threads;
 use crate::structure::Structure;
 use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, TryLockError};
 
-/// A fit under way: the model of a recipe, and the factors of the data that were given.
+/// A fit under way: the model of a recipe, and the factors of the data that were given. One call at a time works with it; others are errors.
 #[allow(non_camel_case_types)]
 pub struct acerust_fit(());
 
@@ -47,7 +47,14 @@ impl Fit {
     /// Does work on the threads of the fit. What fails after it took data leaves a fit that nobody can trust.
     fn with<T: Send>(&self, f: impl FnOnce(&mut Work) -> Result<T> + Send) -> Result<T> {
         // Locked by the thread that calls: one of the pool may be given another call while it waits for this one.
-        let mut work = self.work.lock().map_err(|_| Failure::argument("the fit met a defect of the library before"))?;
+        let mut work = match self.work.try_lock() {
+            Ok(work) => work,
+            // To wait for ever, where a callback calls.
+            Err(TryLockError::WouldBlock) => return Err(Failure::argument("the fit is at work in another call")),
+            Err(TryLockError::Poisoned(_)) => {
+                return Err(Failure::argument("the fit met a defect of the library before"));
+            }
+        };
         let work = &mut *work;
         if let Some(message) = &work.broken {
             return Err(Failure::argument(format!(
@@ -67,7 +74,8 @@ impl Fit {
 }
 
 /// Called with the number of frames that were read so far in this call. What is not 0 ends it with `ACERUST_ERROR_CANCELLED`; what was taken
-/// until then stays. It must neither throw nor use the same fit; with several threads it may be called from one that is not the caller's.
+/// until then stays. It must not throw, and calls with the same fit are errors meanwhile; with several
+/// threads it may be called from one that is not the caller's.
 #[allow(non_camel_case_types)]
 pub type acerust_progress = Option<unsafe extern "C" fn(context: *mut c_void, n_frames: u64) -> i32>;
 

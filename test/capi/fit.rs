@@ -210,6 +210,20 @@ unsafe extern "C" fn stop_at(context: *mut c_void, frames: u64) -> i32 {
     unsafe { i32::from(frames == *context.cast::<u64>()) }
 }
 
+/// Cancels unless the fit refuses to work for its callback.
+unsafe extern "C" fn reenter(fit: *mut c_void, _: u64) -> i32 {
+    // SAFETY: the test hands over a fit.
+    unsafe { i32::from(acerust_fit_factors(fit.cast(), null_mut(), 0, null_mut()) != ACERUST_ERROR_ARGUMENT) }
+}
+
+#[test]
+fn a_fit_at_work_refuses_other_calls() {
+    let fit = Owned::new(RECIPE);
+    ok!(fit.read(&acerust_share { progress: Some(reenter), context: fit.0.cast(), ..share() }));
+    fit.solve(null());
+    assert_eq!(fit.report()["frames"].as_u64(), Some(25));
+}
+
 #[test]
 fn a_callback_cancels_and_a_checkpoint_goes_on() {
     let (_, _, model) = expected();
