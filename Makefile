@@ -6,7 +6,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 ACERUST = $(TARGET)/release/acerust
 SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
-.PHONY: bench-fit search-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu bench-mace-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-install julia-test
+.PHONY: bench-fit bench-fit-large search-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu bench-mace-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-install julia-test
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom. Leaves out what it does not
 # need, and takes long to compile: MACE, operations, CUDA. `make release` brings everything.
@@ -154,8 +154,20 @@ bench-fit: release
 	    -o $(TARGET)/fit/$$name.json | tail -1; \
 	done
 
-# MACE on one core, beside mace-torch where PYTHON has it.
+# 10⁴ and 10⁶ atoms of generated frames, about 1 000 parameters: time, memory, and what the factorisation reaches; DEVICE=cuda on a device.
+DEVICE = cpu
 PYTHON ?= python3
+bench-fit-large: release
+	@mkdir -p $(TARGET)/fit
+	@for atoms in 10000 1000000; do \
+	  frames=$(TARGET)/fit/frames_$$atoms.extxyz; \
+	  test -s $$frames || $(PYTHON) benchmark/frames.py $$atoms | $(ACERUST) eval benchmark/models/si_fit.json - -o $$frames || exit 1; \
+	  echo "fit si_1000, $$atoms atoms"; \
+	  /usr/bin/time -f "%e s, %M KiB" $(ACERUST) fit benchmark/fit/si_1000.toml $$frames --device $(DEVICE) --times \
+	    -o $(TARGET)/fit/si_1000.json || exit 1; \
+	done
+
+# MACE on one core, beside mace-torch where PYTHON has it.
 bench-mace:
 	@$(CARGO) build --quiet --profile measure --example mace
 	@$(TARGET)/measure/examples/mace

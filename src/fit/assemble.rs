@@ -1,6 +1,7 @@
 //! Frames into factors: rows of many frames on all threads, then into the factors in the order of the frames.
 
 use super::data::Observation;
+use super::factor::Factor;
 use super::factors::Factors;
 use super::settings::Settings;
 use crate::extxyz::Frame;
@@ -11,9 +12,22 @@ use crate::{Error, Result};
 use ndarray::{ArrayViewMut1, ArrayViewMut2, s};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
 
 /// Rows to have in memory at a time, bytes, unless one frame alone has more.
 const CHUNK_BYTES: usize = 32 << 20;
+
+/// What an assembler did with its time.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Work {
+    /// Graphs and rows, s.
+    pub rows: f64,
+    /// Rows into triangles, s.
+    pub factors: f64,
+    /// Floating-point operations of these, `2 m n²` for `m` rows of `n` numbers.
+    pub operations: f64,
+}
 
 /// Takes frames, gives factors.
 #[derive(Debug)]
@@ -26,6 +40,7 @@ pub struct Assembler {
     waiting: Vec<(u64, Observation)>,
     bytes: usize,
     seen: HashSet<u64>,
+    work: Work,
 }
 
 /// The rows of a frame, (n_rows, n_columns) each.
@@ -58,7 +73,8 @@ impl Assembler {
         let plan = Plan::new(&factors.model, Device::Cpu, Precision::F64)?;
         let new = |model| Plan::new(&model, Device::Cpu, Precision::F64);
         let (fixed, settings) = (factors.model.fixed()?.map(new).transpose()?, settings.clone());
-        Ok(Assembler { plan, fixed, settings, factors, waiting: vec![], bytes: 0, seen: HashSet::new() })
+        let (waiting, seen, work) = (Vec::new(), HashSet::new(), Work::default());
+        Ok(Assembler { plan, fixed, settings, factors, waiting, bytes: 0, seen, work })
     }
 
     /// Takes the next frame. What cannot be used is noted in the factors' remarks.
@@ -113,6 +129,11 @@ impl Assembler {
         &self.settings
     }
 
+    /// What it did with its time so far.
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
     /// How many frames were taken.
     pub fn frames(&self) -> u64 {
         self.factors.frames
@@ -141,9 +162,18 @@ impl Assembler {
         let waiting = std::mem::take(&mut self.waiting);
         let mut rows: Vec<Option<Result<FrameRows>>> = waiting.iter().map(|_| None).collect();
         let n_columns = self.factors.n_columns();
+        let start = Instant::now();
         parallel::for_each_mut(&mut rows, |k, rows| {
             *rows = Some(parallel::alone(|| FrameRows::new(&self.plan, self.fixed.as_ref(), &waiting[k].1, n_columns)));
         });
+        let done = Instant::now();
+        self.work.rows += (done - start).as_secs_f64();
+        let work = &mut self.work;
+        let mut push = |factor: &mut Factor, rows: &[f64]| {
+            let before = factor.pending().len() + rows.len();
+            factor.push(rows);
+            work.operations += 2.0 * ((before - factor.pending().len()) * n_columns) as f64;
+        };
         for ((number, observation), rows) in waiting.iter().zip(rows) {
             let rows = rows.expect("computed above").map_err(|e| Error::Fit(format!("frame {number}: {e}")))?;
             if let (Some(species), Some(energy)) = (rows.isolated, observation.energy) {
@@ -154,11 +184,12 @@ impl Assembler {
             let group = self.factors.group(&observation.group);
             group.frames += 1;
             group.atoms += observation.structure.n_atoms() as u64;
-            group.energy.push(&rows.energy);
-            group.energy_per_atom.push(&rows.energy_per_atom);
-            group.force.push(&rows.force);
-            group.virial.push(&rows.virial);
+            push(&mut group.energy, &rows.energy);
+            push(&mut group.energy_per_atom, &rows.energy_per_atom);
+            push(&mut group.force, &rows.force);
+            push(&mut group.virial, &rows.virial);
         }
+        self.work.factors += done.elapsed().as_secs_f64();
         Ok(())
     }
 }

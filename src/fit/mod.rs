@@ -46,7 +46,7 @@ mod solver;
 mod system;
 
 pub use active::{Selector, active_set, max_volume};
-pub use assemble::Assembler;
+pub use assemble::{Assembler, Work};
 pub use comparison::{Comparison, Comparisons, QUANTITIES, Quantity, References, compare, errors, table};
 pub use data::{Observation, Remarks};
 pub use factor::Factor;

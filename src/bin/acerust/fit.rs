@@ -4,10 +4,12 @@ use crate::learning::Learning;
 use crate::report;
 use crate::solving::Solving;
 use crate::uncertainty::save_committee;
+use acerust::bench::fma_peak;
 use acerust::build::{self, Recipe};
 use acerust::extxyz::{Frames, is_standard};
-use acerust::fit::{self, Assembler, Checks, Comparison, Factors, Fitted, Report, Settings, Share};
+use acerust::fit::{self, Assembler, Checks, Comparison, Factors, Fitted, Report, Settings, Share, Work};
 use acerust::model::Model;
+use acerust::plan::{Isa, Precision};
 use anyhow::{Context, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -67,6 +69,9 @@ pub struct Fit {
     /// Most parameters of a recipe that is tried
     #[arg(long, value_name = "N", default_value_t = 2000, requires = "search")]
     max_parameters: usize,
+    /// Say what took how long, and what the factorisation reaches of the processor's multiply–add peak
+    #[arg(long)]
+    times: bool,
     #[command(flatten)]
     solving: Solving,
 }
@@ -130,7 +135,12 @@ impl Fit {
         for path in &self.merge {
             assembler.merge(&Factors::load(path)?).with_context(|| path.display().to_string())?;
         }
+        assembler.factors()?;
+        let work = assembler.work();
         let factors = assembler.finish()?;
+        if self.times {
+            print_times(&work);
+        }
         if let Some(path) = &self.factors {
             factors.save(path)?;
             let _ = std::fs::remove_file(part(path)); // nothing to go on with
@@ -205,6 +215,12 @@ impl Fit {
         bar.finish_and_clear();
         Ok(())
     }
+}
+
+fn print_times(work: &Work) {
+    let Work { rows, factors, operations, .. } = work;
+    let (rate, peak) = (operations / factors * 1e-9, fma_peak(Precision::F64, Isa::detect()));
+    println!("rows {rows:.2} s, factors {factors:.2} s: {rate:.1} of {peak:.1} Gflop/s, {:.1} %", 100.0 * rate / peak);
 }
 
 /// Where factors under way are kept.
