@@ -8,6 +8,8 @@ use std::path::Path;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+/// Bytes read at a time.
+const PIECE: usize = 1 << 16;
 
 /// Writes arrays one after another.
 pub struct Writer<W: Write + Seek> {
@@ -102,10 +104,10 @@ impl<R: Read + Seek> Reader<R> {
     /// # Errors
     /// An array that is missing, has another type or number of columns, or is cut short.
     pub fn matrix(&mut self, name: &str, n_columns: usize) -> Result<Vec<f64>> {
-        let (_, bytes) = self.array(name, "'<f8'")?;
-        match n_columns.checked_mul(8).is_some_and(|row| bytes.len().is_multiple_of(row)) {
-            true => Ok(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
-            false => Err(self.fault(name, &format!("no matrix with {n_columns} columns"))),
+        let (_, numbers) = self.reals(name)?;
+        match numbers.filter(|x| x.len().is_multiple_of(n_columns)) {
+            Some(numbers) => Ok(numbers),
+            None => Err(self.fault(name, &format!("no matrix with {n_columns} columns"))),
         }
     }
 
@@ -120,11 +122,9 @@ impl<R: Read + Seek> Reader<R> {
     /// # Errors
     /// As [`Reader::matrix`]; another shape.
     pub fn square(&mut self, name: &str) -> Result<(Vec<f64>, usize)> {
-        let (shape, bytes) = self.array(name, "'<f8'")?;
-        match *shape {
-            [n, m] if n == m && bytes.len() == n.saturating_mul(n).saturating_mul(8) => {
-                Ok((bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(), n))
-            }
+        let (shape, numbers) = self.reals(name)?;
+        match (&shape[..], numbers) {
+            (&[n, m], Some(numbers)) if n == m && numbers.len() == n.saturating_mul(n) => Ok((numbers, n)),
             _ => Err(self.fault(name, "no square matrix")),
         }
     }
@@ -134,29 +134,46 @@ impl<R: Read + Seek> Reader<R> {
     /// # Errors
     /// As [`Reader::matrix`].
     pub fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
-        Ok(self.array(name, "'|u1'")?.1)
+        let mut bytes = Vec::new();
+        self.array(name, "'|u1'", |piece| bytes.extend_from_slice(piece))?;
+        Ok(bytes)
     }
 
-    /// The shape and the bytes of an array of this type.
-    fn array(&mut self, name: &str, dtype: &str) -> Result<(Vec<usize>, Vec<u8>)> {
-        let mut bytes = Vec::new();
+    /// The shape and the numbers of an array of float64; none where it ends within a number.
+    fn reals(&mut self, name: &str) -> Result<(Vec<usize>, Option<Vec<f64>>)> {
+        let (mut numbers, mut whole) = (Vec::new(), true);
+        let shape = self.array(name, "'<f8'", |piece| {
+            let (eights, rest) = piece.as_chunks();
+            numbers.extend(eights.iter().map(|&b| f64::from_le_bytes(b)));
+            whole &= rest.is_empty();
+        })?;
+        Ok((shape, whole.then_some(numbers)))
+    }
+
+    /// The shape of an array of this type; its bytes go to `each` in pieces, all but the last of them a multiple of eight long.
+    fn array(&mut self, name: &str, dtype: &str, mut each: impl FnMut(&[u8])) -> Result<Vec<usize>> {
+        let mut header = Vec::new();
         let read = self.archive.by_name(&format!("{name}.npy")).map_err(io::Error::from).and_then(|mut file| {
-            file.read_to_end(&mut bytes)?;
+            let mut start = Vec::new();
+            file.by_ref().take(10).read_to_end(&mut start)?;
+            let length = start.get(8..10).filter(|_| start.starts_with(MAGIC));
+            let length = length.map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
+            file.by_ref().take(length.into()).read_to_end(&mut header)?;
+            let mut piece = Vec::with_capacity(PIECE);
+            while file.by_ref().take(PIECE as u64).read_to_end(&mut piece)? > 0 {
+                each(&piece);
+                piece.clear();
+            }
             Ok(())
         });
         read.map_err(|e| self.fault(name, &e.to_string()))?;
-        let length = bytes.get(8..10).map(|b| 10 + usize::from(u16::from_le_bytes([b[0], b[1]])));
-        let header = length.filter(|_| bytes.starts_with(MAGIC)).and_then(|n| bytes.get(..n));
-        let header = header.map(String::from_utf8_lossy);
-        match header.filter(|h| h.contains(dtype) && h.contains("'fortran_order': False")) {
-            Some(header) => {
-                let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
-                let shape = shape.map(|(shape, _)| shape.split(',').filter_map(|n| n.trim().parse().ok()).collect());
-                let shape = shape.unwrap_or_default();
-                Ok((shape, bytes.split_off(length.unwrap_or(0))))
-            }
-            None => Err(self.fault(name, &format!("no array of the type {dtype}"))),
+        let header = String::from_utf8_lossy(&header);
+        if !(header.contains(dtype) && header.contains("'fortran_order': False")) {
+            return Err(self.fault(name, &format!("no array of the type {dtype}")));
         }
+        let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
+        let shape = shape.map(|(shape, _)| shape.split(',').filter_map(|n| n.trim().parse().ok()).collect());
+        Ok(shape.unwrap_or_default())
     }
 
     fn fault(&self, name: &str, message: &str) -> Error {

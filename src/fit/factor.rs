@@ -53,12 +53,16 @@ impl Factor {
 
     /// `R`, (n, n), if there were enough rows to need it; what stands below the diagonal is zero.
     pub fn triangle(&self) -> Option<Mat<f64>> {
-        let numbers = self.triangle.as_ref()?;
         let mut r = Mat::zeros(self.n, self.n);
-        for (i, row) in rows_of(numbers, self.n) {
+        for (i, row) in self.triangle_rows()? {
             row.iter().zip(i..).for_each(|(&x, j)| r[(i, j)] = x);
         }
         Some(r)
+    }
+
+    /// The rows of `R` from the diagonal on, with their numbers.
+    pub(super) fn triangle_rows(&self) -> Option<impl Iterator<Item = (usize, &[f64])>> {
+        self.triangle.as_ref().map(|numbers| rows_of(numbers, self.n))
     }
 
     /// Rows that are not in the triangle, row-major.
@@ -117,7 +121,7 @@ impl Factor {
     /// `Σ (row · x)²` over all rows, `x` of length `n`.
     pub fn squares(&self, x: &[f64]) -> f64 {
         let pending = self.pending.chunks_exact(self.n).map(|row| (0, row));
-        let triangle = self.triangle.iter().flat_map(|t| rows_of(t, self.n));
+        let triangle = self.triangle_rows().into_iter().flatten();
         let products = |(i, row): (usize, &[f64])| row.iter().zip(&x[i..]).map(|(a, x)| a * x).sum::<f64>();
         pending.chain(triangle).map(|row| products(row).powi(2)).sum()
     }

@@ -34,13 +34,15 @@ impl System {
         let rest = |row: &dyn Fn(usize) -> f64| {
             weight * (row(last) - e0.iter().enumerate().map(|(s, e)| row(n + s) * e).sum::<f64>())
         };
-        if let Some(t) = factor.triangle() {
+        if let Some(rows) = factor.triangle_rows() {
             let mut block = Mat::zeros(n + 1, n + 1);
-            for j in 0..n {
-                (0..=j).for_each(|i| block[(i, j)] = t[(i, j)] * scale[j]);
+            for (i, row) in rows {
+                row.iter().zip(&scale[i.min(n)..]).zip(i..).for_each(|((x, scale), j)| block[(i, j)] = x * scale);
+                let rest = rest(&|j| if j < i { 0.0 } else { row[j - i] });
+                // Below the parameters all rows are of one number.
+                let corner = &mut block[(i.min(n), n)];
+                *corner = if i < n { rest } else { corner.hypot(rest) };
             }
-            (0..n).for_each(|i| block[(i, n)] = rest(&|j| t[(i, j)]));
-            block[(n, n)] = (n..=last).fold(0.0, |norm: f64, i| norm.hypot(rest(&|j| t[(i, j)])));
             absorb(self.triangle.as_mut(), block.as_mut(), true);
         }
         let pending = factor.pending();
