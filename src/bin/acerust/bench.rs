@@ -1,10 +1,11 @@
 use crate::options::{self, Options};
 use crate::output::Output;
+use crate::uncertainty;
 use acerust::bench::{fma_peak, nominal_flops};
 use acerust::extxyz::Frames;
 use acerust::graph::Graph;
-use acerust::ndarray::ArrayViewMut2;
-use acerust::plan::{Device, Input, Isa, Outputs, Plan, Rows};
+use acerust::ndarray::{ArrayViewMut2, ArrayViewMut3};
+use acerust::plan::{Device, Isa, Outputs, Plan, Rows};
 use acerust::structure::Structure;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -17,7 +18,8 @@ use std::time::Instant;
 /// Wall-clock time of rounds over all structures, after a round to warm up: the shortest, and the median. All
 /// but the list is measured with the list at hand. The peak is the rate of fused multiply–adds in registers,
 /// measured before and after on the same threads with the instruction set and precision in use (not for a CUDA device, whose times
-/// include copying the structures there and the results back). The number of operations is nominal:
+/// include copying the structures there and the results back). With an active set or a committee: energies and forces with grades, and
+/// with those of all members. The number of operations is nominal:
 /// for a many-body part `10 n_R + 10 (lmax+1)² + 6 n_A` an edge and 4 to 5 a product, for a pair part 10 an edge
 /// (see acerust::bench::nominal_flops).
 #[derive(clap::Args)]
@@ -36,6 +38,8 @@ pub struct Bench {
     /// Seconds for each measurement
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
+    #[command(flatten)]
+    uncertainty: uncertainty::Flags,
     /// Print one JSON object; times in µs an atom, the shortest and (`…_median`) the median
     #[arg(long)]
     json: bool,
@@ -44,8 +48,30 @@ pub struct Bench {
 /// Design rows are not measured where those of a structure take more than this.
 const MOST_ROW_BYTES: usize = 1 << 30;
 
-/// Site energies and forces of a structure.
-type Sites = (Vec<f64>, Vec<[f64; 3]>);
+/// Of a structure.
+#[derive(Default)]
+struct Results {
+    energy: f64,
+    sites: Vec<f64>,
+    forces: Vec<[f64; 3]>,
+    virial: [[f64; 3]; 3],
+}
+
+impl Results {
+    fn new(n_atoms: usize) -> Results {
+        Results { sites: vec![0.0; n_atoms], forces: vec![[0.0; 3]; n_atoms], ..Results::default() }
+    }
+
+    fn site_energies(&mut self) -> Outputs<'_> {
+        Outputs::new().site_energies(&mut self.sites[..])
+    }
+
+    /// Energies, forces and virial.
+    fn all(&mut self) -> Outputs<'_> {
+        let Results { energy, sites, forces, virial } = self;
+        Outputs::new().energy(energy).site_energies(&mut sites[..]).forces(&mut forces[..]).virial(virial)
+    }
+}
 
 /// Seconds of the rounds.
 struct Times {
@@ -56,7 +82,8 @@ struct Times {
 impl Bench {
     pub fn run(self, options: &Options) -> Result<()> {
         let model = options::model(&self.model)?;
-        let plan = options.plan(&model)?;
+        let mut plan = options.plan(&model)?;
+        self.uncertainty.ready(&mut plan)?;
         let given = self.read()?;
         let counts = self.repeat.as_deref().map_or([1; 3], |r| std::array::from_fn(|d| r[d] as usize));
         let copies = counts.iter().product::<usize>();
@@ -69,13 +96,18 @@ impl Bench {
         let on_cpu = plan.device() == Device::Cpu;
         let peak = || on_cpu.then(|| fma_peak(plan.precision(), Isa::detect()));
         let first_peak = peak();
-        let mut results: Vec<_> =
-            structures.iter().map(|s| (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()])).collect();
+        let mut results: Vec<Results> = structures.iter().map(|s| Results::new(s.n_atoms())).collect();
         let [list, energy, forces] = match on_cpu {
             true => self.time_graphs(&plan, &structures, &graphs, &mut results)?,
             false => self.time_lists(&plan, &structures, &mut results)?,
         };
         let rows = self.time_rows(&plan, &given)?;
+        let grade =
+            plan.active_set().map(|_| self.time_grade(&plan, &structures, &graphs, &mut results)).transpose()?;
+        let committee = match plan.committee().len() {
+            0 => None,
+            n => Some(self.time_committee(&plan, n, &structures, &graphs, &mut results)?),
+        };
         let peak = first_peak.zip(peak()).map(|(a, b)| f64::max(a, b));
 
         let n = (atoms * copies) as f64;
@@ -85,6 +117,7 @@ impl Bench {
         let us = |t: &Times, n: f64| [t.shortest, t.median].map(|seconds| seconds * 1e6 / n);
         let (list, energy, forces) = (us(&list, n), us(&energy, n), us(&forces, n));
         let rows = rows.map(|t| us(&t, atoms as f64));
+        let [grade, committee] = [grade, committee].map(|t| t.map(|t| us(&t, n)));
         let threads = rayon::current_num_threads();
         let place = match plan.device() {
             Device::Cuda(index) => format!("CUDA device {index}"),
@@ -106,6 +139,10 @@ impl Bench {
                 "us_per_atom_energy_median": energy[1],
                 "us_per_atom_rows": rows.map(|r| r[0]),
                 "us_per_atom_rows_median": rows.map(|r| r[1]),
+                "us_per_atom_grade": grade.map(|t| t[0]),
+                "us_per_atom_grade_median": grade.map(|t| t[1]),
+                "us_per_atom_committee": committee.map(|t| t[0]),
+                "us_per_atom_committee_median": committee.map(|t| t[1]),
                 "us_per_atom_list": list[0],
                 "us_per_atom_list_median": list[1],
                 "nominal_flops_per_atom": flops / n,
@@ -131,7 +168,8 @@ impl Bench {
                 ("both", Some(sum)),
                 ("design rows", rows),
             ];
-            for (what, times) in lines {
+            let doubts = [("with grades", grade), ("with the committee", committee)];
+            for (what, times) in lines.into_iter().chain(doubts.into_iter().filter(|(_, times)| times.is_some())) {
                 let times = times.map(|[a, b]| format!("{a:>9.3} {b:>9.3}"));
                 writeln!(out, "{what:28} {}", times.unwrap_or_else(|| "not measured: too large".into()))?;
             }
@@ -150,18 +188,18 @@ impl Bench {
         plan: &Plan,
         structures: &[Structure],
         graphs: &[Graph],
-        results: &mut [Sites],
+        results: &mut [Results],
     ) -> Result<[Times; 3]> {
         let list = self.time(|| structures.iter().try_for_each(|s| Ok(plan.graph(s).map(drop)?)))?;
         let energy = self.time(|| {
-            for ((graph, s), (sites, _)) in graphs.iter().zip(structures).zip(&mut *results) {
-                plan.evaluate((graph, &s.numbers), &mut Outputs::new().site_energies(&mut sites[..]))?;
+            for ((graph, s), results) in graphs.iter().zip(structures).zip(&mut *results) {
+                plan.evaluate((graph, &s.numbers), &mut results.site_energies())?;
             }
             Ok(())
         })?;
         let forces = self.time(|| {
-            for ((graph, s), (sites, forces)) in graphs.iter().zip(structures).zip(&mut *results) {
-                evaluate(plan, (graph, &s.numbers).into(), sites, forces)?;
+            for ((graph, s), results) in graphs.iter().zip(structures).zip(&mut *results) {
+                plan.evaluate((graph, &s.numbers), &mut results.all())?;
             }
             Ok(())
         })?;
@@ -169,18 +207,18 @@ impl Bench {
     }
 
     /// The same with lists on the plan's device. That of the list is what energies take longer where it is built anew.
-    fn time_lists(&self, plan: &Plan, structures: &[Structure], results: &mut [Sites]) -> Result<[Times; 3]> {
+    fn time_lists(&self, plan: &Plan, structures: &[Structure], results: &mut [Results]) -> Result<[Times; 3]> {
         let lists = || structures.iter().map(|_| plan.neighbours(0.0)).collect::<Result<Vec<_>, _>>();
         let mut reused = lists()?;
         let energy = self.time(|| {
-            for ((list, s), (sites, _)) in reused.iter_mut().zip(structures).zip(&mut *results) {
-                plan.evaluate((s, list), &mut Outputs::new().site_energies(&mut sites[..]))?;
+            for ((list, s), results) in reused.iter_mut().zip(structures).zip(&mut *results) {
+                plan.evaluate((s, list), &mut results.site_energies())?;
             }
             Ok(())
         })?;
         let forces = self.time(|| {
-            for ((list, s), (sites, forces)) in reused.iter_mut().zip(structures).zip(&mut *results) {
-                evaluate(plan, (s, list).into(), sites, forces)?;
+            for ((list, s), results) in reused.iter_mut().zip(structures).zip(&mut *results) {
+                plan.evaluate((s, list), &mut results.all())?;
             }
             Ok(())
         })?;
@@ -190,14 +228,52 @@ impl Bench {
         let both = self.time(|| {
             turn = !turn;
             let structures = if turn { &moved[..] } else { structures };
-            for ((list, s), (sites, _)) in built.iter_mut().zip(structures).zip(&mut *results) {
-                plan.evaluate((s, list), &mut Outputs::new().site_energies(&mut sites[..]))?;
+            for ((list, s), results) in built.iter_mut().zip(structures).zip(&mut *results) {
+                plan.evaluate((s, list), &mut results.site_energies())?;
             }
             Ok(())
         })?;
         let less = |both: f64, alone: f64| (both - alone).max(0.0);
         let list = Times { shortest: less(both.shortest, energy.shortest), median: less(both.median, energy.median) };
         Ok([list, energy, forces])
+    }
+
+    /// Energies, forces and virial with extrapolation grades.
+    fn time_grade(
+        &self,
+        plan: &Plan,
+        structures: &[Structure],
+        graphs: &[Graph],
+        results: &mut [Results],
+    ) -> Result<Times> {
+        let mut grades: Vec<_> = structures.iter().map(|s| vec![0.0; s.n_atoms()]).collect();
+        self.time(|| {
+            for (((graph, s), results), grades) in graphs.iter().zip(structures).zip(&mut *results).zip(&mut grades) {
+                plan.evaluate((graph, &s.numbers), &mut results.all().grade(&mut grades[..]))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The same with energies and forces of a committee of `n`.
+    fn time_committee(
+        &self,
+        plan: &Plan,
+        n: usize,
+        structures: &[Structure],
+        graphs: &[Graph],
+        results: &mut [Results],
+    ) -> Result<Times> {
+        let most = structures.iter().map(|s| s.n_atoms()).max().unwrap_or(0);
+        let (mut energies, mut all) = (vec![0.0; n], vec![0.0; 3 * n * most]);
+        self.time(|| {
+            for ((graph, s), results) in graphs.iter().zip(structures).zip(&mut *results) {
+                let view = ArrayViewMut3::from_shape((n, s.n_atoms(), 3), &mut all[..3 * n * s.n_atoms()])?;
+                let out = results.all().committee_energies(&mut energies[..]);
+                plan.evaluate((graph, &s.numbers), &mut { out.committee_forces(view) })?;
+            }
+            Ok(())
+        })
     }
 
     fn names(&self) -> String {
@@ -253,11 +329,4 @@ impl Bench {
         })?;
         Ok(Some(times))
     }
-}
-
-/// Energies, forces and virial.
-fn evaluate(plan: &Plan, input: Input, sites: &mut [f64], forces: &mut [[f64; 3]]) -> Result<()> {
-    let (mut energy, mut virial) = (0.0, [[0.0; 3]; 3]);
-    let out = Outputs::new().energy(&mut energy).site_energies(sites).forces(forces);
-    Ok(plan.evaluate(input, &mut out.virial(&mut virial))?)
 }

@@ -32,7 +32,7 @@ pub struct Eval {
     #[arg(long, conflicts_with = "json")]
     site_energies: bool,
     /// Write one JSON object a frame instead: energy, site_energies, forces, virial
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["grade", "committee"])]
     json: bool,
     /// With --json: the same of each part of the model, under `parts` (onebody, pair, ace, then pair_2 …)
     #[arg(long, requires = "json")]

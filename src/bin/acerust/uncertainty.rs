@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 pub struct Flags {
     /// An active set (of `fit --active-set`, or an `.asi` of pacemaker for its `.yaml`): the extrapolation grade of every atom in a column
     /// `grade`, the largest as `max_grade`
-    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    #[arg(long, value_name = "FILE")]
     grade: Option<PathBuf>,
     /// A committee (of `fit --committee`): mean and standard deviation of its energies as `energy_mean`, `energy_std`, and the standard
     /// deviation of each force component in a column `forces_std`
-    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    #[arg(long, value_name = "FILE")]
     committee: Option<PathBuf>,
 }
 
