@@ -1490,6 +1490,35 @@ int32_t acerust_fit_report(acerust_fit *fit,
  */
 int32_t acerust_fit_committee(acerust_fit *fit, double *members, size_t length);
 
+/**
+ * Looks at frames of files in extended XYZ for the active set that extrapolation grades are relative to: at those that the fit would use.
+ * The fit itself takes nothing from them. May be called several times.
+ *
+ * @param paths (n_paths) names of files, each ending in NUL.
+ * @return `ACERUST_ERROR_IO`, `ACERUST_ERROR_STRUCTURE` for files that cannot be read; frames before the place may have been looked at.
+ */
+int32_t acerust_fit_look(acerust_fit *fit,
+                         const char *const *paths,
+                         size_t n_paths);
+
+/**
+ * Looks at one structure for the active set, as `acerust_fit_look` at frames; it needs no data.
+ *
+ * @param input A structure on the host, without graph and list.
+ * @return `ACERUST_ERROR_STRUCTURE` for a malformed structure, `ACERUST_ERROR_ARGUMENT` for an element that the model lacks.
+ */
+int32_t acerust_fit_look_at(acerust_fit *fit, const acerust_input *input);
+
+/**
+ * The active set of what `acerust_fit_look` looked at: the bytes of a file that `acerust eval --grade` reads, and
+ * `acerust_plan_active_set_from_file`. Both calls, for the size and for the bytes, choose it.
+ *
+ * @param buffer `length` bytes, or null.
+ * @param needed How many bytes there are, or null.
+ * @return `ACERUST_ERROR_ARGUMENT` where the atoms of an element have too few independent rows.
+ */
+int32_t acerust_fit_active_set(acerust_fit *fit, uint8_t *buffer, size_t length, size_t *needed);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

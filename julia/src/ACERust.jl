@@ -28,6 +28,7 @@ export WrappedSiteCalculator, ETACEPotential, ETPairPotential, ETOneBodyPotentia
 export length_basis, get_linear_parameters, set_linear_parameters!, potential_energy_basis, energy_forces_virial_basis
 export basis_labels, smoothness_prior
 export set_committee!, committee_energies, committee_forces, committee_energy_forces_virial, committee_mean_std, @committee
+export ActiveSet, active_set, Grader, extrapolation_grades
 export convert2et, convertpair, convert2et_full
 
 include("binding/interface.jl")
@@ -49,6 +50,7 @@ include("differentiable.jl")
 include("committee.jl")
 include("errors.jl")
 include("fits.jl")
+include("grades.jl")
 include("ops.jl")
 include("serialization.jl")
 include("conversion.jl")

@@ -165,11 +165,9 @@ function share_factors(text, source, number, of)
     fit = new_fit(text, 1)
     try
         feed!(fit, source; number, of)
-        needed = Ref{Csize_t}(0)
-        @acerust acerust_fit_factors(fit::Ptr{Cvoid}, C_NULL::Ptr{UInt8}, 0::Csize_t, needed::Ptr{Csize_t})
-        bytes = Vector{UInt8}(undef, needed[])
-        @acerust acerust_fit_factors(fit::Ptr{Cvoid}, bytes::Ptr{UInt8}, length(bytes)::Csize_t, needed::Ptr{Csize_t})
-        return bytes
+        return bytes((b, n, needed) -> @acerust acerust_fit_factors(
+            fit::Ptr{Cvoid}, b::Ptr{UInt8}, n::Csize_t, needed::Ptr{Csize_t}
+        ))
     finally
         close(fit)
     end

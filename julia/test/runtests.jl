@@ -45,6 +45,7 @@ end
     run_file("etmodels.jl")
     run_file("distributed.jl")
     run_file("fits.jl")
+    run_file("grades.jl")
 
     if get(ENV, "ACERUST_GPU", "") == "1"
         run_file("gpu.jl")

@@ -48,12 +48,8 @@ pub unsafe extern "C" fn acerust_evaluate_batch(
         let mut taken = Taken::default();
         let mut read = |k: usize| -> Result<(Structure, Conditions)> {
             let input = sized("input", nth("input", inputs, k)?)?;
-            if !input.is_structure() {
-                return Err(Failure::argument("input: batches are of structures, without graphs, lists and exchanges"));
-            }
+            let structure = input.structure("batches")?;
             input.note(&mut taken);
-            let mut structure = Structure::default();
-            input.fill(&mut structure)?;
             let conditions = match conditions.is_null() {
                 true => Conditions::new(),
                 false => acerust_conditions::read(nth("conditions", conditions, k)?)?,

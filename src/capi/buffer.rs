@@ -132,6 +132,22 @@ pub unsafe fn copy_text(text: &str, buffer: *mut c_char, length: usize) -> usize
     text.len() + 1
 }
 
+/// Bytes as a result: into `buffer`, if that is not null, and how many they are into `needed`, if that is not null.
+///
+/// # Safety
+/// As [`output`] and [`result`].
+pub unsafe fn return_bytes(bytes: &[u8], buffer: *mut u8, length: usize, needed: *mut usize) -> Result {
+    if !needed.is_null() {
+        // SAFETY: not null, and the caller vouches that it is writable and nobody else's.
+        *unsafe { result("needed", needed) }? = bytes.len();
+    }
+    if !buffer.is_null() {
+        // SAFETY: the caller vouches for `length` writable bytes.
+        unsafe { output("buffer", buffer, length, bytes.len()) }?.copy_from_slice(bytes);
+    }
+    Ok(())
+}
+
 /// A text as a result: into `buffer`, if that is not null, and the bytes it needs into `needed`, if that is not null.
 ///
 /// # Safety

@@ -241,10 +241,21 @@ impl acerust_input {
         taken.read("pbc", self.pbc, 3);
     }
 
-    /// Whether it is a structure and nothing else.
-    pub(super) fn is_structure(&self) -> bool {
+    /// The structure that it is; `what` are of nothing else.
+    ///
+    /// # Safety
+    /// The promise of the module.
+    pub(super) unsafe fn structure(&self, what: &str) -> Result<Structure> {
         let alone = self.graph.is_null() && self.list.is_null() && self.on_device == 0;
-        alone && self.forward.is_none() && self.backward.is_none()
+        if !(alone && self.forward.is_none() && self.backward.is_none()) {
+            return Err(Failure::argument(format!(
+                "input: {what} are of structures, without graphs, lists and exchanges"
+            )));
+        }
+        let mut structure = Structure::default();
+        // SAFETY: the promise of the module.
+        unsafe { self.fill(&mut structure) }?;
+        Ok(structure)
     }
 
     fn callbacks(&self) -> Result<Option<Callbacks>> {

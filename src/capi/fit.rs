@@ -7,9 +7,8 @@ use super::model::{MODELS, acerust_model};
 use super::status::{Failure, Result, guard};
 use crate::Error;
 use crate::extxyz::{Frame, Value};
-use crate::fit::{self, Assembler, Checks, Factors, Report, Settings, Share};
+use crate::fit::{self, Assembler, Checks, Factors, Report, Selection, Settings, Share};
 use crate::shared::Threads;
-use crate::structure::Structure;
 use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
 use std::sync::{Mutex, TryLockError};
@@ -18,14 +17,16 @@ use std::sync::{Mutex, TryLockError};
 #[allow(non_camel_case_types)]
 pub struct acerust_fit(());
 
-struct Fit {
+pub(super) struct Fit {
     work: Mutex<Work>,
     threads: Threads,
 }
 
-struct Work {
-    assembler: Assembler,
+pub(super) struct Work {
+    pub assembler: Assembler,
     solved: Option<Solved>,
+    /// What was looked at for the active set.
+    selection: Option<Selection>,
     /// What went wrong when some of the data had been taken.
     broken: Option<String>,
 }
@@ -35,17 +36,17 @@ struct Solved {
     committee: Vec<Vec<f64>>,
 }
 
-static FITS: Table<Fit> = Table::new("fit");
+pub(super) static FITS: Table<Fit> = Table::new("fit");
 
 impl Fit {
     fn new(n_threads: usize, assembler: impl FnOnce() -> Result<Assembler> + Send) -> Result<Fit> {
         let threads = Threads::new(n_threads)?;
-        let work = Work { assembler: threads.run(assembler)?, solved: None, broken: None };
+        let work = Work { assembler: threads.run(assembler)?, solved: None, selection: None, broken: None };
         Ok(Fit { work: Mutex::new(work), threads })
     }
 
     /// Does work on the threads of the fit. What fails after it took data leaves a fit that nobody can trust.
-    fn with<T: Send>(&self, f: impl FnOnce(&mut Work) -> Result<T> + Send) -> Result<T> {
+    pub fn with<T: Send>(&self, f: impl FnOnce(&mut Work) -> Result<T> + Send) -> Result<T> {
         // Locked by the thread that calls: one of the pool may be given another call while it waits for this one.
         let mut work = match self.work.try_lock() {
             Ok(work) => work,
@@ -263,12 +264,7 @@ pub unsafe extern "C" fn acerust_fit_push(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let fit = FITS.get(fit)?;
-        let input = sized::<acerust_input>("input", input)?;
-        if !input.is_structure() {
-            return Err(Failure::argument("input: fits are to structures, without graphs, lists and exchanges"));
-        }
-        let mut structure = Structure::default();
-        input.fill(&mut structure)?;
+        let structure = sized::<acerust_input>("input", input)?.structure("fits")?;
         structure.validate()?;
         let data = sized::<acerust_observation>("observation", observation)?;
         let one = |name: &str, x: *const f64| match x.is_null() {
@@ -346,13 +342,7 @@ pub unsafe extern "C" fn acerust_fit_factors(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let bytes = FITS.get(fit)?.with(|work| Ok(work.assembler.factors()?.to_bytes()))?;
-        if !needed.is_null() {
-            *result("needed", needed)? = bytes.len();
-        }
-        if !buffer.is_null() {
-            buffer::output("buffer", buffer, length, bytes.len())?.copy_from_slice(&bytes);
-        }
-        Ok(())
+        buffer::return_bytes(&bytes, buffer, length, needed)
     })
 }
 
@@ -431,6 +421,13 @@ pub unsafe extern "C" fn acerust_fit_committee(fit: *mut acerust_fit, members: *
 }
 
 impl Work {
+    pub fn selection(&mut self) -> Result<&mut Selection> {
+        match &mut self.selection {
+            Some(selection) => Ok(selection),
+            none => Ok(none.insert(Selection::new(self.assembler.model())?)),
+        }
+    }
+
     fn solved(&self) -> Result<&Solved> {
         self.solved.as_ref().ok_or_else(|| Failure::argument("the fit was not solved yet"))
     }
@@ -438,7 +435,7 @@ impl Work {
 
 /// # Safety
 /// The pointer is null, where `n` is 0, or to as many strings that end in NUL.
-unsafe fn files(name: &str, paths: *const *const c_char, n: usize) -> Result<Vec<PathBuf>> {
+pub(super) unsafe fn files(name: &str, paths: *const *const c_char, n: usize) -> Result<Vec<PathBuf>> {
     // SAFETY: passed on.
     unsafe { input(name, paths, n)?.iter().map(|&path| buffer::path(path).map(PathBuf::from)).collect() }
 }

@@ -13,6 +13,7 @@
 // Structs of C have pointers that nobody may read to print them; handles have nothing to print.
 #![allow(missing_debug_implementations)]
 
+pub mod active;
 pub mod basis;
 pub mod batch;
 pub mod buffer;

@@ -22,7 +22,7 @@ const MAX_SWAPS: usize = 100_000;
 const DEPENDENT: f64 = 1e-13;
 
 /// Chooses active rows from a stream of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Selector {
     species: Vec<u8>,
     n: usize,
@@ -39,19 +39,53 @@ pub fn active_set(
     settings: &Settings,
     frames: impl IntoIterator<Item = Result<Frame>>,
 ) -> Result<ActiveSet> {
-    const CHUNK: usize = 64;
-    let plan = Plan::new(model, Device::Cpu, Precision::F64)?;
-    let mut selector = Selector::new(&plan);
-    let mut chunk = Vec::new();
-    for frame in frames {
-        chunk.extend(settings.observe(frame?, model.species()).ok().map(|o| o.structure));
-        if chunk.len() == CHUNK {
-            selector.push(&plan, &chunk)?;
-            chunk.clear();
-        }
+    let mut selection = Selection::new(model)?;
+    selection.look(settings, frames)?;
+    selection.finish()
+}
+
+/// Structures that may become active, some at a time.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    plan: Plan,
+    selector: Selector,
+}
+
+impl Selection {
+    /// # Errors
+    /// A model that has no plan.
+    pub fn new(model: &Model) -> Result<Selection> {
+        let plan = Plan::new(model, Device::Cpu, Precision::F64)?;
+        Ok(Selection { selector: Selector::new(&plan), plan })
     }
-    selector.push(&plan, &chunk)?;
-    selector.finish()
+
+    /// Looks at the frames that a fit would use.
+    ///
+    /// # Errors
+    /// What reading fails with; as [`Selector::push`].
+    pub fn look(&mut self, settings: &Settings, frames: impl IntoIterator<Item = Result<Frame>>) -> Result<()> {
+        const CHUNK: usize = 64;
+        let species = self.plan.model().species().to_vec();
+        let mut chunk = Vec::new();
+        for frame in frames {
+            chunk.extend(settings.observe(frame?, &species).ok().map(|o| o.structure));
+            if chunk.len() == CHUNK {
+                self.push(&chunk)?;
+                chunk.clear();
+            }
+        }
+        self.push(&chunk)
+    }
+
+    /// As [`Selector::push`].
+    pub fn push(&mut self, structures: &[Structure]) -> Result<()> {
+        self.selector.push(&self.plan, structures)
+    }
+
+    /// As [`Selector::finish`]; more may be looked at then.
+    pub fn finish(&self) -> Result<ActiveSet> {
+        self.selector.clone().finish()
+    }
 }
 
 impl Selector {
@@ -86,6 +120,9 @@ impl Selector {
     /// # Errors
     /// [`Error::Fit`] where the atoms of an element have too few independent rows.
     pub fn finish(mut self) -> Result<ActiveSet> {
+        if self.rows.iter().all(Vec::is_empty) {
+            return Err(Error::Fit("no atoms were looked at: no active set".into()));
+        }
         let mut inverse = Vec::new();
         for k in 0..self.species.len() {
             if self.rows[k].is_empty() {

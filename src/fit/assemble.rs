@@ -124,6 +124,11 @@ impl Assembler {
         self.factors.sources.insert(source);
     }
 
+    /// The model whose basis the rows are of.
+    pub fn model(&self) -> &Model {
+        &self.factors.model
+    }
+
     /// What it was told.
     pub fn settings(&self) -> &Settings {
         &self.settings

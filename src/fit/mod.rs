@@ -45,6 +45,7 @@ mod settings;
 mod solver;
 mod system;
 
+pub(crate) use active::Selection;
 pub use active::{Selector, active_set, max_volume};
 pub use assemble::{Assembler, Work};
 pub use comparison::{Comparison, Comparisons, QUANTITIES, Quantity, References, compare, errors, table};

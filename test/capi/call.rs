@@ -1,6 +1,7 @@
 //! Calls across the ABI, as short as in C.
 
 pub use super::short::*;
+pub use acerust::capi::active::*;
 pub use acerust::capi::basis::*;
 pub use acerust::capi::batch::*;
 pub use acerust::capi::element::*;

@@ -328,3 +328,41 @@ fn what_cannot_be_fitted_is_said() {
     ok!(acerust_model_free(out));
     assert!(n > 0);
 }
+
+#[test]
+fn the_active_set_is_that_of_the_library() {
+    let files = [data()];
+    let frames = || Frames::new(&files).unwrap().map(|found| Ok(found?.frame));
+    let (settings, model) = Settings::with_model(RECIPE).unwrap();
+    let expected = fit::active_set(&model, &settings, frames()).unwrap().to_bytes();
+    let bytes = |own: &Owned| {
+        let mut needed = 0;
+        ok!(acerust_fit_active_set(own.0, null_mut(), 0, &mut needed));
+        let mut bytes = vec![0; needed];
+        ok!(acerust_fit_active_set(own.0, bytes.as_mut_ptr(), needed, null_mut()));
+        bytes
+    };
+    let own = Owned::new(RECIPE);
+    fails!(
+        ACERUST_ERROR_ARGUMENT,
+        "fit: no atoms were looked at: no active set",
+        acerust_fit_active_set(own.0, null_mut(), 0, null_mut())
+    );
+    let path = name(&data());
+    let paths = [path.as_ptr()];
+    ok!(acerust_fit_look(own.0, paths.as_ptr(), 1));
+    assert!(bytes(&own) == expected, "from files");
+    let other = Owned::new(RECIPE);
+    for frame in frames() {
+        let structure = Atoms::new(&frame.unwrap().structure);
+        let ([z, pbc], [x, cell]) = (structure.integers(), structure.reals());
+        ok!(acerust_fit_look_at(other.0, &atoms(structure.n(), z, x, cell, pbc)));
+    }
+    // Other chunks: the same rows, unless two volumes are equal.
+    assert!(bytes(&other) == expected, "from memory");
+    fails!(
+        ACERUST_ERROR_ARGUMENT,
+        "argument: input: fits are of structures, without graphs, lists and exchanges",
+        acerust_fit_look_at(other.0, &acerust_input { on_device: 1, ..atoms(0, null(), null(), null(), null()) })
+    );
+}

@@ -41,7 +41,7 @@ fn generate() -> String {
     let mut builder = cbindgen::Builder::new().with_config(config);
     for name in [
         "version", "status", "element", "model", "basis", "plan", "evaluate", "batch", "graph", "list", "op", "train",
-        "fit",
+        "fit", "active",
     ] {
         builder = builder.with_src(root().join(format!("src/capi/{name}.rs")));
     }

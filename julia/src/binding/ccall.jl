@@ -64,14 +64,17 @@ function Address{Kind}(make::Function) where {Kind}
     return Address{Kind}(out[])
 end
 
-"The text that `get(buffer, length, needed)` writes."
-function text(get::Function)
+"The bytes that `get(buffer, length, needed)` writes."
+function bytes(get::Function)
     needed = Ref{Csize_t}(0)
     get(C_NULL, 0, needed)
     bytes = Vector{UInt8}(undef, needed[])
     get(bytes, length(bytes), needed)
-    return String(bytes[1:(end - 1)])
+    return bytes
 end
+
+"The text that `get(buffer, length, needed)` writes."
+text(get::Function) = String(bytes(get)[1:(end - 1)])
 
 "The number that `get(out)` writes."
 function number(get::Function, ::Type{T}) where {T}
@@ -265,12 +268,13 @@ end
 "Where the results of these names go, which are wanted where they are not empty; `energy` always is."
 function Outputs(
     energy::Vector{Float64}; site_energies = NO_MATRIX, forces = NO_MATRIX, virial = NO_MATRIX, edge_gradients = NO_MATRIX,
-    committee_energies = NO_MATRIX, committee_forces = NO_MATRIX, committee_virials = NO_MATRIX, descriptors = NO_MATRIX
+    committee_energies = NO_MATRIX, committee_forces = NO_MATRIX, committee_virials = NO_MATRIX, grade = NO_MATRIX,
+    descriptors = NO_MATRIX
 )
     nowhere = span(NO_MATRIX)
     return Outputs(
         sizeof(Outputs), pointer(energy), span(site_energies)..., span(forces)..., span(virial)..., nowhere..., span(edge_gradients)...,
-        span(committee_energies)..., nowhere..., span(committee_forces)..., span(committee_virials)..., nowhere..., span(descriptors)...
+        span(committee_energies)..., nowhere..., span(committee_forces)..., span(committee_virials)..., span(grade)..., span(descriptors)...
     )
 end
 span(x::Array{Float64}) = isempty(x) ? (Ptr{Float64}(C_NULL), Csize_t(0)) : (pointer(x), Csize_t(length(x)))
