@@ -142,6 +142,30 @@ centres(u32 n, const u32* first, u32* centre) {
   for (u32 e = first[i] + threadIdx.x % 8; e < first[i + 1]; e += 8) centre[e] = i;
 }
 
+// The columns of parameters of rows that are complete; what is not finite leaves a trace in `flag`. Block (column).
+KERNEL __launch_bounds__(THREADS)
+weigh_rows(u32 n_rows, double* rows, u64 step, double weight, double* flag) {
+  double* column = rows + blockIdx.x * step;
+  for (u32 i = threadIdx.x; i < n_rows; i += THREADS) {
+    double x = column[i] * weight;
+    column[i] = x;
+    if (!isfinite(x)) *flag = x;
+  }
+}
+
+// A triangle (n, n), row-major, into the first n rows of a column-major matrix, and back. What is below the diagonal is zero.
+KERNEL __launch_bounds__(THREADS)
+triangle_in(u32 n, const double* r, double* matrix, u64 step) {
+  u64 k = u64(blockIdx.x) * THREADS + threadIdx.x, i = k % n, j = k / n;
+  if (j < n) matrix[i + j * step] = i <= j ? r[i * n + j] : 0;
+}
+
+KERNEL __launch_bounds__(THREADS)
+triangle_out(u32 n, const double* matrix, u64 step, double* r) {
+  u64 k = u64(blockIdx.x) * THREADS + threadIdx.x, i = k % n, j = k / n;
+  if (j < n) r[i * n + j] = i <= j ? matrix[i + j * step] : 0;
+}
+
 // Adds what a chunk of edges [edge0, edge1) contributes to the force rows; columns start at `column`,
 // those of species z at column + z · n. Entry (row, c) is at row · step[0] + c · step[1].
 KERNEL __launch_bounds__(THREADS)

@@ -8,6 +8,9 @@ mod active;
 mod data;
 #[path = "fit/factors.rs"]
 mod factors;
+#[cfg(feature = "cuda")]
+#[path = "fit/gpu.rs"]
+mod gpu;
 #[path = "fit/search.rs"]
 mod search;
 #[path = "fit/solvers.rs"]

@@ -5,18 +5,19 @@ use super::{Cuda, FORCE_LANES};
 use crate::device::cuda::context::{Buffer, Context};
 use crate::device::cuda::kernel::{Grid, Module, arguments};
 use crate::device::cuda::staging::Staging;
-use crate::device::cuda::stream::Stream;
+use crate::device::cuda::stream::{Place, Stream};
 use crate::graph::{Graph, Sites};
 use crate::part::cuda::{PartKernels, PartKind, THREADS};
-use crate::potential::Rows;
+use crate::potential::{Rows, Stored};
 use crate::stage::couple::Coupling;
 use crate::{Error, Result};
 use ndarray::ArrayViewMut2;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes of a chunk's Jacobian, about.
+/// Bytes of a chunk's Jacobian, about: of a call that has the device to itself, and where as many calls as there are threads share it.
 const CHUNK_BYTES: usize = 1 << 30;
+const SHARED_CHUNK_BYTES: usize = 256 << 20;
 
 /// Shares of the edges that virial rows are summed over.
 pub const SHARES: usize = 264;
@@ -128,8 +129,8 @@ struct Chunk {
 }
 
 impl Cuda {
-    /// The chunks of a part: whole centres whose Jacobian takes about [`CHUNK_BYTES`].
-    fn chunks(&self, graph: &Graph, part: usize) -> Vec<Chunk> {
+    /// The chunks of a part: whole centres whose Jacobian takes about so many bytes.
+    fn chunks(&self, graph: &Graph, part: usize, most: usize) -> Vec<Chunk> {
         let kind = &self.parts[part];
         let row = 24 * kind.n_basis.max(1);
         let per_centre = match &kind.kind {
@@ -139,7 +140,7 @@ impl Cuda {
         let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
         for i in 0..graph.n_owned() {
             bytes += row * graph.edges(i).len() + per_centre;
-            if bytes >= CHUNK_BYTES || i + 1 == graph.n_owned() {
+            if bytes >= most || i + 1 == graph.n_owned() {
                 let edges = graph.edges(start).start..graph.edges(i).end;
                 chunks.push(Chunk { part, centres: start..i + 1, edges });
                 (start, bytes) = (i + 1, 0);
@@ -213,7 +214,7 @@ impl Cuda {
             let mut copy = Vec::new();
             for part in (0..self.parts.len()).filter(|&p| self.parts[p].n_basis > 0) {
                 let (n, at) = (self.parts[part].n_basis, self.parts[part].offset.basis);
-                for chunk in self.chunks(graph, part) {
+                for chunk in self.chunks(graph, part, CHUNK_BYTES) {
                     self.chunk(&on_device, &chunk, jacobian.is_some(), stream, &module, memory)?;
                     copy.resize(chunk.centres.len() * n, 0.0);
                     staging.download(&memory.basis, 0, &mut copy, stream)?;
@@ -237,16 +238,25 @@ impl Cuda {
         self.with_workspace(|w| {
             let on_device = w.upload(Sites { n_species: 1, ..sites }, sites.graph.n_owned(), 1, self.precision)?;
             let Workspace { stream, memory, staging, .. } = w;
-            let energy_row = memory.sums.fill(0, 7 * n_params, stream)?;
+            // The last of the sums becomes other than zero where stored rows are not finite.
+            let energy_row = memory.sums.fill(0, 7 * n_params + 1, stream)?;
             let virial_rows = energy_row + 8 * n_params as u64;
             let n_rows = 3 * graph.n_atoms();
             // Rows have the caller's order on the device too, without gaps.
             let by_columns = rows.forces.as_ref().is_some_and(|f| f.strides()[1] != 1);
-            let step = if by_columns { [1, n_rows as u64] } else { [n_params as u64, 1] };
-            let with_jacobian = rows.forces.is_some() || rows.virial.is_some();
-            if rows.forces.is_some() {
-                memory.rows.fill(0, n_rows * n_params, stream)?;
-            }
+            let (force_rows, step) = match (&rows.stored, &rows.forces) {
+                (Some(stored), _) => (Some(stored.address), [1, stored.step as u64]),
+                (None, None) => (None, [0; 2]),
+                (None, Some(_)) => {
+                    let step = if by_columns { [1, n_rows as u64] } else { [n_params as u64, 1] };
+                    (Some(memory.rows.fill(0, n_rows * n_params, stream)?), step)
+                }
+            };
+            let with_jacobian = force_rows.is_some() || rows.virial.is_some();
+            let chunk_bytes = match &rows.stored {
+                Some(stored) => SHARED_CHUNK_BYTES.min(self.device.memory / (4 * stored.calls)),
+                None => CHUNK_BYTES,
+            };
             let centre = memory.centre.reserve(graph.n_edges())?;
             let n_centres = graph.n_owned() as u32;
             let DeviceGraph { first, incoming_first, incoming, species, r, .. } = on_device;
@@ -260,7 +270,7 @@ impl Cuda {
                 let n = self.parts[part].n_basis;
                 let (n32, width, column) = (n as u32, n_params as u32, self.parts[part].offset.parameter as u32);
                 let by_species = Grid { blocks: n * self.species.len(), threads: THREADS, shared: 0 };
-                for chunk in self.chunks(graph, part) {
+                for chunk in self.chunks(graph, part, chunk_bytes) {
                     self.chunk(&on_device, &chunk, with_jacobian, stream, &module, memory)?;
                     let (centre0, n_chunk) = (chunk.centres.start as u32, chunk.centres.len() as u32);
                     let (edge0, edge1) = (chunk.edges.start as u32, chunk.edges.end as u32);
@@ -270,7 +280,7 @@ impl Cuda {
                         // SAFETY: the row has all parameters, the basis all centres of the chunk.
                         unsafe { module.launch("energy_row", by_species, stream, arguments) }?;
                     }
-                    if rows.forces.is_some() {
+                    if let Some(force_rows) = force_rows {
                         let tiles = n.div_ceil(THREADS);
                         let tiles32 = tiles as u32;
                         let grid = Grid { blocks: graph.n_atoms() * tiles, threads: THREADS, shared: 0 };
@@ -286,7 +296,7 @@ impl Cuda {
                             jacobian,
                             n32,
                             tiles32,
-                            memory.rows.ptr,
+                            force_rows,
                             step[0],
                             step[1],
                             column
@@ -309,12 +319,23 @@ impl Cuda {
                     }
                 }
             }
+            if let Some(Stored { address, step, weight, data, n_columns, .. }) = rows.stored {
+                let (n_rows32, step64, flag) = (n_rows as u32, step as u64, energy_row + 56 * n_params as u64);
+                let last = Place { address: address + 8 * (step * (n_columns - 1)) as u64, allocation: 0 };
+                let from = Place { address: data.as_ptr().addr() as u64, allocation: 0 };
+                let grid = Grid { blocks: n_params, threads: THREADS, shared: 0 };
+                // SAFETY: the rows have all columns, with a number for each row in the last one; there is one sum more than the rows take.
+                unsafe {
+                    module.launch("weigh_rows", grid, stream, arguments![n_rows32, address, step64, weight, flag])?;
+                    stream.upload(last, from, size_of_val(data))?;
+                }
+            }
             let mut finite = true;
             if let Some(matrix) = &mut rows.forces {
                 download(matrix, &memory.rows, staging, stream)?;
                 finite = matrix.iter().all(|x| x.is_finite());
             }
-            let mut host = vec![0.0; 7 * n_params];
+            let mut host = vec![0.0; 7 * n_params + 1];
             memory.sums.download(&mut host, stream)?;
             if !(finite && host.iter().all(|x| x.is_finite())) {
                 return Err(Error::NotFinite("the design rows are not finite".into()));

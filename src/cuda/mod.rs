@@ -10,6 +10,7 @@ pub(crate) mod list;
 mod mace;
 mod run;
 mod source;
+mod triangles;
 mod workspace;
 
 pub use crate::device::cuda::compile;
@@ -22,7 +23,7 @@ use crate::model::{Model, PartSpec};
 use crate::part::Compiled;
 use crate::part::cuda::{At, PartKernels, THREADS};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
-use crate::potential::{Potential, Rows, Virial};
+use crate::potential::{Potential, Rows, Triangles, Virial};
 use crate::precision::Precision;
 use crate::stage::features::Features;
 use crate::stage::table::RadialMode;
@@ -32,6 +33,7 @@ use list::DeviceList;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use triangles::DeviceTriangles;
 use workspace::{DeviceGraph, Workspace, Workspaces};
 
 /// Lanes that share an atom when forces are gathered.
@@ -349,6 +351,11 @@ impl Engine for Cuda {
 
     fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()> {
         self.assemble_rows(sites, rows)
+    }
+
+    fn triangles(&self, n_columns: usize) -> Result<Option<Box<dyn Triangles>>> {
+        let triangles = DeviceTriangles::new(&self.device, self.module("basis", 0)?, n_columns)?;
+        Ok(Some(Box::new(triangles)))
     }
 
     fn cutoff(&self) -> f64 {

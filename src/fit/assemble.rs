@@ -1,5 +1,9 @@
 //! Frames into factors: rows of many frames on all threads, then into the factors in the order of the frames.
+//!
+//! Of a device the force rows stay there, and the threads keep several frames at a time under way: its triangles come to the host where
+//! somebody asks for the factors.
 
+use super::block::{Block, Place};
 use super::data::Observation;
 use super::factor::Factor;
 use super::factors::Factors;
@@ -8,6 +12,7 @@ use crate::extxyz::Frame;
 use crate::model::Model;
 use crate::parallel;
 use crate::plan::{Device, Outputs, Plan, Precision, Rows};
+use crate::potential::{Stored, Triangles};
 use crate::{Error, Result};
 use ndarray::{ArrayViewMut1, ArrayViewMut2, s};
 use std::collections::HashSet;
@@ -33,6 +38,8 @@ pub struct Work {
 #[derive(Debug)]
 pub struct Assembler {
     plan: Plan,
+    /// Where the plan's device keeps force rows.
+    triangles: Option<Box<dyn Triangles>>,
     /// Of the parts without parameters, whose share is taken from the data.
     fixed: Option<Plan>,
     settings: Settings,
@@ -43,7 +50,7 @@ pub struct Assembler {
     work: Work,
 }
 
-/// The rows of a frame, (n_rows, n_columns) each.
+/// The rows of a frame, (n_rows, n_columns) each; none of forces where a device keeps them.
 struct FrameRows {
     energy: Vec<f64>,
     energy_per_atom: Vec<f64>,
@@ -58,7 +65,7 @@ impl Assembler {
     /// # Errors
     /// A model without linear parameters.
     pub fn new(model: &Model, settings: &Settings) -> Result<Assembler> {
-        Self::resume(Factors::new(model), settings)
+        Self::on(Device::Cpu, Factors::new(model), settings)
     }
 
     /// Goes on where earlier factors ended.
@@ -66,15 +73,24 @@ impl Assembler {
     /// # Errors
     /// As [`Assembler::new`].
     pub fn resume(factors: Factors, settings: &Settings) -> Result<Assembler> {
+        Self::on(Device::Cpu, factors, settings)
+    }
+
+    /// The same with rows from a device, where those of forces are factorised, too. Factors are the same to rounding.
+    ///
+    /// # Errors
+    /// As [`Assembler::new`]; [`Error::Device`] where the device or its memory, NVRTC or cuSOLVER is missing, or kernels for the model.
+    pub fn on(device: Device, factors: Factors, settings: &Settings) -> Result<Assembler> {
         settings.check()?;
         if factors.n_params() == 0 {
             return Err(Error::Fit("the model has no linear parameters".into()));
         }
-        let plan = Plan::new(&factors.model, Device::Cpu, Precision::F64)?;
+        let plan = Plan::new(&factors.model, device, Precision::F64)?;
+        let triangles = plan.triangles(factors.n_columns())?;
         let new = |model| Plan::new(&model, Device::Cpu, Precision::F64);
         let (fixed, settings) = (factors.model.fixed()?.map(new).transpose()?, settings.clone());
         let (waiting, seen, work) = (Vec::new(), HashSet::new(), Work::default());
-        Ok(Assembler { plan, fixed, settings, factors, waiting, bytes: 0, seen, work })
+        Ok(Assembler { plan, triangles, fixed, settings, factors, waiting, bytes: 0, seen, work })
     }
 
     /// Takes the next frame. What cannot be used is noted in the factors' remarks.
@@ -93,11 +109,13 @@ impl Assembler {
                 let numbers = s.positions.iter().chain(&s.cell).flatten();
                 numbers.for_each(|x| x.to_bits().hash(&mut hasher));
                 self.factors.remarks.duplicates += u64::from(!self.seen.insert(hasher.finish()));
+                self.factors.group(&observation.group);
                 self.bytes += 24 * s.n_atoms() * self.factors.n_columns();
                 self.waiting.push((number, observation));
             }
         }
-        match self.bytes > CHUNK_BYTES {
+        let rows = self.triangles.as_ref().map(|triangles| triangles.capacity());
+        match self.bytes > rows.map_or(CHUNK_BYTES, |rows| 8 * rows * self.factors.n_columns()) {
             true => self.flush(),
             false => Ok(()),
         }
@@ -108,7 +126,7 @@ impl Assembler {
     /// # Errors
     /// As [`Factors::merge`] and [`Assembler::push`].
     pub fn merge(&mut self, other: &Factors) -> Result<()> {
-        self.flush()?;
+        self.settle()?;
         self.factors.merge(other)
     }
 
@@ -149,7 +167,7 @@ impl Assembler {
     /// # Errors
     /// As [`Assembler::push`].
     pub fn factors(&mut self) -> Result<&Factors> {
-        self.flush()?;
+        self.settle()?;
         Ok(&self.factors)
     }
 
@@ -158,8 +176,25 @@ impl Assembler {
     /// # Errors
     /// As [`Assembler::push`].
     pub fn finish(mut self) -> Result<Factors> {
-        self.flush()?;
+        self.settle()?;
         Ok(self.factors)
+    }
+
+    /// Brings all there is into the factors.
+    fn settle(&mut self) -> Result<()> {
+        self.flush()?;
+        self.fetch()
+    }
+
+    /// Merges the triangles of the device into the factors.
+    fn fetch(&mut self) -> Result<()> {
+        let start = Instant::now();
+        while let Some((name, rows, triangle)) = self.triangles.as_mut().map_or(Ok(None), |t| t.pop())? {
+            let factor = Factor::from_parts(self.factors.n_columns(), rows, &triangle, vec![]);
+            self.factors.group(&name).force.merge(&factor);
+        }
+        self.work.factors += start.elapsed().as_secs_f64();
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -168,9 +203,22 @@ impl Assembler {
         let mut rows: Vec<Option<Result<FrameRows>>> = waiting.iter().map(|_| None).collect();
         let n_columns = self.factors.n_columns();
         let start = Instant::now();
+        let block = self.triangles.as_mut().map(|triangles| Block::new(&mut **triangles, &waiting)).transpose()?;
         parallel::for_each_mut(&mut rows, |k, rows| {
-            *rows = Some(parallel::alone(|| FrameRows::new(&self.plan, self.fixed.as_ref(), &waiting[k].1, n_columns)));
+            let (plan, fixed, observation) = (&self.plan, self.fixed.as_ref(), &waiting[k].1);
+            let place = block.as_ref().and_then(|block| block.place(k));
+            *rows = Some(parallel::alone(|| FrameRows::new(plan, fixed, observation, n_columns, place)));
         });
+        let rows: Vec<FrameRows> = waiting
+            .iter()
+            .zip(rows)
+            .map(|((number, _), rows)| {
+                rows.expect("computed above").map_err(|e| Error::Fit(format!("frame {number}: {e}")))
+            })
+            .collect::<Result<_>>()?;
+        if let Some((block, triangles)) = block.zip(self.triangles.as_mut()) {
+            block.eliminate(&mut **triangles)?;
+        }
         let done = Instant::now();
         self.work.rows += (done - start).as_secs_f64();
         let work = &mut self.work;
@@ -179,8 +227,7 @@ impl Assembler {
             factor.push(rows);
             work.operations += 2.0 * ((before - factor.pending().len()) * n_columns) as f64;
         };
-        for ((number, observation), rows) in waiting.iter().zip(rows) {
-            let rows = rows.expect("computed above").map_err(|e| Error::Fit(format!("frame {number}: {e}")))?;
+        for ((_, observation), rows) in waiting.iter().zip(rows) {
             if let (Some(species), Some(energy)) = (rows.isolated, observation.energy) {
                 let entry = &mut self.factors.isolated[species];
                 *entry = (entry.0 + energy, entry.1 + 1);
@@ -195,12 +242,21 @@ impl Assembler {
             push(&mut group.virial, &rows.virial);
         }
         self.work.factors += done.elapsed().as_secs_f64();
-        Ok(())
+        match self.triangles.as_ref().is_some_and(|triangles| triangles.are_many()) {
+            true => self.fetch(),
+            false => Ok(()),
+        }
     }
 }
 
 impl FrameRows {
-    fn new(plan: &Plan, fixed: Option<&Plan>, data: &Observation, n_columns: usize) -> Result<FrameRows> {
+    fn new(
+        plan: &Plan,
+        fixed: Option<&Plan>,
+        data: &Observation,
+        n_columns: usize,
+        place: Option<Place>,
+    ) -> Result<FrameRows> {
         let s = &data.structure;
         let graph = plan.graph(s)?;
         let (n, n_params, species) = (s.n_atoms(), plan.length_basis(), plan.model().species());
@@ -212,25 +268,31 @@ impl FrameRows {
             Ok(zeros)
         };
         let mut energy = zeros(data.energy.is_some(), 1)?;
-        let mut force = zeros(data.forces.is_some(), 3 * n)?;
+        let mut force = zeros(data.forces.is_some() && place.is_none(), 3 * n)?;
         let mut virial = zeros(data.virial.is_some(), 6)?;
+        let (mut known, mut known_forces, mut known_virial) = (0.0, vec![[0.0; 3]; n], [[0.0; 3]; 3]);
+        if let Some(fixed) = fixed {
+            let outputs = Outputs::new().energy(&mut known).forces(&mut known_forces[..]).virial(&mut known_virial);
+            fixed.evaluate(s, &mut { outputs })?;
+        }
+        let forces =
+            data.forces.iter().flatten().flatten().zip(known_forces.as_flattened()).map(|(f, known)| f - known);
         let mut rows = Rows::new();
+        let on_device: Vec<f64>;
         if data.energy.is_some() {
             rows = rows.energy(ArrayViewMut1::from(&mut energy[..n_params]));
         }
-        if data.forces.is_some() {
+        if let Some(Place { address, step, calls }) = place {
+            on_device = forces.clone().map(|f| f * data.weight).collect();
+            let weight = data.weight;
+            rows.stored = Some(Stored { address, step, weight, data: &on_device, n_columns, calls });
+        } else if data.forces.is_some() {
             rows = rows.forces(columns(&mut force, n_params, n_columns)?);
         }
         if data.virial.is_some() {
             rows = rows.virial(columns(&mut virial, n_params, n_columns)?);
         }
         plan.assemble(&graph, &s.numbers, &mut rows)?;
-
-        let (mut known, mut known_forces, mut known_virial) = (0.0, vec![[0.0; 3]; n], [[0.0; 3]; 3]);
-        if let Some(fixed) = fixed {
-            let outputs = Outputs::new().energy(&mut known).forces(&mut known_forces[..]).virial(&mut known_virial);
-            fixed.evaluate(s, &mut { outputs })?;
-        }
         let index = |z: u8| species.iter().position(|&s| s == z).expect("an element of the model");
         if let Some(e) = data.energy {
             s.numbers.iter().for_each(|&z| energy[n_params + index(z)] += 1.0);
@@ -240,9 +302,8 @@ impl FrameRows {
         energy_per_atom.iter_mut().for_each(|x| *x /= n as f64);
         let by_root = data.weight / (n as f64).sqrt();
         energy.iter_mut().for_each(|x| *x *= by_root);
-        let forces = data.forces.iter().flatten().flatten().zip(known_forces.as_flattened());
-        for (row, (f, known)) in force.chunks_exact_mut(n_columns).zip(forces) {
-            row[n_columns - 1] = f - known;
+        for (row, f) in force.chunks_exact_mut(n_columns).zip(forces) {
+            row[n_columns - 1] = f;
         }
         if data.weight != 1.0 {
             force.iter_mut().for_each(|x| *x *= data.weight);

@@ -12,6 +12,7 @@
 //! | `factor` | blocks of rows into one triangle |
 //! | `factors` | one factor for every group and kind of row; the file |
 //! | `assemble`, `read` | frames into factors, on all threads; those of files, in shares |
+//! | `block` | where rows go on a device |
 //! | `active` | the active set of extrapolation grades |
 //! | `search` | recipes compared by what they say of frames that they have not seen |
 //! | `comparison`, `report` | errors of a fit, in numbers and words |
@@ -33,6 +34,7 @@
 //! ```
 mod active;
 mod assemble;
+mod block;
 mod comparison;
 mod data;
 mod factor;

@@ -17,7 +17,7 @@ use crate::element;
 use crate::graph::{Exchange, Graph, Place, Sites};
 use crate::memory;
 use crate::model::Model;
-use crate::potential::{Buffers, Grader, LinearPotential, Potential, Sizes, check_view};
+use crate::potential::{Buffers, Grader, LinearPotential, Potential, Sizes, Triangles, check_view};
 use crate::structure::Structure;
 use crate::{Error, Result};
 use input::AtAddresses;
@@ -386,6 +386,14 @@ impl Plan {
     pub fn assemble(&self, graph: &Graph, numbers: &[u8], rows: &mut Rows) -> Result<()> {
         rows.check(graph.n_atoms(), self.length_basis())?;
         memory::caught(|| self.with_sites(graph, numbers, |sites| self.linear()?.assemble(sites, rows)))
+    }
+
+    /// Where the device keeps the rows of a fit with so many columns; `None`: they go to the host.
+    ///
+    /// # Errors
+    /// A potential that is not linear; what the device lacks: memory, or the library that factorises.
+    pub(crate) fn triangles(&self, n_columns: usize) -> Result<Option<Box<dyn Triangles>>> {
+        self.linear()?.triangles(n_columns)
     }
 
     /// An empty neighbour list on the device of this plan, to be reused while no atom has moved by more than half

@@ -14,6 +14,7 @@ pub use conditions::Conditions;
 pub use outputs::{Buffers, Outputs};
 pub(crate) use outputs::{Sizes, check_view, matrices, numbers, total, vectors};
 pub use rows::Rows;
+pub(crate) use rows::{Stored, Triangles};
 pub(crate) use virials::site_virials;
 
 use crate::graph::{Exchange, Neighbours, OnDevice, Sites};
@@ -159,4 +160,7 @@ pub(crate) trait LinearPotential: Potential {
 
     /// The design rows.
     fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()>;
+
+    /// Where the device keeps rows of `n_columns` numbers and their factors; `None`: rows go to the host.
+    fn triangles(&self, n_columns: usize) -> Result<Option<Box<dyn Triangles>>>;
 }

@@ -3,6 +3,8 @@
 use super::outputs::sizes;
 use crate::{Error, Result};
 use ndarray::{ArrayViewMut1, ArrayViewMut2};
+use std::fmt::{self, Debug, Formatter};
+use std::ops::Range;
 
 /// Which rows to write; columns are the linear parameters. Numbers of one row, or of one column, follow each other in memory.
 #[derive(Debug, Default)]
@@ -14,6 +16,50 @@ pub struct Rows<'a> {
     pub forces: Option<ArrayViewMut2<'a, f64>>,
     /// (9, n_params), row `3·a + b`, or (6, n_params) in the order xx, yy, zz, yz, xz, xy; eV.
     pub virial: Option<ArrayViewMut2<'a, f64>>,
+    /// Force rows in the memory of the device, with all columns of a fit.
+    pub(crate) stored: Option<Stored<'a>>,
+}
+
+/// Where force rows go that stay on the device of the plan: into a block of [`Triangles`], column after column.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored<'a> {
+    /// Of the first row in the first column.
+    pub address: u64,
+    /// Numbers from one column to the next.
+    pub step: usize,
+    /// What the columns of the parameters are multiplied by.
+    pub weight: f64,
+    /// (3·n_atoms), what stands in column `n_columns − 1`.
+    pub data: &'a [f64],
+    pub n_columns: usize,
+    /// Calls that share the device.
+    pub calls: usize,
+}
+
+/// Triangular factors of rows in the memory of a device, by name.
+pub(crate) trait Triangles: Send {
+    /// Rows that blocks have room for without asking for more memory.
+    fn capacity(&self) -> usize;
+
+    /// A block of zeros with room for so many rows: the address of the first one, and the numbers from one column to the next. It may be
+    /// written to until the next block but one is asked for.
+    fn block(&mut self, n_rows: usize) -> Result<(u64, usize)>;
+
+    /// Queues the elimination of rows of the latest block; those of a block go in their order.
+    fn eliminate(&mut self, rows: Range<usize>, name: &str) -> Result<()>;
+
+    /// Whether the triangles have taken much of the memory.
+    fn are_many(&self) -> bool;
+
+    /// Waits for a triangle and takes it: its name, the number of its rows, and itself, (n, n) row-major.
+    fn pop(&mut self) -> Result<Option<(String, u64, Vec<f64>)>>;
+}
+
+impl Debug for dyn Triangles {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "Triangles of blocks of {} rows", self.capacity())
+    }
 }
 
 impl<'a> Rows<'a> {
@@ -47,6 +93,9 @@ impl<'a> Rows<'a> {
         };
         if let Some(energy) = self.energy.as_ref().filter(|e| e.len() != n_params) {
             return wrong("energy row", energy.shape(), &[n_params]);
+        }
+        if let Some(stored) = self.stored.as_ref().filter(|s| s.data.len() != 3 * n_atoms) {
+            return wrong("forces", &[stored.data.len()], &[3 * n_atoms]);
         }
         for (name, rows, n_rows) in
             [("force rows", &self.forces, &[3 * n_atoms][..]), ("virial rows", &self.virial, &[9, 6])]

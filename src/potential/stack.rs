@@ -1,7 +1,7 @@
 //! Stacks of linear site models: outputs from passes over the centres, which the engine of a device does.
 
 use super::outputs::{matrices, numbers, total, vectors};
-use super::{LinearPotential, Outputs, Potential, Reach, Rows, Virial};
+use super::{LinearPotential, Outputs, Potential, Reach, Rows, Triangles, Virial};
 use crate::graph::{Exchange, Graph, Neighbours, OnDevice, Sites};
 use crate::memory;
 use crate::stage::features::Features;
@@ -53,6 +53,11 @@ pub(crate) trait Engine: Send + Sync {
 
     /// What is not finite is an error.
     fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()>;
+
+    /// As [`LinearPotential::triangles`].
+    fn triangles(&self, _n_columns: usize) -> Result<Option<Box<dyn Triangles>>> {
+        Ok(None)
+    }
 
     fn neighbours(&self, cutoff: f64, skin: f64) -> Result<Neighbours> {
         Neighbours::on_host(cutoff, skin)
@@ -324,5 +329,9 @@ impl<E: Engine> LinearPotential for Stack<E> {
 
     fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()> {
         self.engine.assemble(sites, rows)
+    }
+
+    fn triangles(&self, n_columns: usize) -> Result<Option<Box<dyn Triangles>>> {
+        self.engine.triangles(n_columns)
     }
 }

@@ -129,9 +129,11 @@ fn what_cannot_be_fitted_is_said() {
         (&["fit", "si.toml", "data.extxyz", "--solver", "ridge=-1", "-o", "x.json"], "-1"),
         (&["fit", "si.toml", "data.extxyz", "-o", "none/x.json"], "none/x.json"),
         (&["refit", "si.toml", "-o", "x.json"], "si.toml"),
+        (&["fit", "si.toml", "data.extxyz", "--device", "cuda:97", "-o", "x.json"], "CUDA"),
+        (&["fit", "si.toml", "data.extxyz", "--device", "cuda", "--search", "-o", "x.json"], "leave out --device"),
     ] {
         let error = fails(path, arguments, 1);
-        assert!(error.contains(culprit), "{arguments:?}: {error}");
+        assert!(error.contains(culprit) && error.trim_end().lines().count() == 1, "{arguments:?}: {error}");
         assert!(!path.join("x.json").exists());
     }
     fails(path, &["fit", "si.toml", "data.extxyz", "--solver", "magic", "-o", "x.json"], 2);

@@ -1,6 +1,7 @@
 use crate::allocator;
 use crate::frames::bar;
 use crate::learning::Learning;
+use crate::options::Options;
 use crate::report;
 use crate::solving::Solving;
 use crate::uncertainty::save_committee;
@@ -9,7 +10,7 @@ use acerust::build::{self, Recipe};
 use acerust::extxyz::{Frames, is_standard};
 use acerust::fit::{self, Assembler, Checks, Comparison, Factors, Fitted, Report, Settings, Share, Work};
 use acerust::model::Model;
-use acerust::plan::{Isa, Precision};
+use acerust::plan::{Device, Isa, Precision};
 use anyhow::{Context, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -111,7 +112,7 @@ impl<'a> Solved<'a> {
 }
 
 impl Fit {
-    pub fn run(self) -> Result<()> {
+    pub fn run(self, options: &Options) -> Result<()> {
         allocator::give_back();
         // What is piped is gone when it was read: rows are all that is left of it.
         let piped = |paths: &[PathBuf]| paths.iter().any(|path| is_standard(path));
@@ -119,6 +120,9 @@ impl Fit {
             anyhow::bail!(
                 "the standard input is read once, but --test, --active-set and --search read frames again: name a file"
             );
+        }
+        if self.search && options.device != Device::Cpu {
+            anyhow::bail!("--search runs on the processor: leave out --device");
         }
         // Flags are where a search begins; what it finds stays.
         let (settings, model) = if self.search {
@@ -128,7 +132,7 @@ impl Fit {
             (self.solving.apply(settings)?, model)
         };
         let mut learning = Learning::default();
-        let mut assembler = Assembler::new(&model, &settings)?;
+        let mut assembler = Assembler::on(options.device, Factors::new(&model), &settings)?;
         if self.merge.is_empty() {
             self.read(&mut assembler, &settings, &mut learning)?;
         }

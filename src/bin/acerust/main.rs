@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Command::Basis(command) => command.run(&options),
         Command::Compare(command) => command.run(&options),
         Command::Bench(command) => command.run(&options),
-        Command::Fit(command) => command.run(),
+        Command::Fit(command) => command.run(&options),
         Command::Refit(command) => command.run(),
         Command::Select(command) => command.run(&options),
         Command::Pages(command) => command.run(Cli::command()),

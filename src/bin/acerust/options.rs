@@ -19,7 +19,7 @@ pub struct Options {
     pub precision: Precision,
     /// Where to compute: cpu, cuda or cuda:INDEX
     #[arg(long, global = true, default_value = "cpu", value_parser = device)]
-    device: Device,
+    pub device: Device,
     /// Radial functions: exact, table=TOLERANCE (relative to each function's largest value), pace-table (pacemaker's functions from
     /// the tables that LAMMPS builds of them), or auto (now exact)
     #[arg(long, global = true, default_value = "auto", value_parser = radial)]

@@ -81,12 +81,7 @@ fn find_nvrtc() -> Result<()> {
             false => Err(missing(format!("in ACERUST_NVRTC={}", folder.display()))),
         };
     }
-    let mut folders: Vec<PathBuf> = Vec::new();
-    for root in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(std::env::var_os).map(PathBuf::from) {
-        folders.extend([root.join("lib64"), root.join("lib"), root.join("bin")]);
-    }
-    folders.push("/usr/local/cuda/lib64".into());
-    match present() || folders.iter().any(|folder| open_nvrtc(folder) && present()) {
+    match present() || library::folders().iter().any(|folder| open_nvrtc(folder) && present()) {
         true => Ok(()),
         false => Err(missing("installed".into())),
     }
@@ -94,9 +89,9 @@ fn find_nvrtc() -> Result<()> {
 
 /// NVRTC opens its built-in headers by name as soon as it compiles.
 fn open_nvrtc(folder: &Path) -> bool {
-    let found = open(folder, "libnvrtc.so.");
+    let found = library::open(folder, "libnvrtc.so.");
     if found {
-        open(folder, "libnvrtc-builtins.so.");
+        library::open(folder, "libnvrtc-builtins.so.");
     }
     found
 }
@@ -123,20 +118,6 @@ fn check_architecture(architecture: u32) -> Result<()> {
             )))
         }
     }
-}
-
-/// Opens the libraries of a folder whose names begin so, for good: the loader then finds them by name.
-fn open(folder: &Path, prefix: &str) -> bool {
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found = false;
-    for file in files.filter(|f| f.file_name().to_string_lossy().starts_with(prefix)) {
-        // SAFETY: opening NVRTC has no side effects.
-        if let Ok(library) = unsafe { libloading::Library::new(file.path()) } {
-            std::mem::forget(library);
-            found = true;
-        }
-    }
-    found
 }
 
 /// To be raised when the options of the compiler change.

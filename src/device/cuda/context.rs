@@ -39,6 +39,8 @@ pub struct Context {
     context: Arc<CudaContext>,
     /// Compute capability, as in `sm_90`.
     pub architecture: u32,
+    /// Bytes of the device, whoever has them.
+    pub memory: usize,
 }
 
 impl Context {
@@ -60,7 +62,8 @@ impl Context {
         let attribute = |a| context.attribute(a).map(|x| x as u32).map_err(failed("asking for an attribute"));
         let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        Ok(Arc::new(Context { index, architecture: architecture(major, minor)?, context }))
+        let memory = context.total_mem().map_err(failed("asking for the memory"))?;
+        Ok(Arc::new(Context { index, architecture: architecture(major, minor)?, memory, context }))
     }
 
     /// # Errors

@@ -1,6 +1,7 @@
 //! Libraries of CUDA, before the first call: cudarc panics where one lacks a function that it is asked for.
 
 use crate::{Error, Result};
+use std::path::{Path, PathBuf};
 
 /// Functions of the driver, those that are newest last.
 pub const DRIVER: (&str, &[&str]) = (
@@ -38,6 +39,42 @@ pub const COMPILER: (&str, &[&str]) = (
         "nvrtcGetSupportedArchs",
     ],
 );
+
+/// Functions that factorise.
+pub const SOLVER: (&str, &[&str]) = (
+    "cusolver",
+    &[
+        "cusolverDnCreate",
+        "cusolverDnDestroy",
+        "cusolverDnSetStream",
+        "cusolverDnDgeqrf_bufferSize",
+        "cusolverDnDgeqrf",
+    ],
+);
+
+/// Where CUDA is installed, perhaps.
+pub fn folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for root in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(std::env::var_os).map(PathBuf::from) {
+        folders.extend([root.join("lib64"), root.join("lib"), root.join("bin")]);
+    }
+    folders.push("/usr/local/cuda/lib64".into());
+    folders
+}
+
+/// Opens the libraries of a folder whose names begin so, for good: the loader then finds them by name.
+pub fn open(folder: &Path, prefix: &str) -> bool {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found = false;
+    for file in files.filter(|f| f.file_name().to_string_lossy().starts_with(prefix)) {
+        // SAFETY: NVIDIA's libraries do nothing when they are opened.
+        if let Ok(library) = unsafe { libloading::Library::new(file.path()) } {
+            std::mem::forget(library);
+            found = true;
+        }
+    }
+    found
+}
 
 /// Has the library that cudarc opens (the first one of its names that can be opened) all functions?
 ///

@@ -5,5 +5,6 @@ pub mod compile;
 pub(crate) mod context;
 pub(crate) mod kernel;
 mod library;
+pub(crate) mod solver;
 pub(crate) mod staging;
 pub(crate) mod stream;
