@@ -198,6 +198,9 @@ impl Assembler {
     }
 
     fn flush(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
         self.bytes = 0;
         let waiting = std::mem::take(&mut self.waiting);
         let mut rows: Vec<Option<Result<FrameRows>>> = waiting.iter().map(|_| None).collect();
