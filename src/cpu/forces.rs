@@ -1,8 +1,7 @@
 //! From edge gradients to forces and virial.
 
-use super::pool::prefetch;
 use crate::graph::Graph;
-use crate::parallel::{self, Disjoint};
+use crate::parallel::{self, Disjoint, prefetch};
 use crate::simd::{Lanes, MAX_LANES, Real};
 use crate::stage::block::{Block, NONE};
 

@@ -9,7 +9,7 @@ mod schedule;
 use crate::graph::Sites;
 use crate::memory::{self, at_least, reserve};
 use crate::model::{Model, PartSpec};
-use crate::parallel::{self, Disjoint};
+use crate::parallel::{self, Disjoint, prefetch, prefetch_disjoint};
 use crate::part::cpu::{Scratch, SitePart};
 use crate::part::{Compiled, Offset};
 use crate::potential::stack::{Engine, Gradients, Pass, Stack};
@@ -22,7 +22,7 @@ use crate::stage::table::RadialMode;
 use crate::{Error, Result};
 use forces::{scatter_slots, subtract_incoming};
 use mace::MacePotential;
-use pool::{Pool, prefetch, prefetch_disjoint};
+use pool::Pool;
 use schedule::{Entry, Schedule};
 use std::ops::Range;
 

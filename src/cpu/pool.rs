@@ -1,7 +1,5 @@
-//! Scratch memory that outlives a call, and memory that is prefetched.
+//! Scratch memory that outlives a call.
 
-use crate::parallel::Disjoint;
-use std::ops::Range;
 use std::sync::Mutex;
 
 /// Workspaces that are handed out and taken back, so that nothing is allocated after warm-up.
@@ -43,38 +41,4 @@ impl<T> Drop for Lease<'_, T> {
             self.pool.0.lock().unwrap_or_else(|e| e.into_inner()).push(item);
         }
     }
-}
-
-/// Asks for the cache lines of `slice[range]` before they are needed.
-#[inline(always)]
-pub fn prefetch<T>(slice: &[T], range: Range<usize>) {
-    if let Some(part) = slice.get(range) {
-        prefetch_lines(part.as_ptr(), part.len());
-    }
-}
-
-/// As [`prefetch`], for memory that is written to.
-#[inline(always)]
-pub fn prefetch_disjoint<T>(slice: &Disjoint<T>, range: Range<usize>) {
-    prefetch_lines(slice.address(range.start), range.len());
-}
-
-/// As many lines as `n` entries from `start` on take. Reads nothing, so any address will do.
-#[inline(always)]
-fn prefetch_lines<T>(start: *const T, n: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        // SAFETY: a prefetch reads nothing.
-        let ask = |offset: usize| unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                start.cast::<i8>().wrapping_add(offset),
-            )
-        };
-        let bytes = n * size_of::<T>();
-        (0..bytes).step_by(64).for_each(ask);
-        // Entries may cross from one line to the next.
-        ask(bytes.saturating_sub(1));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (start, n);
 }

@@ -3,10 +3,12 @@
 mod disjoint;
 mod fork;
 mod pool;
+mod prefetch;
 
 pub(crate) use disjoint::Disjoint;
 pub(crate) use pool::Pool;
 pub use pool::start;
+pub(crate) use prefetch::{prefetch, prefetch_disjoint, prefetch_early};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

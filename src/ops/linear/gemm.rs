@@ -4,7 +4,7 @@
 //! threads.
 
 use crate::ops::kernel::{entries, load_part, store_part};
-use crate::parallel::Disjoint;
+use crate::parallel::{Disjoint, prefetch_early};
 use crate::simd::Lanes;
 
 /// Columns in a panel, in vectors.
@@ -125,7 +125,7 @@ pub(crate) fn outer_len<V: Lanes>([u, n]: [usize; 2]) -> usize {
 /// `out[u, v] = scale Σ_r x[x_at(r) + u] y[y_at(r) + v]` for the columns `u` and `v`, added where `add`; the row of `u` starts at
 /// `out_at(u)`.
 ///
-/// Both factors are brought into the order in which they are used, some rows at a time.
+/// Both factors are brought into the order in which they are used, [`DEEP`] rows at a time.
 ///
 /// # Safety
 /// Nobody else uses these numbers of `out` in the meantime.
@@ -147,6 +147,8 @@ pub(crate) unsafe fn outer<V: Lanes>(
         }
     }
     let (left, right) = memory.split_at_mut(DEEP * u.len());
+    let n_tiles = u.len().div_ceil(tall::<V>()) * v.len().div_ceil(wide);
+    let each = DEEP.div_ceil(n_tiles.max(1));
     // Runs `$run` for the columns `$at..$at + $R` of `x`, whose tile starts at `$at · DEEP`.
     macro_rules! tiles {
         ($at:ident, $R:ident => $run:expr) => {
@@ -178,10 +180,16 @@ pub(crate) unsafe fn outer<V: Lanes>(
                 }
             }
         }
+        // The next rows are asked for while these are multiplied, some with every tile.
+        let mut ahead = (start + DEEP).min(rows)..(start + 2 * DEEP).min(rows);
         for column in (0..v.len()).step_by(wide) {
             let width = wide.min(v.len() - column);
             let panel = &right[column * DEEP..][..depth * wide];
             tiles!(at, R => {
+                for r in ahead.by_ref().take(each) {
+                    prefetch_early(x, x_at(r) + u.start..x_at(r) + u.end);
+                    prefetch_early(y, y_at(r) + v.start..y_at(r) + v.end);
+                }
                 let tile_of = &left[at * DEEP..][..depth * R];
                 let lines: [&[V::Real]; R] = std::array::from_fn(|i| &tile_of[i..]);
                 for (i, sum) in tile::<V, R, R>(lines, panel).into_iter().enumerate() {

@@ -4,10 +4,10 @@
 //!
 //! Results stay in registers for all edges of a batch. For `M` and `ȳ` the edges of the batch are the lanes.
 
-use super::convolution::{BATCH, MEMORY, Product};
+use super::convolution::{BATCH, Bars, MEMORY, Product};
 use super::paths::Path;
 use crate::ops::coupling::Entry;
-use crate::ops::kernel::{Source, entries, load_at, load_part, store_at, store_part};
+use crate::ops::kernel::{Source, entries, load_at, store_at};
 use crate::simd::{Lanes, MAX_LANES, Real, Value};
 
 pub(super) struct ChannelwiseProduct<V: Lanes> {
@@ -146,6 +146,8 @@ struct Wants {
     x: bool,
     y: bool,
     w: bool,
+    /// Is that of `w` to be overwritten?
+    fresh: bool,
 }
 
 /// Some columns of a path's result for all edges; `D` where `M` is a number.
@@ -156,37 +158,80 @@ struct Wants {
 unsafe fn sum_tile<N: Value, const C: usize, const D: bool>(
     path: &Plan<N::Real>,
     column: usize,
+    xwm: [Source<N::Real>; 3],
+    places: &[[usize; 3]],
+    out: &mut [N::Real],
+) {
+    let mut u = 0;
+    // SAFETY: the caller's word; there are as many channels.
+    unsafe {
+        if N::REGISTERS >= 32 && C <= 5 {
+            while path.mul - u >= 4 * N::N {
+                sum_channels::<N, C, D, 4>(path, column, (u, N::N), xwm, places, out);
+                u += 4 * N::N;
+            }
+        }
+        while path.mul - u >= 2 * N::N {
+            sum_channels::<N, C, D, 2>(path, column, (u, N::N), xwm, places, out);
+            u += 2 * N::N;
+        }
+        while u < path.mul {
+            sum_channels::<N, C, D, 1>(path, column, (u, N::N.min(path.mul - u)), xwm, places, out);
+            u += N::N;
+        }
+    }
+}
+
+/// `B` vectors of channels from `u` on, of which `n` lanes are there.
+///
+/// # Safety
+/// As above.
+#[inline(always)]
+unsafe fn sum_channels<N: Value, const C: usize, const D: bool, const B: usize>(
+    path: &Plan<N::Real>,
+    column: usize,
+    (u, n): (usize, usize),
     [x, w, m]: [Source<N::Real>; 3],
     places: &[[usize; 3]],
     out: &mut [N::Real],
 ) {
-    let mul = path.mul;
-    for u in (0..mul).step_by(N::N) {
-        let n = N::N.min(mul - u);
-        let mut sums = entries!(c < C, N::Plain::zero() => load_part(&out[path.out + (column + c) * mul + u..], n));
+    let (mul, out_at) = (path.mul, path.out + column * path.mul + u);
+    let mut sums = [[N::Plain::zero(); C]; B];
+    // SAFETY: blocks of rows that are there; `m` has as many numbers as all paths.
+    unsafe {
+        for (b, sums) in sums.iter_mut().enumerate() {
+            for (c, sum) in sums.iter_mut().enumerate() {
+                *sum = load_at(out, out_at + c * mul + b * N::N, n);
+            }
+        }
         for (lane, place) in places.iter().enumerate() {
-            let (x_at, m_at) = (place[0] + path.x + u, path.matrix * BATCH + lane);
-            // SAFETY: blocks of rows that are there; `m` has as many numbers as all paths.
-            unsafe {
-                let weight: N = w.load_at(place[2] + path.w + u, n);
-                if D {
-                    let factor = weight * m.splat_at(m_at);
+            let (x_at, w_at, m_at) = (place[0] + path.x + u, place[2] + path.w + u, path.matrix * BATCH + lane);
+            let weights = entries!(b < B, N::zero() => w.load_at(w_at + b * N::N, n));
+            if D {
+                let number: N = m.splat_at(m_at);
+                for (b, sums) in sums.iter_mut().enumerate() {
+                    let factor = weights[b] * number;
                     for (c, sum) in sums.iter_mut().enumerate() {
-                        *sum = factor.add_product(x.load_at(x_at + (column + c) * mul, n), *sum);
+                        *sum = factor.add_product(x.load_at(x_at + (column + c) * mul + b * N::N, n), *sum);
                     }
-                } else {
-                    for a in 0..path.rows.unwrap_or(0) {
-                        let factor = weight * x.load_at(x_at + a * mul, n);
-                        let row = m_at + (a * path.columns + column) * BATCH;
-                        for (c, sum) in sums.iter_mut().enumerate() {
-                            *sum = factor.add_product(m.splat_at(row + c * BATCH), *sum);
+                }
+            } else {
+                for a in 0..path.rows.unwrap_or(0) {
+                    let factors = entries!(b < B, N::zero() => weights[b] * x.load_at(x_at + a * mul + b * N::N, n));
+                    let row = m_at + (a * path.columns + column) * BATCH;
+                    for c in 0..C {
+                        let number: N = m.splat_at(row + c * BATCH);
+                        for b in 0..B {
+                            sums[b][c] = factors[b].add_product(number, sums[b][c]);
                         }
                     }
                 }
             }
         }
-        for (c, &sum) in sums.iter().enumerate() {
-            store_part(sum, &mut out[path.out + (column + c) * mul + u..], n);
+        for (b, sums) in sums.iter().enumerate() {
+            for (c, &sum) in sums.iter().enumerate() {
+                store_at(sum, out, out_at + c * mul + b * N::N, n);
+            }
         }
     }
 }
@@ -205,61 +250,24 @@ unsafe fn pull_tile<N: Value, const C: usize, const D: bool>(
     o: &[N::Real],
     [x_bar, w_bar, sums]: [&mut [N::Real]; 3],
 ) {
-    let mul = path.mul;
-    let (x_at, w_at, o_at) = (place[0] + path.x, place[2] + path.w, path.out + column * mul);
     for a in 0..path.rows.unwrap_or(1) {
         let number = if D { path.matrix } else { path.matrix + a * path.columns + column };
-        // SAFETY: blocks of rows that are there; `m` has as many numbers as all paths.
+        // SAFETY: `m` has as many numbers as all paths.
         let factors = entries!(c < C, N::zero() => unsafe {
             let number = if D { number } else { number + c };
             m.splat_at(number * BATCH + lane)
         });
-        let mut total = [N::Plain::zero(); C];
-        for u in (0..mul).step_by(N::N) {
-            let n = N::N.min(mul - u);
-            // SAFETY: as above.
-            unsafe {
-                let o = entries!(c < C, N::Plain::zero() => load_at(o, o_at + c * mul + u, n));
-                let weight: N = w.load_at(w_at + u, n);
-                if D {
-                    let mut t = N::zero();
-                    let factor = (weight * factors[0]).result();
-                    for (c, &o) in o.iter().enumerate() {
-                        let row = (column + c) * mul + u;
-                        t = x.load_at::<N>(x_at + row, n).scale_add(o, t);
-                        if wants.x {
-                            let at = path.x + row;
-                            store_at(factor.mul_add(o, load_at(x_bar, at, n)), x_bar, at, n);
-                        }
-                    }
-                    if wants.w {
-                        let at = path.w + u;
-                        store_at(factors[0].add_product(t, load_at(w_bar, at, n)), w_bar, at, n);
-                    }
-                    if wants.y {
-                        total[0] = weight.add_product(t, total[0]);
-                    }
-                } else {
-                    let x_a: N = x.load_at(x_at + a * mul + u, n);
-                    let mut z = N::zero();
-                    for (c, &o) in o.iter().enumerate() {
-                        z = factors[c].scale_add(o, z);
-                    }
-                    if wants.w {
-                        let at = path.w + u;
-                        store_at(x_a.add_product(z, load_at(w_bar, at, n)), w_bar, at, n);
-                    }
-                    if wants.x {
-                        let at = path.x + a * mul + u;
-                        store_at(weight.add_product(z, load_at(x_bar, at, n)), x_bar, at, n);
-                    }
-                    if wants.y {
-                        let wx = (weight * x_a).result();
-                        for c in 0..C {
-                            total[c] = wx.mul_add(o[c], total[c]);
-                        }
-                    }
-                }
+        let fresh = wants.fresh && a == 0 && column == 0;
+        let row = Row::<N, C, D> { path, a, column, wants: Wants { fresh, ..wants }, xw: [x, w], place, o, factors };
+        let (mut total, mut u) = ([N::Plain::zero(); C], 0);
+        // SAFETY: the caller's word; there are as many channels.
+        unsafe {
+            while path.mul - u >= N::N {
+                row.pull((u, N::N), [&mut *x_bar, &mut *w_bar], &mut total);
+                u += N::N;
+            }
+            if u < path.mul {
+                row.pull((u, path.mul - u), [&mut *x_bar, &mut *w_bar], &mut total);
             }
         }
         if wants.y {
@@ -267,6 +275,71 @@ unsafe fn pull_tile<N: Value, const C: usize, const D: bool>(
                 let sum = &mut sums[(number + c) * N::N..][..N::N];
                 // Of a number there may be several tiles.
                 (if D && column > 0 { *total + N::Plain::load(sum) } else { *total }).store(sum);
+            }
+        }
+    }
+}
+
+/// Component `a` of `x` of one edge, and the columns of `M` from `column` on.
+struct Row<'a, N: Value, const C: usize, const D: bool> {
+    path: &'a Plan<N::Real>,
+    a: usize,
+    column: usize,
+    wants: Wants,
+    xw: [Source<'a, N::Real>; 2],
+    place: [usize; 3],
+    o: &'a [N::Real],
+    factors: [N; C],
+}
+
+impl<N: Value, const C: usize, const D: bool> Row<'_, N, C, D> {
+    /// A vector of channels from `u` on, of which `n` lanes are there; `total` is of `M̄`.
+    ///
+    /// # Safety
+    /// That of [`pull_tile`].
+    #[inline(always)]
+    unsafe fn pull(&self, (u, n): (usize, usize), [x_bar, w_bar]: [&mut [N::Real]; 2], total: &mut [N::Plain; C]) {
+        let &Row { path, a, column, wants, xw: [x, w], place, factors, .. } = self;
+        let (mul, w_at) = (path.mul, path.w + u);
+        // SAFETY: blocks of rows that are there.
+        unsafe {
+            let o = entries!(c < C, N::Plain::zero() => load_at(self.o, path.out + (column + c) * mul + u, n));
+            let weight: N = w.load_at(place[2] + w_at, n);
+            let before = if wants.fresh || !wants.w { N::Plain::zero() } else { load_at(w_bar, w_at, n) };
+            let mut z = N::zero();
+            if D {
+                let factor = (weight * factors[0]).result();
+                for (c, &o) in o.iter().enumerate() {
+                    let at = path.x + (column + c) * mul + u;
+                    z = x.load_at::<N>(place[0] + at, n).scale_add(o, z);
+                    if wants.x {
+                        store_at(factor.mul_add(o, load_at(x_bar, at, n)), x_bar, at, n);
+                    }
+                }
+                if wants.w {
+                    store_at(factors[0].add_product(z, before), w_bar, w_at, n);
+                }
+                if wants.y {
+                    total[0] = weight.add_product(z, total[0]);
+                }
+            } else {
+                let at = path.x + a * mul + u;
+                let x_a: N = x.load_at(place[0] + at, n);
+                for (c, &o) in o.iter().enumerate() {
+                    z = factors[c].scale_add(o, z);
+                }
+                if wants.w {
+                    store_at(x_a.add_product(z, before), w_bar, w_at, n);
+                }
+                if wants.x {
+                    store_at(weight.add_product(z, load_at(x_bar, at, n)), x_bar, at, n);
+                }
+                if wants.y {
+                    let wx = (weight * x_a).result();
+                    for c in 0..C {
+                        total[c] = wx.mul_add(o[c], total[c]);
+                    }
+                }
             }
         }
     }
@@ -314,11 +387,11 @@ impl<V: Value<Plain = V>> Product<V> for ChannelwiseProduct<V> {
         [x, y, w]: [Source<V::Real>; 3],
         places: &[[usize; 3]],
         o: &[V::Real],
-        [x_bar, y_bar, w_bar]: [Option<&mut [V::Real]>; 3],
+        Bars { x: x_bar, y: y_bar, w: w_bar, fresh }: Bars<V::Real>,
         [_, value, tangent, sums, m_bar, _]: &mut [&mut [V::Real]; MEMORY],
     ) {
         let m = Source { value, tangent: y.tangent.is_some().then_some(&**tangent) };
-        let wants = Wants { x: x_bar.is_some(), y: y_bar.is_some(), w: w_bar.is_some() };
+        let wants = Wants { x: x_bar.is_some(), y: y_bar.is_some(), w: w_bar.is_some(), fresh };
         let (x_bar, w_bar) = (x_bar.unwrap_or(&mut []), w_bar.unwrap_or(&mut []));
         for path in &self.paths {
             for &(column, columns) in &path.tiles {

@@ -6,7 +6,7 @@
 use crate::ops::edges::{Edges, edges};
 use crate::ops::kernel::{Call, IndexPort, Kernel, Pass, Sizes, Source, Wanted};
 use crate::ops::scratch::{Scratch, lines};
-use crate::parallel::{self, Disjoint};
+use crate::parallel::{self, Disjoint, prefetch, prefetch_disjoint};
 use crate::simd::{Dual, Value};
 
 /// Pieces of memory that a product has for itself.
@@ -38,7 +38,7 @@ pub(super) trait Product<V: Value<Plain = V>>: Send + Sync {
     ) {
     }
     /// Adds the gradients, or their tangents, of `x` and `w` of edge `k` of those that were opened; that of `y` is overwritten here or by
-    /// [`Product::close`].
+    /// [`Product::close`], that of `w` if it is `fresh`.
     ///
     /// # Safety
     /// As [`Product::sum`].
@@ -48,11 +48,20 @@ pub(super) trait Product<V: Value<Plain = V>>: Send + Sync {
         xyw: [Source<V::Real>; 3],
         places: &[[usize; 3]],
         cotangent: &[V::Real],
-        bars: [Option<&mut [V::Real]>; 3],
+        bars: Bars<V::Real>,
         memory: &mut [&mut [V::Real]; MEMORY],
     );
     /// The gradients of `y` of all edges that were opened.
     fn close(&self, _y_bars: &mut [&mut [V::Real]], _memory: &mut [&mut [V::Real]; MEMORY]) {}
+}
+
+/// The gradients that are asked for, of one edge.
+pub(super) struct Bars<'a, T> {
+    pub x: Option<&'a mut [T]>,
+    pub y: Option<&'a mut [T]>,
+    pub w: Option<&'a mut [T]>,
+    /// Is nothing in `w` yet?
+    pub fresh: bool,
 }
 
 /// The product over all edges, or over rows, each of which is its own edge.
@@ -183,24 +192,35 @@ impl<V: Value<Plain = V>, P: Product<V>> Convolution<V, P> {
                             if n == 0 {
                                 break;
                             }
+                            // Rows of edges by sender lie anywhere: those of the next one are asked for while this one is computed.
+                            let next_centre = || edges.of((j + 1).min(edges.len() - 1)).next();
+                            let ahead = list.clone().next().or_else(next_centre);
                             let places = &places[..n];
                             self.product.open::<N>(sources[1], places, memory);
                             let mut y_rows: [&mut [V::Real]; BATCH] = std::array::from_fn(|_| &mut [][..]);
                             for (k, &[e, i]) in ends[..n].iter().enumerate() {
+                                let next = ends[..n].get(k + 1).map(|&[e, i]| (e, i)).or(ahead);
+                                if let Some((e, i)) = next {
+                                    let own = e * n_w..(e + 1) * n_w;
+                                    prefetch(cotangent, i * n_out..(i + 1) * n_out);
+                                    if !self.shared {
+                                        prefetch(sources[2].value, own.clone());
+                                    }
+                                    if let Some(w) = &own_bar {
+                                        prefetch_disjoint(w, own);
+                                    }
+                                }
                                 if let Some(y) = &y_bar {
                                     y_rows[k] = unsafe { y.slice(e * n_y, n_y) };
                                 }
                                 let y_row = y_bar.is_some().then_some(&mut *y_rows[k]);
                                 let w_row = match (&own_bar, &partial_sums) {
-                                    (Some(w), _) => {
-                                        let w = unsafe { w.slice(e * n_w, n_w) };
-                                        w.fill(V::Real::default());
-                                        Some(w)
-                                    }
+                                    (Some(w), _) => Some(unsafe { w.slice(e * n_w, n_w) }),
                                     (None, sums) => sums.as_ref().map(|sums| unsafe { sums.slice(task * n_w, n_w) }),
                                 };
                                 let o = &cotangent[i * n_out..(i + 1) * n_out];
-                                let bars = [x_row.as_deref_mut(), y_row, w_row];
+                                let bars =
+                                    Bars { x: x_row.as_deref_mut(), y: y_row, w: w_row, fresh: own_bar.is_some() };
                                 // Rows of nodes and edges, which the front door has counted.
                                 unsafe { self.product.pull::<N>(k, sources, places, o, bars, memory) };
                             }

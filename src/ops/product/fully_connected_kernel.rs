@@ -2,7 +2,7 @@
 //! `out[w, c] += Σ_u W[u, v, w] t[u, c]`. Backwards `t̄[u, c] = Σ_w W[u, v, w] ō[w, c]`, `W̄[u, v, w] += Σ_c t[u, c] ō[w, c]`,
 //! `x̄[u, a] += Σ_c M[a, c] t̄[u, c]`, `M̄[a, c] = Σ_u x[u, a] t̄[u, c]`, `ȳ[v, b] += Σ_ac C[a, b, c] M̄[a, c]`.
 
-use super::convolution::{MEMORY, Product};
+use super::convolution::{Bars, MEMORY, Product};
 use super::paths::Path;
 use crate::ops::kernel::{Source, load_part, store_part};
 use crate::simd::{Lanes, Real, Value};
@@ -133,7 +133,7 @@ impl<V: Value<Plain = V>> Product<V> for FullyConnectedProduct<V> {
         xyw: [Source<V::Real>; 3],
         places: &[[usize; 3]],
         o: &[V::Real],
-        [mut x_bar, mut y_bar, mut w_bar]: [Option<&mut [V::Real]>; 3],
+        Bars { x: mut x_bar, y: mut y_bar, w: mut w_bar, fresh }: Bars<V::Real>,
         [m, t, t_bar, m_bar, ..]: &mut [&mut [V::Real]; MEMORY],
     ) {
         let [x, y, w] = std::array::from_fn(|q| xyw[q].from(places[k][q]));
@@ -157,7 +157,8 @@ impl<V: Value<Plain = V>> Product<V> for FullyConnectedProduct<V> {
                             sum = w.load::<N>(at + k, n).scale_add(o, sum);
                             if let Some(w) = &mut w_bar {
                                 let w = &mut w[at + k..];
-                                store_part(factor.mul_add(o, load_part(w, n)), w, n);
+                                let before = if fresh && c == 0 { V::zero() } else { load_part(w, n) };
+                                store_part(factor.mul_add(o, before), w, n);
                             }
                         }
                         t_bar.value[c * mul + u] = total(sum.value());
