@@ -126,7 +126,7 @@ bench-gpu:
 # Equivariant operations on a device: times beside targets and bounds, errors of each arithmetic, and others' where PYTHON has them.
 bench-ops-gpu:
 	$(CARGO) run --release --quiet --example gpu_ops
-	ACERUST_GPU=1 $(CARGO) test --release --quiet --test ops tensor_cores -- --nocapture
+	ACERUST_GPU=1 $(CARGO) test --release --quiet --test ops each_arithmetic -- --nocapture
 	@$(PYTHON) benchmark/gpu/peers.py
 
 # MACE models on a device, beside their targets.
