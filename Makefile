@@ -8,14 +8,17 @@ SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
 .PHONY: bench-fit bench-fit-large search-fit demo demo-julia docs-julia test test-gpu bench bench-stages bench-ops bench-mace bench-pace bench-gpu bench-ops-gpu bench-mace-gpu fuzz fuzz-build fuzz-corpus instructions lint miri platforms release setup test-all julia-install julia-test
 
-# A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom. Leaves out what it does not
-# need, and takes long to compile: MACE, operations, CUDA. `make release` brings everything.
+# A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom; then the same potential fitted to its data.
+# Leaves out what it does not need, and takes long to compile: MACE, operations, CUDA. `make release` brings everything.
 demo:
 	@$(CARGO) build --release --quiet --no-default-features --features cli
 	@mkdir -p $(TARGET)/demo
 	$(ACERUST) compare $(SILICON) --each -o $(TARGET)/demo/Si_test.extxyz --plot $(TARGET)/demo/parity.svg
 	@echo
 	$(ACERUST) bench $(SILICON) --frame 24 --repeat 6 6 5
+	@echo
+	$(ACERUST) fit benchmark/fit/si_294.toml benchmark/data/Si_train.extxyz.gz --test benchmark/data/Si_test.extxyz \
+	  --active-set $(TARGET)/demo/si.asi --report $(TARGET)/demo/fit.html -o $(TARGET)/demo/si.json
 
 # The same potential from Julia: errors, a fit with its uncertainty, molecular dynamics.
 demo-julia:
