@@ -6,6 +6,8 @@ mod hostile;
 mod schema;
 #[path = "model/small.rs"]
 mod small;
+#[path = "model/tensors.rs"]
+mod tensors;
 #[path = "model/validation.rs"]
 mod validation;
 

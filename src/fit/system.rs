@@ -3,6 +3,9 @@
 use super::factor::{Factor, absorb};
 use faer::{Mat, MatRef};
 
+/// Rows of a factor that are added at a time.
+const PIECE: usize = 512;
+
 /// `min |R φ − z|² + ρ²`, with `φ = Γ θ`.
 #[derive(Clone, Debug)]
 pub struct System {
@@ -27,6 +30,8 @@ impl System {
         if weight == 0.0 {
             return;
         }
+        // Into nothing they go as they are.
+        let first = self.rows == 0;
         self.rows += factor.rows();
         let n = self.n();
         let scale: Vec<f64> = log_gamma.iter().map(|g| weight * (-g).exp()).collect();
@@ -35,15 +40,26 @@ impl System {
             weight * (row(last) - e0.iter().enumerate().map(|(s, e)| row(n + s) * e).sum::<f64>())
         };
         if let Some(rows) = factor.triangle_rows() {
-            let mut block = Mat::zeros(n + 1, n + 1);
+            let mut piece = Mat::zeros(if first { 0 } else { PIECE.min(n) }, n + 1);
             for (i, row) in rows {
-                row.iter().zip(&scale[i.min(n)..]).zip(i..).for_each(|((x, scale), j)| block[(i, j)] = x * scale);
                 let rest = rest(&|j| if j < i { 0.0 } else { row[j - i] });
-                // Below the parameters all rows are of one number.
-                let corner = &mut block[(i.min(n), n)];
-                *corner = if i < n { rest } else { corner.hypot(rest) };
+                if i >= n {
+                    // Below the parameters rows are of one number.
+                    let corner = &mut self.triangle[(n, n)];
+                    *corner = corner.hypot(rest);
+                    continue;
+                }
+                let k = i % PIECE;
+                let (to, at) = if first { (&mut self.triangle, i) } else { (&mut piece, k) };
+                row.iter().zip(&scale[i..]).zip(i..).for_each(|((x, scale), j)| to[(at, j)] = x * scale);
+                to[(at, n)] = rest;
+                if !first && (k + 1 == PIECE || i + 1 == n) {
+                    let (top, width) = (i - k, n + 1 - (i - k));
+                    let triangle = self.triangle.as_mut().submatrix_mut(top, top, width, width);
+                    absorb(triangle, piece.as_mut().submatrix_mut(0, top, k + 1, width), true);
+                    piece.fill(0.0);
+                }
             }
-            absorb(self.triangle.as_mut(), block.as_mut(), true);
         }
         let pending = factor.pending();
         if !pending.is_empty() {

@@ -1,6 +1,6 @@
 //! Reading and writing model files.
 
-use super::{MAX_FILE_BYTES, Model, ModelSpec, spec::FORMAT, validate};
+use super::{MAX_FILE_BYTES, Model, ModelSpec, spec::FORMAT, tensors, validate};
 use crate::file::NewFile;
 use crate::mace::spec::MaceSpec;
 use crate::part::with_kinds;
@@ -45,7 +45,7 @@ impl Model {
         if is_json { Self::from_json(text) } else { Self::from_pace(text) }
     }
 
-    /// Reads and validates a model file of any kind, told apart by content: JSON, a potential of pacemaker, and MACE models as
+    /// Reads and validates a model file of any kind, told apart by content: JSON or safetensors, a potential of pacemaker, and MACE models as
     /// safetensors or as a checkpoint of the training program, of which nothing is executed.
     ///
     /// # Errors
@@ -60,13 +60,13 @@ impl Model {
 
     fn read(path: &Path) -> Result<Self> {
         let mut file = File::open(path).map_err(|source| io(path, source))?;
-        let mut start = Vec::new();
-        Read::by_ref(&mut file).take(16).read_to_end(&mut start).map_err(|source| io(path, source))?;
-        if reader(&start).is_none() {
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut file).take(16).read_to_end(&mut bytes).map_err(|source| io(path, source))?;
+        if let Start::Text = start(&bytes) {
             // One byte beyond the limit tells a file that is too long, whatever its metadata say.
-            let rest = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut start);
+            let rest = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
             rest.map_err(|source| io(path, source))?;
-            return Self::from_text(start);
+            return Self::from_text(bytes);
         }
         // SAFETY: the file is only read, and copied before this returns; whoever shortens it meanwhile ends the program.
         let bytes = unsafe { Mmap::map(&file) }.map_err(|source| io(path, source))?;
@@ -79,21 +79,36 @@ impl Model {
     /// # Errors
     /// As there.
     pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
-        match reader(bytes) {
-            Some(read) => Self::from_mace(read(bytes)?, name),
-            None => Self::from_text(bytes),
+        match start(bytes) {
+            Start::Checkpoint => Self::from_mace(MaceSpec::from_checkpoint(bytes)?, name),
+            Start::Tensors => match tensors::read(bytes)? {
+                Some(spec) => Self::new(spec),
+                None => Self::from_mace(MaceSpec::from_safetensors(bytes)?, name),
+            },
+            Start::Text => Self::from_text(bytes),
         }
     }
 
-    /// Writes the model file, safetensors for MACE models. A file of that name is replaced as a whole or not at all, see [`NewFile`].
+    /// The bytes of the model as safetensors; [`Model::from_bytes`] returns the same model, bit by bit.
+    ///
+    /// # Errors
+    /// A tensor of a MACE model whose shape is too large to be written in full.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>> {
+        match self.mace() {
+            Some(mace) => mace.spec().to_safetensors(),
+            None => Ok(tensors::write(self.spec())),
+        }
+    }
+
+    /// Writes the model file: safetensors for MACE models and where the name ends so, else JSON. A file of that name is replaced as a whole or not at all, see [`NewFile`].
     ///
     /// # Errors
     /// A path that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = match self.mace() {
-            Some(mace) => mace.spec().to_safetensors()?,
-            None => (self.to_json() + "\n").into_bytes(),
+        let bytes = match self.mace().is_some() || path.extension().is_some_and(|e| e == "safetensors") {
+            true => self.to_safetensors()?,
+            false => (self.to_json() + "\n").into_bytes(),
         };
         let write = |mut file: NewFile| {
             file.write_all(&bytes)?;
@@ -103,15 +118,19 @@ impl Model {
     }
 }
 
-type Reader = fn(&[u8]) -> Result<MaceSpec>;
+/// What a file begins like.
+enum Start {
+    Checkpoint,
+    Tensors,
+    Text,
+}
 
-/// How a file that is no text is read.
-fn reader(start: &[u8]) -> Option<Reader> {
-    match start {
-        [b'P', b'K', ..] => Some(MaceSpec::from_checkpoint),
+fn start(bytes: &[u8]) -> Start {
+    match bytes {
+        [b'P', b'K', ..] => Start::Checkpoint,
         // The length of the header, then an object.
-        [_, _, _, _, _, 0, 0, 0, b'{', ..] => Some(MaceSpec::from_safetensors),
-        _ => None,
+        [_, _, _, _, _, 0, 0, 0, b'{', ..] => Start::Tensors,
+        _ => Start::Text,
     }
 }
 

@@ -7,6 +7,7 @@ mod pace;
 mod reference;
 pub mod spec;
 mod summary;
+mod tensors;
 mod validate;
 
 pub use crate::graph::MAX_CUTOFF;

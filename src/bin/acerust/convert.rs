@@ -5,7 +5,7 @@ use acerust::model::Model;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Writes a model file from a reference file, a potential of pacemaker or a MACE checkpoint, or a model file anew in canonical form
 #[derive(clap::Args)]
@@ -13,7 +13,7 @@ pub struct Convert {
     /// A file of format acerust-reference/1 or acerust-model/1; a .yace file, or pacemaker's .yaml; a MACE checkpoint (*.model), which is
     /// read without Python and of which nothing is executed, or a MACE model as JSON: both are written as safetensors
     file: PathBuf,
-    /// The model file to write [default: standard output]
+    /// The model file to write: safetensors where it is named so, which is smaller and opens faster [default: JSON on the standard output]
     #[arg(short, long, value_name = "MODEL")]
     output: Option<PathBuf>,
 }
@@ -39,8 +39,8 @@ impl Convert {
             false => Model::from_bytes(&bytes, &stem),
         };
         let model = model.with_context(name)?;
-        if model.mace().is_some() {
-            let output = self.output.as_deref().filter(|path| !is_standard(path));
+        let output = self.output.as_deref().filter(|path| !is_standard(path));
+        if model.mace().is_some() || output.and_then(Path::extension).is_some_and(|e| e == "safetensors") {
             return Ok(model.save(output.context("MACE models are written as safetensors: name the file with -o")?)?);
         }
         let mut out = Output::new(self.output.as_deref())?;
