@@ -221,8 +221,8 @@ unsafe fn sum_channels<N: Value, const C: usize, const D: bool, const B: usize>(
                     let row = m_at + (a * path.columns + column) * BATCH;
                     for c in 0..C {
                         let number: N = m.splat_at(row + c * BATCH);
-                        for b in 0..B {
-                            sums[b][c] = factors[b].add_product(number, sums[b][c]);
+                        for (sums, factor) in sums.iter_mut().zip(factors) {
+                            sums[c] = factor.add_product(number, sums[c]);
                         }
                     }
                 }
