@@ -1,23 +1,17 @@
 //! Triangular factors of tall matrices: rows go in, `R` stays (TSQR).
 //!
-//! Two factors merge into that of all their rows, in any order. A block `B` of rows below a triangle `R` is eliminated panel after panel by
-//! block reflectors `I − V T Vᵀ`, `V = [I; V_B]` (Elmroth, Gustavson 2000; LAPACK's `tpqrt`): `2 m n²` operations, nearly all in matrix products.
+//! Two factors merge into that of all their rows, in any order.
 
+use super::absorb::absorb;
 use crate::parallel;
-use faer::linalg::matmul::matmul;
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::prelude::*;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Mat, MatMut, MatRef};
 
-/// Columns of a panel.
-const PANEL: usize = 64;
-/// Columns that a thread updates at a time.
-const STRIP: usize = 128;
 /// Most rows that wait to be eliminated together.
 const MAX_PENDING: usize = 768;
 const MIN_PENDING: usize = 128;
-/// Columns as small as that count as zero: the inverse of what is left of them might overflow.
-const TINY: f64 = 1e-290;
+/// Rows and columns of what is copied at a time between matrices by rows and by columns: it stays in the cache.
+const TILE: usize = 32;
 
 /// All that least squares need to know of `rows` rows of `n` numbers.
 #[derive(Clone, Debug, Default)]
@@ -53,10 +47,8 @@ impl Factor {
 
     /// `R`, (n, n), if there were enough rows to need it; what stands below the diagonal is zero.
     pub fn triangle(&self) -> Option<Mat<f64>> {
-        let mut r = Mat::zeros(self.n, self.n);
-        for (i, row) in self.triangle_rows()? {
-            row.iter().zip(i..).for_each(|(&x, j)| r[(i, j)] = x);
-        }
+        let (numbers, mut r) = (self.triangle.as_ref()?, Mat::zeros(self.n, self.n));
+        fill(r.as_mut(), |i, j| if i <= j { numbers[row_start(i, self.n) + j - i] } else { 0.0 });
         Some(r)
     }
 
@@ -100,7 +92,8 @@ impl Factor {
 
     fn eliminate(&mut self) {
         let n = self.n;
-        let mut block = MatRef::from_row_major_slice(&self.pending, self.pending.len() / n, n).to_owned();
+        let mut block = Mat::zeros(self.pending.len() / n, n);
+        fill(block.as_mut(), |i, j| self.pending[i * n + j]);
         self.pending.clear();
         let mut triangle = self.triangle().unwrap_or_else(|| Mat::zeros(n, n));
         absorb(triangle.as_mut(), block.as_mut(), false);
@@ -132,90 +125,47 @@ fn rows_of(mut triangle: &[f64], n: usize) -> impl Iterator<Item = (usize, &[f64
     (0..n).map(move |i| (i, triangle.split_off(..n - i).expect("a triangle has all its rows")))
 }
 
+/// Where row `i` of a packed triangle begins.
+fn row_start(i: usize, n: usize) -> usize {
+    i * (2 * n + 1 - i) / 2
+}
+
 /// The upper triangle of a square, row after row.
 fn packed(r: MatRef<f64>) -> Vec<f64> {
     let n = r.ncols();
-    let mut numbers = Vec::with_capacity(n * (n + 1) / 2);
-    (0..n).for_each(|i| numbers.extend((i..n).map(|j| r[(i, j)])));
+    let mut numbers = vec![0.0; row_start(n, n)];
+    let (mut rows, mut rest) = (Vec::new(), &mut numbers[..]);
+    for i in (0..n).step_by(TILE) {
+        let (some, more) = rest.split_at_mut(row_start(n.min(i + TILE), n) - row_start(i, n));
+        rows.push(some);
+        rest = more;
+    }
+    parallel::for_each_mut(&mut rows, |k, numbers| {
+        let first = k * TILE;
+        for start in (first..n).step_by(TILE) {
+            for i in first..n.min(first + TILE) {
+                let row = row_start(i, n) - row_start(first, n);
+                (start.max(i)..n.min(start + TILE)).for_each(|j| numbers[row + j - i] = r[(i, j)]);
+            }
+        }
+    });
     numbers
 }
 
-/// `[R; B] = Q [R'; 0]`: the rows of `B`, which is used up, go into the triangle `R`. `triangular`: row `i` of `B` begins at column `i`.
-pub fn absorb(mut r: MatMut<f64>, mut b: MatMut<f64>, triangular: bool) {
-    let (n, m) = (r.ncols(), b.nrows());
-    let mut start = 0;
-    while start < n {
-        let width = PANEL.min(n - start);
-        // Rows further down begin further to the right.
-        let rows = if triangular { m.min(start + width) } else { m };
-        let mut t = Mat::zeros(width, width);
-        let (left, right) = b.rb_mut().subrows_mut(0, rows).split_at_col_mut(start + width);
-        let mut v = left.subcols_mut(start, width);
-        panel(r.rb_mut().submatrix_mut(start, start, width, width), v.rb_mut(), t.as_mut());
-        let (v, t) = (v.rb(), t.as_ref());
-        let top = r.rb_mut().submatrix_mut(start, start + width, width, n - start - width);
-        let mut strips = Vec::new();
-        let mut rest = (top, right);
-        while rest.0.ncols() > STRIP {
-            let (top, more_top) = rest.0.split_at_col_mut(STRIP);
-            let (below, more_below) = rest.1.split_at_col_mut(STRIP);
-            strips.push((top, below));
-            rest = (more_top, more_below);
+/// Sets every entry `(i, j)` to `of(i, j)`, tile after tile.
+fn fill(to: MatMut<f64>, of: impl Fn(usize, usize) -> f64 + Sync) {
+    let (mut strips, mut rest) = (Vec::new(), to);
+    while rest.ncols() > 0 {
+        let width = TILE.min(rest.ncols());
+        let (some, more) = rest.split_at_col_mut(width);
+        strips.push(some);
+        rest = more;
+    }
+    parallel::for_each_mut(&mut strips, |k, strip| {
+        for start in (0..strip.nrows()).step_by(TILE) {
+            for (j, mut column) in strip.rb_mut().col_iter_mut().enumerate() {
+                (start..column.nrows().min(start + TILE)).for_each(|i| column[i] = of(i, k * TILE + j));
+            }
         }
-        strips.push(rest);
-        parallel::for_each_mut(&mut strips, |_, (top, below)| reflect(v, t, top.rb_mut(), below.rb_mut()));
-        start += width;
-    }
-}
-
-/// `[top; below] −= V Tᵀ Vᵀ [top; below]`.
-fn reflect(v: MatRef<f64>, t: MatRef<f64>, mut top: MatMut<f64>, mut below: MatMut<f64>) {
-    if top.ncols() == 0 {
-        return;
-    }
-    let mut w = top.rb().to_owned();
-    matmul(w.as_mut(), Accum::Add, v.transpose(), below.rb(), 1.0, Par::Seq);
-    let mut tw = Mat::zeros(w.nrows(), w.ncols());
-    triangular::matmul(
-        tw.as_mut(),
-        BlockStructure::Rectangular,
-        Accum::Replace,
-        t.transpose(),
-        BlockStructure::TriangularLower,
-        w.as_ref(),
-        BlockStructure::Rectangular,
-        1.0,
-        Par::Seq,
-    );
-    top -= &tw;
-    matmul(below.rb_mut(), Accum::Add, v, tw.as_ref(), -1.0, Par::Seq);
-}
-
-/// The same for a few columns: the reflectors take the place of `v`, and `t` is their triangle.
-fn panel(mut r: MatMut<f64>, v: MatMut<f64>, mut t: MatMut<f64>) {
-    let n = r.ncols();
-    if n == 1 {
-        let below = v.rb().norm_l2();
-        let alpha = r[(0, 0)];
-        if below == 0.0 || alpha.abs().max(below) < TINY {
-            { v }.fill(0.0);
-            t[(0, 0)] = 0.0;
-            return;
-        }
-        let beta = -alpha.hypot(below).copysign(alpha);
-        t[(0, 0)] = (beta - alpha) / beta;
-        let scale = 1.0 / (alpha - beta);
-        { v }.col_mut(0).iter_mut().for_each(|x| *x *= scale);
-        r[(0, 0)] = beta;
-        return;
-    }
-    let k = n / 2;
-    let (mut v1, mut v2) = v.split_at_col_mut(k);
-    panel(r.rb_mut().submatrix_mut(0, 0, k, k), v1.rb_mut(), t.rb_mut().submatrix_mut(0, 0, k, k));
-    reflect(v1.rb(), t.rb().submatrix(0, 0, k, k), r.rb_mut().submatrix_mut(0, k, k, n - k), v2.rb_mut());
-    panel(r.submatrix_mut(k, k, n - k, n - k), v2.rb_mut(), t.rb_mut().submatrix_mut(k, k, n - k, n - k));
-    // T12 = −T1 V1ᵀ V2 T2
-    let between = v1.rb().transpose() * v2.rb();
-    let t12 = t.rb().submatrix(0, 0, k, k) * between * t.rb().submatrix(k, k, n - k, n - k);
-    t.submatrix_mut(0, k, k, n - k).copy_from(-t12);
+    });
 }

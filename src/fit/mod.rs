@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `settings` | names of the data, weights, prior, solver |
 //! | `data` | what a frame has to say, or why it says nothing |
-//! | `factor` | blocks of rows into one triangle |
+//! | `factor`, `absorb` | blocks of rows into one triangle |
 //! | `factors` | one factor for every group and kind of row; the file |
 //! | `assemble`, `read` | frames into factors, on all threads; those of files, in shares |
 //! | `block` | where rows go on a device |
@@ -32,6 +32,7 @@
 //! assert!(fitted.model.linear_parameters().iter().any(|&x| x != 0.0));
 //! # Ok::<(), acerust::Error>(())
 //! ```
+mod absorb;
 mod active;
 mod assemble;
 mod block;

@@ -1,6 +1,7 @@
 //! The least-squares problem of a choice of weights, prior and one-body energies: factors merged into one triangle.
 
-use super::factor::{Factor, absorb};
+use super::absorb::absorb;
+use super::factor::Factor;
 use faer::{Mat, MatRef};
 
 /// Rows of a factor that are added at a time.

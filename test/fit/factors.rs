@@ -48,7 +48,7 @@ fn a_factor_has_the_products_of_its_rows() {
 #[test]
 fn tiny_numbers_do_no_harm() {
     let n = 70;
-    for scale in [1e-160, 1e-300, 1e-310, 5e-324] {
+    for scale in [1e-150, 1e-160, 1e-300, 1e-310, 5e-324] {
         let mut rows = Numbers(2).rows(400, n);
         for (k, row) in rows.chunks_mut(n).enumerate() {
             row.iter_mut().skip(1).step_by(2).for_each(|x| *x *= if k % 3 == 0 { scale } else { 0.0 });
@@ -57,6 +57,22 @@ fn tiny_numbers_do_no_harm() {
         rows.chunks(150 * n).for_each(|some| factor.push(some));
         assert!(gram_of(&factor).iter().all(|x| x.is_finite()), "{scale}");
         assert_close(&scale.to_string(), &gram_of(&factor), &gram(&rows, n), 1e-13);
+    }
+}
+
+/// Squares of which overflow or underflow; all of them are scaled alike.
+#[test]
+fn all_sizes_are_factorised_alike() {
+    let (m, n) = (300, 60);
+    let rows = Numbers(4).rows(m, n);
+    let triangle = |scale: f64| {
+        let mut factor = Factor::new(n);
+        factor.push(&rows.iter().map(|x| x * scale).collect::<Vec<_>>());
+        let t = factor.triangle().unwrap();
+        (0..n * n).map(|k| t[(k / n, k % n)] / scale).collect::<Vec<_>>()
+    };
+    for scale in [1e-200, 1e-140, 1e140, 1e200] {
+        assert_close(&scale.to_string(), &triangle(scale), &triangle(1.0), 1e-12);
     }
 }
 
