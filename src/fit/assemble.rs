@@ -5,7 +5,7 @@
 
 use super::block::{Block, Place};
 use super::data::Observation;
-use super::factor::Factor;
+use super::factor::{Factor, Scratch};
 use super::factors::Factors;
 use super::settings::Settings;
 use crate::extxyz::Frame;
@@ -48,6 +48,7 @@ pub struct Assembler {
     bytes: usize,
     seen: HashSet<u64>,
     work: Work,
+    scratch: Scratch,
 }
 
 /// The rows of a frame, (n_rows, n_columns) each; none of forces where a device keeps them.
@@ -89,8 +90,9 @@ impl Assembler {
         let triangles = plan.triangles(factors.n_columns())?;
         let new = |model| Plan::new(&model, Device::Cpu, Precision::F64);
         let (fixed, settings) = (factors.model.fixed()?.map(new).transpose()?, settings.clone());
-        let (waiting, seen, work) = (Vec::new(), HashSet::new(), Work::default());
-        Ok(Assembler { plan, triangles, fixed, settings, factors, waiting, bytes: 0, seen, work })
+        let (waiting, seen) = (Vec::new(), HashSet::new());
+        let (work, scratch) = (Work::default(), Scratch::default());
+        Ok(Assembler { plan, triangles, fixed, settings, factors, waiting, bytes: 0, seen, work, scratch })
     }
 
     /// Takes the next frame. What cannot be used is noted in the factors' remarks.
@@ -183,6 +185,7 @@ impl Assembler {
     /// Brings all there is into the factors.
     fn settle(&mut self) -> Result<()> {
         self.flush()?;
+        self.scratch = Scratch::default();
         self.fetch()
     }
 
@@ -224,10 +227,10 @@ impl Assembler {
         }
         let done = Instant::now();
         self.work.rows += (done - start).as_secs_f64();
-        let work = &mut self.work;
+        let (work, scratch) = (&mut self.work, &mut self.scratch);
         let mut push = |factor: &mut Factor, rows: &[f64]| {
             let before = factor.pending().len() + rows.len();
-            factor.push(rows);
+            factor.push_with(rows, scratch);
             work.operations += 2.0 * ((before - factor.pending().len()) * n_columns) as f64;
         };
         for ((_, observation), rows) in waiting.iter().zip(rows) {

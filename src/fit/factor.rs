@@ -24,6 +24,19 @@ pub struct Factor {
     pending: Vec<f64>,
 }
 
+/// What an elimination works on. The system takes long to give as much anew.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    block: Mat<f64>,
+    triangle: Mat<f64>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch { block: Mat::new(), triangle: Mat::new() }
+    }
+}
+
 impl Factor {
     /// Of no rows with `n` numbers each.
     pub fn new(n: usize) -> Factor {
@@ -48,7 +61,7 @@ impl Factor {
     /// `R`, (n, n), if there were enough rows to need it; what stands below the diagonal is zero.
     pub fn triangle(&self) -> Option<Mat<f64>> {
         let (numbers, mut r) = (self.triangle.as_ref()?, Mat::zeros(self.n, self.n));
-        fill(r.as_mut(), |i, j| if i <= j { numbers[row_start(i, self.n) + j - i] } else { 0.0 });
+        unpack(numbers, r.as_mut());
         Some(r)
     }
 
@@ -64,13 +77,19 @@ impl Factor {
 
     /// Adds rows, row-major.
     pub fn push(&mut self, rows: &[f64]) {
+        self.push_with(rows, &mut Scratch::default());
+    }
+
+    /// The same with memory that factors of the same rows share.
+    pub(super) fn push_with(&mut self, mut rows: &[f64], scratch: &mut Scratch) {
         debug_assert_eq!(rows.len() % self.n, 0);
         self.rows += (rows.len() / self.n) as u64;
         let limit = self.n.clamp(MIN_PENDING, MAX_PENDING) * self.n;
-        for rows in rows.chunks(limit) {
-            self.pending.extend_from_slice(rows);
+        while !rows.is_empty() {
+            let room = limit.saturating_sub(self.pending.len()).min(rows.len());
+            self.pending.extend_from_slice(rows.split_off(..room).expect("as many at least"));
             if self.pending.len() >= limit {
-                self.eliminate();
+                self.eliminate(scratch);
             }
         }
     }
@@ -90,14 +109,18 @@ impl Factor {
         self.rows = rows;
     }
 
-    fn eliminate(&mut self) {
+    fn eliminate(&mut self, scratch: &mut Scratch) {
         let n = self.n;
-        let mut block = Mat::zeros(self.pending.len() / n, n);
+        let block = sized(&mut scratch.block, self.pending.len() / n, n);
         fill(block.as_mut(), |i, j| self.pending[i * n + j]);
         self.pending.clear();
-        let mut triangle = self.triangle().unwrap_or_else(|| Mat::zeros(n, n));
+        let triangle = sized(&mut scratch.triangle, n, n);
+        match &mut self.triangle {
+            Some(numbers) => unpack(numbers, triangle.as_mut()),
+            None => triangle.fill(0.0),
+        }
         absorb(triangle.as_mut(), block.as_mut(), false);
-        self.triangle = Some(packed(triangle.as_ref()));
+        pack(triangle.as_ref(), self.triangle.get_or_insert_with(|| vec![0.0; row_start(n, n)]));
     }
 
     /// All its rows, as few as it has, one below the other: (≤ n + pending, n).
@@ -132,9 +155,15 @@ fn row_start(i: usize, n: usize) -> usize {
 
 /// The upper triangle of a square, row after row.
 fn packed(r: MatRef<f64>) -> Vec<f64> {
+    let mut numbers = vec![0.0; row_start(r.ncols(), r.ncols())];
+    pack(r, &mut numbers);
+    numbers
+}
+
+/// The same into memory that is there.
+fn pack(r: MatRef<f64>, numbers: &mut [f64]) {
     let n = r.ncols();
-    let mut numbers = vec![0.0; row_start(n, n)];
-    let (mut rows, mut rest) = (Vec::new(), &mut numbers[..]);
+    let (mut rows, mut rest) = (Vec::new(), numbers);
     for i in (0..n).step_by(TILE) {
         let (some, more) = rest.split_at_mut(row_start(n.min(i + TILE), n) - row_start(i, n));
         rows.push(some);
@@ -149,7 +178,20 @@ fn packed(r: MatRef<f64>) -> Vec<f64> {
             }
         }
     });
-    numbers
+}
+
+/// The way back; what stands below the diagonal is zero.
+fn unpack(numbers: &[f64], r: MatMut<f64>) {
+    let n = r.ncols();
+    fill(r, |i, j| if i <= j { numbers[row_start(i, n) + j - i] } else { 0.0 });
+}
+
+/// A matrix of this shape, made anew where it has another one; its entries are any.
+fn sized(matrix: &mut Mat<f64>, n_rows: usize, n_columns: usize) -> &mut Mat<f64> {
+    if matrix.shape() != (n_rows, n_columns) {
+        *matrix = Mat::zeros(n_rows, n_columns);
+    }
+    matrix
 }
 
 /// Sets every entry `(i, j)` to `of(i, j)`, tile after tile.
