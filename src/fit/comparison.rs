@@ -1,5 +1,6 @@
 //! References beside results, by group, and how far they are from each other.
 
+use super::pairs::Pairs;
 use super::settings::Settings;
 use crate::Result;
 use crate::extxyz::Frame;
@@ -23,11 +24,11 @@ pub struct Comparison {
     pub frames: usize,
     pub atoms: usize,
     /// eV an atom.
-    pub energies: Vec<[f64; 2]>,
+    pub energies: Pairs,
     /// eV/Å.
-    pub forces: Vec<[f64; 2]>,
+    pub forces: Pairs,
     /// GPa.
-    pub stresses: Vec<[f64; 2]>,
+    pub stresses: Pairs,
 }
 
 /// Comparisons by group.
@@ -43,7 +44,7 @@ pub struct Quantity {
     pub unit: &'static str,
     pub factor: f64,
     digits: usize,
-    pub pairs: fn(&Comparison) -> &Vec<[f64; 2]>,
+    pub pairs: fn(&Comparison) -> &Pairs,
 }
 
 pub const QUANTITIES: [Quantity; 3] = [
@@ -115,9 +116,9 @@ impl Comparison {
         groups.fold(Comparison::default(), |mut all, group| {
             all.frames += group.frames;
             all.atoms += group.atoms;
-            all.energies.extend(&group.energies);
-            all.forces.extend(&group.forces);
-            all.stresses.extend(&group.stresses);
+            all.energies.append(&group.energies);
+            all.forces.append(&group.forces);
+            all.stresses.append(&group.stresses);
             all
         })
     }
@@ -137,12 +138,14 @@ impl Comparison {
         }
         if let Some(forces) = forces {
             let pairs = forces.as_flattened().iter().zip(results.1.as_flattened());
-            self.forces.extend(pairs.map(|(&a, &b)| [a, b]));
+            pairs.for_each(|(&a, &b)| self.forces.push([a, b]));
         }
         if let Some(virial) = virial {
             let stress = |v: Virial, [a, b]: [usize; 2]| -0.5 * GPA * (v[a][b] + v[b][a]) / structure.volume();
             let components = [[0, 0], [1, 1], [2, 2], [1, 2], [0, 2], [0, 1]];
-            self.stresses.extend(components.map(|at| [virial, results.2].map(|v| stress(v, at))));
+            for at in components {
+                self.stresses.push([virial, results.2].map(|v| stress(v, at)));
+            }
         }
     }
 }
@@ -151,7 +154,7 @@ impl Serialize for Comparison {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut json = json!({ "frames": self.frames, "atoms": self.atoms });
         for q in &QUANTITIES {
-            let errors = errors((q.pairs)(self));
+            let errors = (q.pairs)(self).errors();
             json[format!("{}_rmse", q.name)] = json!(errors.map(|e| e[0]));
             json[format!("{}_mae", q.name)] = json!(errors.map(|e| e[1]));
         }
@@ -162,15 +165,9 @@ impl Serialize for Comparison {
 impl Quantity {
     /// Root-mean-square and mean absolute error in [`Quantity::unit`]; `-` where there is nothing to compare.
     pub fn shown(&self, group: &Comparison) -> [String; 2] {
-        match errors((self.pairs)(group)) {
+        match (self.pairs)(group).errors() {
             None => ["-".into(), "-".into()],
             Some(errors) => errors.map(|e| format!("{:.*}", self.digits, self.factor * e)),
         }
     }
-}
-
-/// Root-mean-square and mean absolute difference; `None` of nothing.
-pub fn errors(pairs: &[[f64; 2]]) -> Option<[f64; 2]> {
-    let mean = |f: fn(f64) -> f64| pairs.iter().map(|[a, b]| f(b - a)).sum::<f64>() / pairs.len() as f64;
-    (!pairs.is_empty()).then(|| [mean(|d| d * d).sqrt(), mean(f64::abs)])
 }

@@ -15,7 +15,7 @@
 //! | `block` | where rows go on a device |
 //! | `active` | the active set of extrapolation grades |
 //! | `search` | recipes compared by what they say of frames that they have not seen |
-//! | `comparison`, `report` | errors of a fit, in numbers and words |
+//! | `comparison`, `pairs`, `report` | errors of a fit, in numbers and words |
 //! | `system`, `solver` | ridge, truncated SVD, Bayesian regression, relevance |
 //!
 //! ```
@@ -41,6 +41,7 @@ mod data;
 mod factor;
 mod factors;
 mod lasso;
+mod pairs;
 mod read;
 mod report;
 mod search;
@@ -51,10 +52,11 @@ mod system;
 pub(crate) use active::Selection;
 pub use active::{Selector, active_set, max_volume};
 pub use assemble::{Assembler, Work};
-pub use comparison::{Comparison, Comparisons, QUANTITIES, Quantity, References, compare, errors, table};
+pub use comparison::{Comparison, Comparisons, QUANTITIES, Quantity, References, compare, table};
 pub use data::{Observation, Remarks};
 pub use factor::Factor;
 pub use factors::{Factors, Group};
+pub use pairs::Pairs;
 pub use read::Share;
 pub use report::{Checks, Report};
 pub use search::{Candidate, Limits, Trial, search};

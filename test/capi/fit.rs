@@ -127,7 +127,7 @@ fn a_fit_is_that_of_the_library() {
     assert_eq!(own.solve(&checked), solved.model.linear_parameters());
     let frames = Frames::new(&[data()]).unwrap().map(|found| Ok(found?.frame)).collect::<Vec<_>>();
     let groups = fit::compare(&solved.model, &settings, frames, || Ok(())).unwrap();
-    let rmse = fit::errors(&Comparison::sum(groups.values()).forces).unwrap()[0];
+    let rmse = Comparison::sum(groups.values()).forces.errors().unwrap()[0];
     let report = own.report();
     assert_close("training", &[report["training"]["all"]["forces_rmse"].as_f64().unwrap()], &[rmse], 1e-12);
     assert_eq!(report["left_out"].as_object().unwrap().len(), groups.len());

@@ -1,7 +1,7 @@
 //! The learning curve of a fit: errors on test frames of what is fitted to the first frames alone.
 
 use crate::plot::{self, Curve};
-use acerust::fit::{self, Assembler, Comparison, QUANTITIES, Quantity, Settings, errors};
+use acerust::fit::{self, Assembler, Comparison, QUANTITIES, Quantity, Settings};
 use acerust::model::Model;
 use anyhow::Result;
 
@@ -39,7 +39,7 @@ impl Learning {
 pub fn svg(curve: &[(u64, Comparison)]) -> Result<String> {
     let of = |q: &Quantity| -> Curve {
         let points = curve.iter().filter_map(|(frames, group)| {
-            let [rmse, _] = errors((q.pairs)(group))?;
+            let [rmse, _] = (q.pairs)(group).errors()?;
             (rmse > 0.0).then(|| ((*frames as f64).log10(), (q.factor * rmse).log10()))
         });
         (format!("{}, {}", q.name, q.unit), points.collect())

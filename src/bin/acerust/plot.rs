@@ -44,8 +44,8 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn panel(area: &Area, title: &str, groups: &Comparisons, Quantity { pairs, .. }: &Quantity) -> Result<(), String> {
     let text = |e: DrawingAreaErrorKind<_>| e.to_string();
-    let numbers = || groups.values().flat_map(pairs).flatten();
-    let (low, high) = numbers().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
+    let numbers = || groups.values().flat_map(|group| pairs(group).sample()).flat_map(|(pair, _)| pair);
+    let (low, high) = numbers().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
     if low > high {
         return area.titled(&format!("{title}: none"), ("sans-serif", 21)).map(drop).map_err(text);
     }
@@ -73,7 +73,7 @@ fn panel(area: &Area, title: &str, groups: &Comparisons, Quantity { pairs, .. }:
         .draw_series(LineSeries::new([(range.start, range.start), (range.end, range.end)], BLACK.mix(0.5)))
         .map_err(text)?;
     for ((name, group), colour) in groups.iter().zip(COLOURS.iter().cycle()) {
-        let pairs = pairs(group);
+        let pairs: Vec<[f64; 2]> = pairs(group).sample().map(|(pair, _)| pair).collect();
         let points = pairs.iter().step_by(pairs.len().div_ceil(MOST_POINTS).max(1));
         let style = colour.mix(0.6).filled();
         let radius = if numbers().count() < 1000 { 4 } else { 2 };
@@ -93,18 +93,19 @@ fn panel(area: &Area, title: &str, groups: &Comparisons, Quantity { pairs, .. }:
 /// An SVG with the distribution of errors of force components, a line for each group.
 pub fn histogram(groups: &Comparisons) -> Result<String> {
     const BINS: usize = 60;
-    let largest = groups.values().flat_map(|g| &g.forces).fold(0.0, |m: f64, [a, b]| m.max((b - a).abs()));
+    let errors = groups.values().flat_map(|g| g.forces.sample());
+    let largest = errors.fold(0.0, |m: f64, ([a, b], _)| m.max((b - a).abs()));
     if largest == 0.0 {
         return Ok(String::new());
     }
     let curve = |(name, group): (&String, &Comparison)| {
-        let mut counts = [0_u32; BINS];
-        for [a, b] in &group.forces {
-            counts[(((b - a).abs() / largest * BINS as f64) as usize).min(BINS - 1)] += 1;
+        let mut counts = [0; BINS];
+        for ([a, b], of) in group.forces.sample() {
+            counts[(((b - a).abs() / largest * BINS as f64) as usize).min(BINS - 1)] += of;
         }
         let width = largest / BINS as f64;
         let points = counts.iter().enumerate().filter(|(_, n)| **n > 0);
-        (name.clone(), points.map(|(k, &n)| ((k as f64 + 0.5) * width, f64::from(n).log10())).collect())
+        (name.clone(), points.map(|(k, &n)| ((k as f64 + 0.5) * width, (n as f64).log10())).collect())
     };
     let curves: Vec<_> = groups.iter().map(curve).collect();
     lines("errors of force components, log10 of their number", "eV/Å", &curves)
