@@ -3,7 +3,7 @@
 //! `parts.2.weights` is the member `weights` of the third part. Numbers are F64, or U32 where all of them are indices. A list of lists of several
 //! lengths is one tensor of all numbers, and one of the lengths, `parts.2.AA.lengths`.
 
-use super::{ModelSpec, spec::FORMAT, validate};
+use super::{ModelSpec, file::grant, spec::FORMAT, validate};
 use crate::part::with_kinds;
 use crate::{Error, Result, memory};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -16,8 +16,10 @@ const KEY: &str = "model";
 const LENGTHS: &str = ".lengths";
 /// Lists as long as that are tensors.
 const LONG: usize = 32;
-/// Bytes of memory for a byte of the file, about: a number is a value of 32 bytes, in lists that grow by doubling, then one of the model.
-const BYTES: f64 = 20.0;
+/// Dimensions of a tensor: what nests deeper is no list of a model, and values are dropped depth by depth.
+const MAX_RANK: usize = 8;
+/// Bytes of memory for a byte of a tensor, at most: a number of 4 bytes may be a list of its own, as a value and in the model.
+const BYTES: f64 = 50.0;
 
 struct Numbers {
     dtype: Dtype,
@@ -45,6 +47,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<ModelSpec>> {
     let fail = |message: String| Error::Model(format!("safetensors: {message}"));
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| fail(e.to_string()))?;
     let Some(text) = metadata.metadata().as_ref().and_then(|m| m.get(KEY)) else { return Ok(None) };
+    grant(text.as_bytes())?;
     memory::check(BYTES * bytes.len() as f64, || format!("a model of {} bytes", bytes.len()))?;
     let mut model: Value = serde_json::from_str(text).map_err(|e| fail(format!("model: {e}")))?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| fail(e.to_string()))?;
@@ -153,9 +156,9 @@ fn values(view: &TensorView) -> std::result::Result<Vec<Value>, String> {
 
 /// Lists of lists … of these numbers.
 fn shaped(mut numbers: Vec<Value>, shape: &[usize]) -> std::result::Result<Value, String> {
-    let (Some(outer), false) = (shape.first(), shape.contains(&0)) else {
-        return Err(format!("its shape is {shape:?}"));
-    };
+    if !(1..=MAX_RANK).contains(&shape.len()) || shape.contains(&0) {
+        return Err(format!("its shape is {:?}, of {} dimensions", &shape[..shape.len().min(MAX_RANK)], shape.len()));
+    }
     for &length in shape[1..].iter().rev() {
         let mut rest = numbers.into_iter();
         let mut rows = Vec::with_capacity(rest.len() / length);
@@ -164,7 +167,6 @@ fn shaped(mut numbers: Vec<Value>, shape: &[usize]) -> std::result::Result<Value
         }
         numbers = rows;
     }
-    debug_assert_eq!(numbers.len(), *outer);
     Ok(Value::Array(numbers))
 }
 

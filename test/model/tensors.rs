@@ -77,6 +77,8 @@ fn tensors_that_do_not_fit_are_refused() {
         (*dtype, shape[0]) = (Dtype::F32, 2 * shape[0]);
     });
     expect("not finite", &|t| t.get_mut(&reals).unwrap().2.fill(0xff));
+    // Deep enough to end a program that drops it depth by depth.
+    expect("of 100000 dimensions", &|t| drop(t.insert(reals.clone(), (Dtype::F64, vec![1; 100_000], vec![0; 8]))));
     expect("its shape is [0]", &|t| drop(t.insert(reals.clone(), (Dtype::F64, vec![0], vec![]))));
     for (name, culprit) in
         [("parts.99.A", "no such place"), ("A", "unknown field `A`"), ("", "unknown field ``"), ("name", "twice")]
