@@ -1393,11 +1393,19 @@ int32_t acerust_training_evaluate(const acerust_training *training,
  * Begins a fit without data.
  *
  * @param recipe Text of a recipe (`docs/fit.md`), TOML or JSON, or of a model file; `length` bytes, which need not end in NUL.
+ * @param device `ACERUST_CPU` or `ACERUST_CUDA`, where design rows are computed and factorised.
+ * @param index Of the CUDA device; 0 for the processor.
  * @param n_threads As in `acerust_options`.
  * @param out The fit; to be freed with `acerust_fit_free`.
- * @return `ACERUST_ERROR_ARGUMENT` for a recipe that is none, or a model without linear parameters.
+ * @return `ACERUST_ERROR_ARGUMENT` for a recipe that is none, or a model without linear parameters; `ACERUST_ERROR_DEVICE` for a device, or
+ * a library of it, that is missing.
  */
-int32_t acerust_fit_new(const char *recipe, size_t length, size_t n_threads, acerust_fit **out);
+int32_t acerust_fit_new(const char *recipe,
+                        size_t length,
+                        int32_t device,
+                        int32_t index,
+                        size_t n_threads,
+                        acerust_fit **out);
 
 /**
  * Begins a fit with factors that were written before, and the usual settings; no recipe is needed to solve it again.

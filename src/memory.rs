@@ -1,9 +1,11 @@
-//! How much memory a call may take, and allocations that fail with an error instead of ending the process.
+//! How much memory a call may take, allocations that fail with an error instead of ending the process, and memory that is kept.
 
 use crate::{Error, Result};
 use std::any::Any;
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// 0: a share of the memory that is free.
 static LIMIT: AtomicU64 = AtomicU64::new(0);
@@ -107,6 +109,44 @@ pub(crate) fn caught<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
         Ok(error) => Err(*error),
         Err(defect) => resume_unwind(defect),
     })
+}
+
+/// Scratch memory that outlives a call: workspaces are handed out and taken back, so that nothing is allocated after warm-up.
+#[derive(Default)]
+pub(crate) struct Kept<T>(Mutex<Vec<Box<T>>>);
+
+impl<T: Default> Kept<T> {
+    pub fn take(&self) -> Lease<'_, T> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Lease { of: self, item: Some(kept.unwrap_or_default()) }
+    }
+}
+
+/// A workspace on loan; it goes back when dropped.
+pub(crate) struct Lease<'a, T> {
+    of: &'a Kept<T>,
+    item: Option<Box<T>>,
+}
+
+impl<T> Deref for Lease<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.item.as_ref().expect("present until dropped")
+    }
+}
+
+impl<T> DerefMut for Lease<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.item.as_mut().expect("present until dropped")
+    }
+}
+
+impl<T> Drop for Lease<'_, T> {
+    fn drop(&mut self) {
+        if let Some(item) = self.item.take() {
+            self.of.0.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+        }
+    }
 }
 
 #[cfg(test)]

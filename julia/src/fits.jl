@@ -36,7 +36,7 @@ adopted(model::Model) = binding() isa CCall ? ACERustModel(model) : model_from_j
 
 """
     fit(
-        recipe, data; settings, test = [], leave_one_out = false, factors, nthreads, shares, progress,
+        recipe, data; settings, test = [], leave_one_out = false, factors, nthreads, device = :cpu, shares, progress,
         energy = :energy, forces = :forces, virial = :virial, stress = :stress, group = :config_type, weight = :weight
     ) -> (; calc, report)
 
@@ -46,25 +46,25 @@ Builds the model of a recipe (as in [`build_model`](@ref)) and fits it, as the c
 `data` are names of files in extended XYZ, gzip or not, read as a stream; or systems, whose observations are found under the keys that follow,
 as in [`atoms_data`](@ref). `settings`, the section `fit` of a recipe, are taken in place of the recipe's: `(solver = (type = "blr",), committee = 8)`. The
 report has errors of the files of `data` and `test`; those of systems, [`compute_errors`](@ref) finds. `factors` is a file to write the factors
-to, from which [`refit`](@ref) solves again.
+to, from which [`refit`](@ref) solves again. `device`, as of [`WrappedSiteCalculator`](@ref): where design rows are computed and factorised.
 
 Where there are worker processes of `Distributed` that have loaded ACERust, each makes the factors of a share of the frames and sends nothing but
 these; the share of a worker that ends is done again by another. `shares` are as many as there are workers; the result is the same to rounding.
 """
 function fit(
-    recipe, data; settings = nothing, test = String[], leave_one_out = false, factors = nothing, nthreads = 0, shares = nworkers(),
+    recipe, data; settings = nothing, test = String[], leave_one_out = false, factors = nothing, nthreads = 0, device = :cpu, shares = nworkers(),
     progress = stderr isa Base.TTY, keys...
 )
     text, source = recipe_text(recipe), fit_data(data; keys...)
     of = nprocs() == 1 ? 1 : Int(shares)
     of >= 1 || throw(ArgumentError("there is at least one share, not $of"))
-    fit = new_fit(text, nthreads)
+    fit = new_fit(text, nthreads, of == 1 ? device : :cpu)
     bar = Progress(of == 1 ? length(source) : of; desc = "Fitting ", enabled = progress)
     try
         if nprocs() == 1
             feed!(fit, source; each = () -> next!(bar))
         else
-            for bytes in gather((number) -> (text, share(source, number, of), number, of), of, bar)
+            for bytes in gather((number) -> (text, share(source, number, of), number, of, device), of, bar)
                 @acerust acerust_fit_merge_bytes(fit::Ptr{Cvoid}, bytes::Ptr{UInt8}, length(bytes)::Csize_t)
             end
         end
@@ -91,9 +91,12 @@ function refit(factors::AbstractString; settings = nothing, leave_one_out = fals
     end
 end
 
-new_fit(text::String, nthreads) = Address{:fit}(out -> @acerust acerust_fit_new(
-    text::Ptr{UInt8}, sizeof(text)::Csize_t, nthreads::Csize_t, out::Ptr{Ptr{Cvoid}}
-))
+function new_fit(text::String, nthreads, device = :cpu)
+    index = device_option(device)
+    return Address{:fit}(out -> @acerust acerust_fit_new(
+        text::Ptr{UInt8}, sizeof(text)::Csize_t, (index >= 0)::Int32, max(index, 0)::Int32, nthreads::Csize_t, out::Ptr{Ptr{Cvoid}}
+    ))
+end
 
 names_of(path::AbstractString) = [String(path)]
 names_of(paths) = String[path for path in paths]
@@ -161,8 +164,8 @@ function feed!(fit, data::Vector{Weighted}; number = 1, of = 1, each = () -> not
 end
 
 "The factors of a share, as bytes; on the process that is to make them."
-function share_factors(text, source, number, of)
-    fit = new_fit(text, 1)
+function share_factors(text, source, number, of, device)
+    fit = new_fit(text, 1, device)
     try
         feed!(fit, source; number, of)
         return bytes((b, n, needed) -> @acerust acerust_fit_factors(

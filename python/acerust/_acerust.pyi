@@ -38,7 +38,7 @@ class Fitted(TypedDict):
     skipped: dict[str, int]
     rows: int
 
-def fit(recipe: str, images: Sequence[Any], active_set: bool = False) -> Fitted: ...
+def fit(recipe: str, images: Sequence[Any], active_set: bool = False, device: str = "cpu") -> Fitted: ...
 
 _Shape = tuple[str, str, int]
 

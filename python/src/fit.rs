@@ -3,31 +3,35 @@
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
+use crate::plan::device_of;
 use acerust::extxyz::{Column, Data, Frame, Value};
-use acerust::fit::{Assembler, Fitted, Settings, active_set, solve};
+use acerust::fit::{Assembler, Factors, Fitted, Settings, active_set, solve};
+use acerust::plan::Device;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 /// Fits the model of a recipe (docs/fit.md; TOML or JSON) to energies, forces and stresses of ASE's atoms: those of their
-/// calculators, or what `info` and `arrays` hold under the names in the recipe's section `fit`.
+/// calculators, or what `info` and `arrays` hold under the names in the recipe's section `fit`. `device`: cpu, cuda, cuda:N; there design
+/// rows are computed, and factorised.
 ///
 /// Returns a dictionary: `model`; `committee` (members, length_basis); `active_set`, bytes where it is asked for; `errors` by group,
 /// root-mean-square of energy (eV an atom), force (eV/Å) and virial (eV by the square root of the number of atoms), None without data;
 /// `skipped`, how many frames were not used by reason; `rows`, how many there were.
 #[pyfunction]
-#[pyo3(signature = (recipe, images, active_set=false))]
+#[pyo3(signature = (recipe, images, active_set=false, device="cpu"))]
 pub fn fit<'py>(
     py: Python<'py>,
     recipe: &str,
     images: Vec<Bound<'py, PyAny>>,
     active_set: bool,
+    device: &str,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let each = images.iter().enumerate();
+    let (device, each) = (device_of(device)?, images.iter().enumerate());
     let frames: PyResult<Vec<Frame>> =
         each.map(|(k, atoms)| frame(atoms).map_err(|e| argument(format!("image {k}: {e}")))).collect();
     let frames = frames?;
-    let (fitted, active, skipped) = py.detach(|| run(recipe, frames, active_set)).map_err(raise)?;
+    let (fitted, active, skipped) = py.detach(|| run(recipe, frames, active_set, device)).map_err(raise)?;
     let out = PyDict::new(py);
     let shape = [fitted.committee.len(), fitted.model.length_basis()];
     out.set_item("committee", result(py, fitted.committee.concat(), &shape)?)?;
@@ -50,10 +54,10 @@ pub fn fit<'py>(
 /// What was fitted, the bytes of the active set, and how many frames were not used by reason.
 type Done = (Fitted, Option<Vec<u8>>, std::collections::BTreeMap<String, u64>);
 
-fn run(recipe: &str, frames: Vec<Frame>, active: bool) -> acerust::Result<Done> {
+fn run(recipe: &str, frames: Vec<Frame>, active: bool, device: Device) -> acerust::Result<Done> {
     let (settings, model) = Settings::with_model(recipe)?;
     let active = active.then(|| active_set(&model, &settings, frames.iter().cloned().map(Ok)));
-    let mut assembler = Assembler::new(&model, &settings)?;
+    let mut assembler = Assembler::on(device, Factors::new(&model), &settings)?;
     frames.into_iter().try_for_each(|frame| assembler.push(frame))?;
     let factors = assembler.finish()?;
     let fitted = solve(&factors, &settings)?;

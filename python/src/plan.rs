@@ -82,6 +82,11 @@ impl Neighbours {
 /// A structure as Python has it: numbers, positions, cell, pbc.
 type Arrays<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
+/// The device of this name.
+pub fn device_of(name: &str) -> PyResult<Device> {
+    name.parse().map_err(|e| argument(format!("device {name:?}: {e}")))
+}
+
 #[pymethods]
 impl Plan {
     /// `device`: cpu, cuda, cuda:N; `precision`: f64, f32, f32-distances; `radial`: auto, exact, table=TOLERANCE; `threads`: 0 for all
@@ -99,12 +104,7 @@ impl Plan {
         committee: Option<&Bound<PyAny>>,
         active_set: Option<&Bound<PyAny>>,
     ) -> PyResult<Plan> {
-        let at = match (device, device.strip_prefix("cuda:").map(str::parse)) {
-            ("cpu", _) => Device::Cpu,
-            ("cuda", _) => Device::Cuda(0),
-            (_, Some(Ok(index))) => Device::Cuda(index),
-            _ => return Err(argument(format!("device {device:?}: none of cpu, cuda, cuda:INDEX"))),
-        };
+        let at = device_of(device)?;
         let mode = match (radial, radial.strip_prefix("table=").map(str::parse)) {
             ("auto", _) => Options::new(),
             ("exact", _) => Options::new().radial(RadialMode::Exact),

@@ -4,6 +4,7 @@ use super::buffer::{self, input, result, return_text, sized, utf8};
 use super::evaluate::acerust_input;
 use super::handle::Table;
 use super::model::{MODELS, acerust_model};
+use super::plan::device_of;
 use super::status::{Failure, Result, guard};
 use crate::Error;
 use crate::extxyz::{Frame, Value};
@@ -169,13 +170,18 @@ pub struct acerust_solve {
 /// Begins a fit without data.
 ///
 /// @param recipe Text of a recipe (`docs/fit.md`), TOML or JSON, or of a model file; `length` bytes, which need not end in NUL.
+/// @param device `ACERUST_CPU` or `ACERUST_CUDA`, where design rows are computed and factorised.
+/// @param index Of the CUDA device; 0 for the processor.
 /// @param n_threads As in `acerust_options`.
 /// @param out The fit; to be freed with `acerust_fit_free`.
-/// @return `ACERUST_ERROR_ARGUMENT` for a recipe that is none, or a model without linear parameters.
+/// @return `ACERUST_ERROR_ARGUMENT` for a recipe that is none, or a model without linear parameters; `ACERUST_ERROR_DEVICE` for a device, or
+/// a library of it, that is missing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn acerust_fit_new(
     recipe: *const c_char,
     length: usize,
+    device: i32,
+    index: i32,
     n_threads: usize,
     out: *mut *mut acerust_fit,
 ) -> i32 {
@@ -183,9 +189,10 @@ pub unsafe extern "C" fn acerust_fit_new(
     guard(|| unsafe {
         let out = result("out", out)?;
         let text = utf8("recipe", input("recipe", recipe.cast(), length)?)?;
+        let device = device_of(device, index)?;
         let assembler = || {
             let (settings, model) = Settings::with_model(text)?;
-            Ok(Assembler::new(&model, &settings)?)
+            Ok(Assembler::on(device, Factors::new(&model), &settings)?)
         };
         FITS.insert(Fit::new(n_threads, assembler)?, out);
         Ok(())

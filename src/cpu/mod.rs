@@ -3,11 +3,10 @@
 mod assemble;
 mod forces;
 mod mace;
-mod pool;
 mod schedule;
 
 use crate::graph::Sites;
-use crate::memory::{self, at_least, reserve};
+use crate::memory::{self, Kept, at_least, reserve};
 use crate::model::{Model, PartSpec};
 use crate::parallel::{self, Disjoint, prefetch, prefetch_disjoint};
 use crate::part::cpu::{Scratch, SitePart};
@@ -22,7 +21,6 @@ use crate::stage::table::RadialMode;
 use crate::{Error, Result};
 use forces::{scatter_slots, subtract_incoming};
 use mace::MacePotential;
-use pool::Pool;
 use schedule::{Entry, Schedule};
 use std::ops::Range;
 
@@ -85,8 +83,8 @@ struct Cpu<V: Lanes> {
     offsets: Vec<Offset>,
     groups: Vec<Group>,
     n_basis: usize,
-    calls: Pool<Call<V>>,
-    workers: Pool<Worker<V>>,
+    calls: Kept<Call<V>>,
+    workers: Kept<Worker<V>>,
 }
 
 /// Memory of one call.
@@ -145,7 +143,8 @@ impl<V: Lanes> Cpu<V> {
                 _ => groups.push(Group::new(&**part, k)),
             }
         }
-        let mut cpu = Cpu { n_species, e0, parts, offsets, groups, n_basis, calls: Pool::new(), workers: Pool::new() };
+        let mut cpu =
+            Cpu { n_species, e0, parts, offsets, groups, n_basis, calls: Kept::default(), workers: Kept::default() };
         cpu.fold(&[model.linear_parameters()]);
         cpu
     }

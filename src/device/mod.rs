@@ -3,6 +3,8 @@
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 
+use std::str::FromStr;
+
 /// A device that plans run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -11,4 +13,18 @@ pub enum Device {
     Cpu,
     /// The CUDA device of this index.
     Cuda(usize),
+}
+
+/// `cpu`, `cuda` for the first CUDA device, `cuda:INDEX`.
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Device, String> {
+        match (name, name.strip_prefix("cuda:").map(str::parse)) {
+            ("cpu", _) => Ok(Device::Cpu),
+            ("cuda", _) => Ok(Device::Cuda(0)),
+            (_, Some(Ok(index))) => Ok(Device::Cuda(index)),
+            _ => Err("none of cpu, cuda, cuda:INDEX".into()),
+        }
+    }
 }

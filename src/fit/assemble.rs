@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::parallel;
 use crate::plan::{Device, Outputs, Plan, Precision, Rows};
 use crate::potential::{Stored, Triangles};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use ndarray::{ArrayViewMut1, ArrayViewMut2, s};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -48,15 +48,17 @@ pub struct Assembler {
     bytes: usize,
     seen: HashSet<u64>,
     work: Work,
+    /// The rows of the frames that wait. The system takes long to give as much anew, here and in eliminations.
+    rows: Vec<f64>,
     scratch: Scratch,
 }
 
 /// The rows of a frame, (n_rows, n_columns) each; none of forces where a device keeps them.
-struct FrameRows {
-    energy: Vec<f64>,
-    energy_per_atom: Vec<f64>,
-    force: Vec<f64>,
-    virial: Vec<f64>,
+struct FrameRows<'a> {
+    energy: &'a mut [f64],
+    energy_per_atom: &'a mut [f64],
+    force: &'a mut [f64],
+    virial: &'a mut [f64],
     closest: Vec<f64>,
     /// The species of a single atom without neighbours.
     isolated: Option<usize>,
@@ -91,8 +93,8 @@ impl Assembler {
         let new = |model| Plan::new(&model, Device::Cpu, Precision::F64);
         let (fixed, settings) = (factors.model.fixed()?.map(new).transpose()?, settings.clone());
         let (waiting, seen) = (Vec::new(), HashSet::new());
-        let (work, scratch) = (Work::default(), Scratch::default());
-        Ok(Assembler { plan, triangles, fixed, settings, factors, waiting, bytes: 0, seen, work, scratch })
+        let (work, rows, scratch) = (Work::default(), Vec::new(), Scratch::default());
+        Ok(Assembler { plan, triangles, fixed, settings, factors, waiting, bytes: 0, seen, work, rows, scratch })
     }
 
     /// Takes the next frame. What cannot be used is noted in the factors' remarks.
@@ -185,7 +187,7 @@ impl Assembler {
     /// Brings all there is into the factors.
     fn settle(&mut self) -> Result<()> {
         self.flush()?;
-        self.scratch = Scratch::default();
+        (self.rows, self.scratch) = (Vec::new(), Scratch::default());
         self.fetch()
     }
 
@@ -206,21 +208,30 @@ impl Assembler {
         }
         self.bytes = 0;
         let waiting = std::mem::take(&mut self.waiting);
-        let mut rows: Vec<Option<Result<FrameRows>>> = waiting.iter().map(|_| None).collect();
         let n_columns = self.factors.n_columns();
         let start = Instant::now();
         let block = self.triangles.as_mut().map(|triangles| Block::new(&mut **triangles, &waiting)).transpose()?;
-        parallel::for_each_mut(&mut rows, |k, rows| {
+        let counts = waiting.iter().map(|(_, observation)| FrameRows::counts(observation, block.is_some()));
+        let counts: Vec<[usize; 4]> = counts.collect();
+        let n_rows: usize = counts.iter().flatten().sum();
+        memory::caught(|| {
+            memory::resize(&mut self.rows, n_rows * n_columns, 0.0);
+            Ok(())
+        })?;
+        let mut rest = &mut self.rows[..];
+        let mut take = |n: usize| rest.split_off_mut(..n * n_columns).expect("room for all");
+        let places = counts.into_iter().map(|counts| counts.map(&mut take));
+        let mut rows: Vec<(_, Result<FrameRows>)> = places.map(|to| (to, Err(Error::Fit(String::new())))).collect();
+        parallel::for_each_mut(&mut rows, |k, (to, rows)| {
             let (plan, fixed, observation) = (&self.plan, self.fixed.as_ref(), &waiting[k].1);
             let place = block.as_ref().and_then(|block| block.place(k));
-            *rows = Some(parallel::alone(|| FrameRows::new(plan, fixed, observation, n_columns, place)));
+            let to = std::mem::take(to);
+            *rows = parallel::alone(|| FrameRows::new(plan, fixed, observation, n_columns, to, place));
         });
         let rows: Vec<FrameRows> = waiting
             .iter()
             .zip(rows)
-            .map(|((number, _), rows)| {
-                rows.expect("computed above").map_err(|e| Error::Fit(format!("frame {number}: {e}")))
-            })
+            .map(|((number, _), (_, rows))| rows.map_err(|e| Error::Fit(format!("frame {number}: {e}"))))
             .collect::<Result<_>>()?;
         if let Some((block, triangles)) = block.zip(self.triangles.as_mut()) {
             block.eliminate(&mut **triangles)?;
@@ -242,10 +253,10 @@ impl Assembler {
             let group = self.factors.group(&observation.group);
             group.frames += 1;
             group.atoms += observation.structure.n_atoms() as u64;
-            push(&mut group.energy, &rows.energy);
-            push(&mut group.energy_per_atom, &rows.energy_per_atom);
-            push(&mut group.force, &rows.force);
-            push(&mut group.virial, &rows.virial);
+            push(&mut group.energy, rows.energy);
+            push(&mut group.energy_per_atom, rows.energy_per_atom);
+            push(&mut group.force, rows.force);
+            push(&mut group.virial, rows.virial);
         }
         self.work.factors += done.elapsed().as_secs_f64();
         match self.triangles.as_ref().is_some_and(|triangles| triangles.are_many()) {
@@ -255,27 +266,28 @@ impl Assembler {
     }
 }
 
-impl FrameRows {
+impl<'a> FrameRows<'a> {
+    /// How many there are of energy, energy per atom, forces and virial.
+    fn counts(data: &Observation, forces_elsewhere: bool) -> [usize; 4] {
+        let count = |wanted: bool, n: usize| if wanted { n } else { 0 };
+        let energy = count(data.energy.is_some(), 1);
+        let forces = data.forces.is_some() && !forces_elsewhere;
+        [energy, energy, count(forces, 3 * data.structure.n_atoms()), count(data.virial.is_some(), 6)]
+    }
+
     fn new(
         plan: &Plan,
         fixed: Option<&Plan>,
         data: &Observation,
         n_columns: usize,
+        to: [&'a mut [f64]; 4],
         place: Option<Place>,
-    ) -> Result<FrameRows> {
+    ) -> Result<FrameRows<'a>> {
         let s = &data.structure;
         let graph = plan.graph(s)?;
         let (n, n_params, species) = (s.n_atoms(), plan.length_basis(), plan.model().species());
-        let zeros = |wanted: bool, rows: usize| -> Result<Vec<f64>> {
-            let size = if wanted { rows * n_columns } else { 0 };
-            let mut zeros = Vec::new();
-            zeros.try_reserve_exact(size).map_err(|_| Error::Fit(format!("no memory for {size} numbers")))?;
-            zeros.resize(size, 0.0);
-            Ok(zeros)
-        };
-        let mut energy = zeros(data.energy.is_some(), 1)?;
-        let mut force = zeros(data.forces.is_some() && place.is_none(), 3 * n)?;
-        let mut virial = zeros(data.virial.is_some(), 6)?;
+        let [energy, energy_per_atom, force, virial] = to;
+        [&mut *energy, &mut *force, &mut *virial].into_iter().for_each(|rows| rows.fill(0.0));
         let (mut known, mut known_forces, mut known_virial) = (0.0, vec![[0.0; 3]; n], [[0.0; 3]; 3]);
         if let Some(fixed) = fixed {
             let outputs = Outputs::new().energy(&mut known).forces(&mut known_forces[..]).virial(&mut known_virial);
@@ -293,10 +305,10 @@ impl FrameRows {
             let weight = data.weight;
             rows.stored = Some(Stored { address, step, weight, data: &on_device, n_columns, calls });
         } else if data.forces.is_some() {
-            rows = rows.forces(columns(&mut force, n_params, n_columns)?);
+            rows = rows.forces(columns(force, n_params, n_columns)?);
         }
         if data.virial.is_some() {
-            rows = rows.virial(columns(&mut virial, n_params, n_columns)?);
+            rows = rows.virial(columns(virial, n_params, n_columns)?);
         }
         plan.assemble(&graph, &s.numbers, &mut rows)?;
         let index = |z: u8| species.iter().position(|&s| s == z).expect("an element of the model");
@@ -304,8 +316,7 @@ impl FrameRows {
             s.numbers.iter().for_each(|&z| energy[n_params + index(z)] += 1.0);
             energy[n_columns - 1] = e - known;
         }
-        let mut energy_per_atom = energy.clone();
-        energy_per_atom.iter_mut().for_each(|x| *x /= n as f64);
+        energy_per_atom.iter_mut().zip(&*energy).for_each(|(x, e)| *x = e / n as f64);
         let by_root = data.weight / (n as f64).sqrt();
         energy.iter_mut().for_each(|x| *x *= by_root);
         for (row, f) in force.chunks_exact_mut(n_columns).zip(forces) {

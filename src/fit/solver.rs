@@ -168,8 +168,13 @@ fn truncated(system: &System, tolerance: f64) -> Result<Solution> {
 ///
 /// With `S = min |Xφ − y|² + κ|φ|²`: `−2 ln p = S / (κ σ_0²) + N ln σ_0² + ln |RᵀR + κ| + (N − n) ln κ + N ln 2π`.
 pub fn log_evidence(system: &System, kappa: f64) -> (f64, f64) {
+    log_evidence_in(system, kappa, &mut (System::new(system.n()), Mat::new()))
+}
+
+/// The same with memory for a damped system and its rows.
+fn log_evidence_in(system: &System, kappa: f64, (damped, block): &mut (System, Mat<f64>)) -> (f64, f64) {
     let (n, rows) = (system.n() as f64, system.rows as f64);
-    let damped = system.damped(&vec![kappa.sqrt(); system.n()]);
+    system.damp(&vec![kappa.sqrt(); system.n()], damped, block);
     let variance = (damped.rho().powi(2) / (kappa * rows)).max(f64::MIN_POSITIVE);
     let twice =
         rows * (1.0 + variance.ln() + std::f64::consts::TAU.ln()) + damped.log_determinant() + (rows - n) * kappa.ln();
@@ -179,8 +184,9 @@ pub fn log_evidence(system: &System, kappa: f64) -> (f64, f64) {
 /// The damping between rounding and nonsense for which the data are most likely: first on a grid, then by golden section.
 fn bayes(system: &System, norm: f64) -> Result<Solution> {
     let scale = 2.0 * (norm / (system.n() as f64).sqrt()).ln();
-    let evidence = |x: f64| {
-        let (e, _) = log_evidence(system, (scale + x).exp());
+    let mut memory = (System::new(system.n()), Mat::new());
+    let mut evidence = |x: f64| {
+        let (e, _) = log_evidence_in(system, (scale + x).exp(), &mut memory);
         if e.is_finite() { e } else { f64::NEG_INFINITY }
     };
     const STEP: f64 = 4.0;
@@ -203,7 +209,7 @@ fn bayes(system: &System, norm: f64) -> Result<Solution> {
         }
     }
     let kappa = (scale + 0.5 * (low + high)).exp();
-    let (e, variance) = log_evidence(system, kappa);
+    let (e, variance) = log_evidence_in(system, kappa, &mut memory);
     let mut solution = ridge(system, vec![kappa.sqrt(); system.n()])?;
     solution.noise = (kappa * variance).sqrt();
     solution.log_evidence = Some(e);

@@ -32,7 +32,7 @@ impl System {
             return;
         }
         // Into nothing they go as they are.
-        let first = self.rows == 0;
+        let first = self.rows == 0 && self.triangle.norm_max() == 0.0;
         self.rows += factor.rows();
         let n = self.n();
         let scale: Vec<f64> = log_gamma.iter().map(|g| weight * (-g).exp()).collect();
@@ -101,11 +101,19 @@ impl System {
 
     /// The system with the rows `d_i φ_i = 0` as well.
     pub fn damped(&self, d: &[f64]) -> System {
-        let mut damped = self.clone();
-        let mut block = Mat::zeros(self.n() + 1, self.n() + 1);
+        let mut damped = System::new(self.n());
+        self.damp(d, &mut damped, &mut Mat::new());
+        damped
+    }
+
+    /// The same into memory that is there, of `damped` and for the rows.
+    pub fn damp(&self, d: &[f64], damped: &mut System, block: &mut Mat<f64>) {
+        damped.rows = self.rows;
+        damped.triangle.as_mut().copy_from(&self.triangle);
+        block.resize_with(self.n() + 1, self.n() + 1, |_, _| 0.0);
+        block.fill(0.0);
         d.iter().enumerate().for_each(|(i, &d)| block[(i, i)] = d);
         absorb(damped.triangle.as_mut(), block.as_mut(), true);
-        damped
     }
 
     /// `R⁻¹ b`; `None` where `R` is singular to working precision.

@@ -15,7 +15,7 @@ pub use input::Input;
 use crate::cpu;
 use crate::element;
 use crate::graph::{Exchange, Graph, Place, Sites};
-use crate::memory;
+use crate::memory::{self, Kept};
 use crate::model::Model;
 use crate::potential::{Buffers, Grader, LinearPotential, Potential, Sizes, Triangles, check_view};
 use crate::structure::Structure;
@@ -23,7 +23,6 @@ use crate::{Error, Result};
 use input::AtAddresses;
 use ndarray::{ArrayViewMut2, ArrayViewMut3};
 use std::fmt::{self, Debug, Formatter};
-use std::sync::{Mutex, PoisonError};
 
 /// What a plan may be told beyond device and precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,7 +61,9 @@ pub struct Plan {
     /// Species index of every atomic number.
     species_of_number: [u32; 256],
     /// Species lists that outlive a call.
-    species: Mutex<Vec<Species>>,
+    species: Kept<Species>,
+    /// What grades are computed from.
+    features: Kept<Vec<f64>>,
 }
 
 impl Debug for Plan {
@@ -138,7 +139,8 @@ impl Plan {
             committee: Vec::new(),
             active: None,
             species_of_number,
-            species: Mutex::new(Vec::new()),
+            species: Kept::default(),
+            features: Kept::default(),
         })
     }
 
@@ -155,7 +157,8 @@ impl Plan {
             committee: Vec::new(),
             active: None,
             species_of_number: self.species_of_number,
-            species: Mutex::new(Vec::new()),
+            species: Kept::default(),
+            features: Kept::default(),
         })
     }
 
@@ -428,7 +431,7 @@ impl Plan {
     }
 
     fn with_numbers<T>(&self, numbers: &[u8], f: impl FnOnce(&[u32]) -> Result<T>) -> Result<T> {
-        let mut species = self.species.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let mut species = self.species.take();
         // Most often the atoms are those of the last call.
         if species.numbers != numbers {
             species.numbers.clear();
@@ -439,9 +442,7 @@ impl Plan {
                 return Err(self.unknown(atom, numbers[atom]));
             }
         }
-        let result = f(&species.indices);
-        self.species.lock().unwrap_or_else(PoisonError::into_inner).push(species);
-        result
+        f(&species.indices)
     }
 
     fn unknown(&self, atom: usize, number: u8) -> Error {

@@ -82,8 +82,8 @@ impl Plan {
             grader.grade(sites.species, known, grade);
             return Ok(());
         }
-        let mut own = Vec::new();
-        let features = memory::at_least(&mut own, sites.graph.n_owned() * grader.width(), 0.0);
+        let mut kept = self.features.take();
+        let features = memory::at_least(&mut *kept, sites.graph.n_owned() * grader.width(), 0.0);
         self.potential.write_features(sites, features)?;
         grader.grade(sites.species, features, grade);
         Ok(())

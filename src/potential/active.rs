@@ -11,7 +11,7 @@ use std::path::Path;
 /// The version of the file.
 const FORMAT: &str = "acerust-active-set/1";
 /// Atoms of a product.
-const CHUNK: usize = 64;
+const CHUNK: usize = 128;
 
 /// What grades are computed with: by species the rows `Â` of training atoms whose volume is the largest.
 ///
@@ -178,21 +178,30 @@ impl Grader {
                 (0..grades.len()).filter(|&i| species[i] == s as u32).map(|i| (i, f64::MAX)).collect();
             if let Some(inverse) = inverse {
                 let (first, n) = (functions[s].start, functions[s].len());
-                let n_rows = n * if self.by_coefficients { n_densities[s] } else { 1 };
+                let densities = if self.by_coefficients { n_densities[s] } else { 1 };
                 parallel::for_chunks_mut(&mut of, CHUNK, |_, atoms| {
-                    let b = Mat::from_fn(n_rows, atoms.len(), |k, a| {
-                        let row = &features[atoms[a].0 * width..][..*width];
-                        let slope = if self.by_coefficients { row[slopes_at + k / n] } else { 1.0 };
-                        slope * row[first + k % n]
-                    });
-                    let mut c = Mat::zeros(n_rows, atoms.len());
-                    // The threads are the plan's.
-                    matmul(&mut c, Accum::Replace, inverse.transpose(), &b, 1.0, Par::Seq);
-                    for (column, (_, grade)) in c.col_iter().zip(atoms) {
-                        *grade =
-                            column.iter().fold(0.0, |g: f64, x| if x.is_nan() { f64::MAX } else { g.max(x.abs()) });
-                        *grade = grade.min(f64::MAX);
+                    let mut b = Mat::zeros(n * densities, atoms.len());
+                    for ((atom, _), column) in atoms.iter().zip(b.col_iter_mut()) {
+                        let row = &features[atom * width..][..*width];
+                        let column = column.try_as_col_major_mut().expect("columns without gaps").as_slice_mut();
+                        for (p, to) in column.chunks_exact_mut(n).enumerate() {
+                            to.copy_from_slice(&row[first..first + n]);
+                            if self.by_coefficients {
+                                to.iter_mut().for_each(|x| *x *= row[slopes_at + p]);
+                            }
+                        }
                     }
+                    let mut c = Mat::zeros(atoms.len(), b.nrows());
+                    // The threads are the plan's.
+                    matmul(&mut c, Accum::Replace, b.transpose(), inverse, 1.0, Par::Seq);
+                    let mut largest = vec![0.0; atoms.len()];
+                    for column in c.col_iter() {
+                        for (largest, x) in largest.iter_mut().zip(column.iter()) {
+                            let x = if x.is_nan() { f64::MAX } else { x.abs() };
+                            *largest = if x > *largest { x } else { *largest };
+                        }
+                    }
+                    atoms.iter_mut().zip(largest).for_each(|((_, grade), x)| *grade = x.min(f64::MAX));
                 });
             }
             of.into_iter().for_each(|(i, grade)| grades[i] = grade);

@@ -3,13 +3,12 @@
 use super::outputs::{matrices, numbers, total, vectors};
 use super::{LinearPotential, Outputs, Potential, Reach, Rows, Triangles, Virial};
 use crate::graph::{Exchange, Graph, Neighbours, OnDevice, Sites};
-use crate::memory;
+use crate::memory::{self, Kept};
 use crate::stage::features::Features;
 use crate::structure::Structure;
 use crate::{Error, Result};
 use ndarray::{ArrayViewMut2, ArrayViewMut3};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 /// What one pass writes; every slice for each readout in turn.
 pub(crate) struct Pass<'a> {
@@ -82,20 +81,12 @@ pub(crate) struct Stack<E> {
     engine: E,
     n_readouts: usize,
     /// Site energies that nobody asked for; they keep their memory.
-    energies: Mutex<Vec<Vec<f64>>>,
+    energies: Kept<Vec<f64>>,
 }
 
 impl<E: Engine> Stack<E> {
     pub fn new(engine: E) -> Stack<E> {
-        Stack { engine, n_readouts: 1, energies: Mutex::default() }
-    }
-
-    fn with_energies<T>(&self, f: impl FnOnce(&mut Vec<f64>) -> Result<T>) -> Result<T> {
-        let lock = || self.energies.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut energies = lock().pop().unwrap_or_default();
-        let result = f(&mut energies);
-        lock().push(energies);
-        result
+        Stack { engine, n_readouts: 1, energies: Kept::default() }
     }
 
     fn own(&self, sites: Sites, out: &mut Outputs) -> Result<()> {
@@ -105,22 +96,20 @@ impl<E: Engine> Stack<E> {
         if energy.is_none() && site_energies.is_none() && !with_gradients {
             return Ok(());
         }
-        self.with_energies(|own| {
-            let site_energies =
-                numbers(site_energies).unwrap_or_else(|| memory::at_least(own, sites.graph.n_owned(), 0.0));
-            let gradients = with_gradients.then(|| Gradients {
-                virials: &mut virial,
-                forces: vectors(forces),
-                site_virials: matrices(site_virials),
-                edges: vectors(edge_gradients),
-            });
-            self.engine.pass(sites, 0..1, Pass { site_energies, gradients })?;
-            let sum = total(site_energies);
-            check(sum, site_energies, virial[0], vectors(forces).as_deref())?;
-            energy.iter_mut().for_each(|e| **e = sum);
-            wanted.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial[0])));
-            Ok(())
-        })
+        let own = &mut *self.energies.take();
+        let site_energies = numbers(site_energies).unwrap_or_else(|| memory::at_least(own, sites.graph.n_owned(), 0.0));
+        let gradients = with_gradients.then(|| Gradients {
+            virials: &mut virial,
+            forces: vectors(forces),
+            site_virials: matrices(site_virials),
+            edges: vectors(edge_gradients),
+        });
+        self.engine.pass(sites, 0..1, Pass { site_energies, gradients })?;
+        let sum = total(site_energies);
+        check(sum, site_energies, virial[0], vectors(forces).as_deref())?;
+        energy.iter_mut().for_each(|e| **e = sum);
+        wanted.iter_mut().for_each(|v| v.assign(&ndarray::aview2(&virial[0])));
+        Ok(())
     }
 
     fn committee(&self, sites: Sites, out: &mut Outputs) -> Result<()> {
@@ -131,26 +120,25 @@ impl<E: Engine> Stack<E> {
         }
         let (k, n, n_atoms) = (self.n_readouts - 1, sites.graph.n_owned(), sites.graph.n_atoms());
         let mut virials = vec![Virial::default(); k];
-        self.with_energies(|own| {
-            let site_energies = numbers(committee_site_energies).unwrap_or_else(|| memory::at_least(own, k * n, 0.0));
-            let gradients = with_gradients.then(|| Gradients {
-                virials: &mut virials,
-                forces: vectors(committee_forces),
-                site_virials: None,
-                edges: None,
-            });
-            self.engine.pass(sites, 1..1 + k, Pass { site_energies, gradients })?;
-            for (m, &virial) in virials.iter().enumerate() {
-                let site_energies = &site_energies[m * n..][..n];
-                let sum = total(site_energies);
-                let forces = vectors(committee_forces).map(|f| &f[m * n_atoms..][..n_atoms]);
-                let checked = check(sum, site_energies, virial, forces);
-                checked.map_err(|e| Error::NotFinite(format!("committee member {m}: {e}")))?;
-                committee_energies.iter_mut().for_each(|e| e[m] = sum);
-            }
-            matrices(committee_virials).into_iter().for_each(|v| v.copy_from_slice(&virials));
-            Ok(())
-        })
+        let own = &mut *self.energies.take();
+        let site_energies = numbers(committee_site_energies).unwrap_or_else(|| memory::at_least(own, k * n, 0.0));
+        let gradients = with_gradients.then(|| Gradients {
+            virials: &mut virials,
+            forces: vectors(committee_forces),
+            site_virials: None,
+            edges: None,
+        });
+        self.engine.pass(sites, 1..1 + k, Pass { site_energies, gradients })?;
+        for (m, &virial) in virials.iter().enumerate() {
+            let site_energies = &site_energies[m * n..][..n];
+            let sum = total(site_energies);
+            let forces = vectors(committee_forces).map(|f| &f[m * n_atoms..][..n_atoms]);
+            let checked = check(sum, site_energies, virial, forces);
+            checked.map_err(|e| Error::NotFinite(format!("committee member {m}: {e}")))?;
+            committee_energies.iter_mut().for_each(|e| e[m] = sum);
+        }
+        matrices(committee_virials).into_iter().for_each(|v| v.copy_from_slice(&virials));
+        Ok(())
     }
 }
 
@@ -315,16 +303,15 @@ impl<E: Engine> LinearPotential for Stack<E> {
     ) -> Result<()> {
         let n_basis = self.engine.n_basis();
         let graph: &Graph = sites.graph;
-        self.with_energies(|own| {
-            let basis = match numbers(&mut basis) {
-                Some(basis) => basis,
-                None => memory::at_least(own, graph.n_owned() * n_basis, 0.0),
-            };
-            self.engine.basis(sites, basis, numbers(&mut jacobian))?;
-            check_all("basis", basis, n_basis, |i| i)?;
-            let centre = |e: usize| graph.first().partition_point(|&first| first as usize <= e) - 1;
-            check_all("Jacobian", numbers(&mut jacobian).unwrap_or_default(), 3 * n_basis, centre)
-        })
+        let own = &mut *self.energies.take();
+        let basis = match numbers(&mut basis) {
+            Some(basis) => basis,
+            None => memory::at_least(own, graph.n_owned() * n_basis, 0.0),
+        };
+        self.engine.basis(sites, basis, numbers(&mut jacobian))?;
+        check_all("basis", basis, n_basis, |i| i)?;
+        let centre = |e: usize| graph.first().partition_point(|&first| first as usize <= e) - 1;
+        check_all("Jacobian", numbers(&mut jacobian).unwrap_or_default(), 3 * n_basis, centre)
     }
 
     fn assemble(&self, sites: Sites, rows: &mut Rows) -> Result<()> {

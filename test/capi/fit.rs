@@ -17,7 +17,7 @@ struct Owned(*mut acerust_fit);
 impl Owned {
     fn new(recipe: &str) -> Owned {
         let mut out = null_mut();
-        ok!(acerust_fit_new(recipe.as_ptr().cast(), recipe.len(), 0, &mut out));
+        ok!(acerust_fit_new(recipe.as_ptr().cast(), recipe.len(), ACERUST_CPU, 0, 0, &mut out));
         Owned(out)
     }
 
@@ -267,7 +267,7 @@ fn what_cannot_be_fitted_is_said() {
     let refuse = |recipe: &[u8], culprit: &str| {
         let mut out = null_mut::<acerust_fit>();
         // SAFETY: as many bytes as there are.
-        let status = unsafe { acerust_fit_new(recipe.as_ptr().cast(), recipe.len(), 1, &mut out) };
+        let status = unsafe { acerust_fit_new(recipe.as_ptr().cast(), recipe.len(), ACERUST_CPU, 0, 1, &mut out) };
         assert!(status == ACERUST_ERROR_ARGUMENT && out.is_null());
         assert!(last_error().contains(culprit), "{culprit}: {}", last_error());
     };
@@ -276,6 +276,11 @@ fn what_cannot_be_fitted_is_said() {
     refuse(b"{\"typo\": 1}", "typo");
     refuse(b"\xff", "recipe is not UTF-8");
     refuse(b"elements = ['Si']\norder = 2\ndegree = 6\n[fit]\nsolver = { type = 'magic' }", "magic");
+    fails!(
+        ACERUST_ERROR_ARGUMENT,
+        "argument: no device 7",
+        acerust_fit_new(RECIPE.as_ptr().cast(), RECIPE.len(), 7, 0, 1, &mut null_mut())
+    );
     let own = Owned::new(RECIPE);
     fails!(
         ACERUST_ERROR_ARGUMENT,

@@ -129,6 +129,12 @@ fn what_cannot_be_fitted_is_said() {
         (&["fit", "si.toml", "data.extxyz", "--solver", "ridge=-1", "-o", "x.json"], "-1"),
         (&["fit", "si.toml", "data.extxyz", "-o", "none/x.json"], "none/x.json"),
         (&["refit", "si.toml", "-o", "x.json"], "si.toml"),
+        (&["refit", "si.toml", "-o", "x.json", "--device", "cuda"], "--device: this command has no use for it"),
+        (
+            &["fit", "si.toml", "Si.extxyz", "-o", "x.json", "--precision", "f32"],
+            "--precision: this command has no use for it",
+        ),
+        (&["build", "si.toml", "-o", "x.json", "--radial", "pace-table"], "--radial: this command has no use for it"),
         (&["fit", "si.toml", "data.extxyz", "--device", "cuda:97", "-o", "x.json"], "CUDA"),
         (&["fit", "si.toml", "data.extxyz", "--device", "cuda", "--search", "-o", "x.json"], "leave out --device"),
     ] {

@@ -65,7 +65,12 @@ fn main() -> ExitCode {
     let ready = || options.set_threads().and_then(|()| signals::tidy_up());
     #[cfg(not(unix))]
     let ready = || options.set_threads();
-    let done = ready().and_then(|()| match command {
+    let with_device = matches!(command, Command::Fit(_));
+    let known = match command {
+        Command::Build(_) | Command::Convert(_) | Command::Fit(_) | Command::Refit(_) => options.refuse(with_device),
+        _ => Ok(()),
+    };
+    let done = known.and_then(|()| ready()).and_then(|()| match command {
         Command::Build(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Info(command) => command.run(&options),

@@ -18,7 +18,7 @@ pub struct Options {
     #[arg(long, global = true, default_value = "f64", value_parser = str::parse::<Precision>)]
     pub precision: Precision,
     /// Where to compute: cpu, cuda or cuda:INDEX
-    #[arg(long, global = true, default_value = "cpu", value_parser = device)]
+    #[arg(long, global = true, default_value = "cpu", value_parser = str::parse::<Device>)]
     pub device: Device,
     /// Radial functions: exact, table=TOLERANCE (relative to each function's largest value), pace-table (pacemaker's functions from
     /// the tables that LAMMPS builds of them), or auto (now exact)
@@ -35,6 +35,20 @@ impl Options {
     pub fn set_threads(&self) -> Result<()> {
         let threads = self.threads.map_or(0, NonZeroUsize::get); // 0: all processors
         Ok(parallel::start(threads)?)
+    }
+
+    /// Refuses what a command without plans of its own has no use for.
+    pub fn refuse(&self, with_device: bool) -> Result<()> {
+        let exact = matches!(self.radial.0, None | Some(RadialMode::Exact));
+        let given = [
+            ("--device", self.device != Device::Cpu && !with_device),
+            ("--precision", self.precision != Precision::F64),
+            ("--radial", !exact),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => anyhow::bail!("{flag}: this command has no use for it"),
+            None => Ok(()),
+        }
     }
 
     pub fn plan(&self, model: &Model) -> Result<Plan> {
@@ -57,15 +71,6 @@ pub fn standard_input() -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::io::stdin().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).context("standard input")?;
     Ok(bytes)
-}
-
-fn device(text: &str) -> Result<Device, String> {
-    match (text, text.strip_prefix("cuda:").map(str::parse)) {
-        ("cpu", _) => Ok(Device::Cpu),
-        ("cuda", _) => Ok(Device::Cuda(0)),
-        (_, Some(Ok(index))) => Ok(Device::Cuda(index)),
-        _ => Err("none of cpu, cuda, cuda:INDEX".into()),
-    }
 }
 
 fn radial(text: &str) -> Result<Radial, String> {
