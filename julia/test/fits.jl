@@ -88,7 +88,7 @@ const RECIPE = (
         @test there.report["used"] == 10
         @test_throws "none.extxyz" fit(RECIPE, "none.extxyz")
         # Two of them are killed when they are to begin; the third does their shares.
-        remotecall_fetch.(Core.eval, processes[1:2], Ref(ACERust), Ref(:(share_factors(text, source, number, of) = ccall(:raise, Cint, (Cint,), 9))))
+        remotecall_fetch.(Core.eval, processes[1:2], Ref(ACERust), Ref(:(share_factors(text, source, number, of, device) = ccall(:raise, Cint, (Cint,), 9))))
         again = fit(RECIPE, SILICON; shares = 5)
         @test difference(get_linear_parameters(again.calc), θ) < 1e-9 && again.report["frames"] == 25
         @test workers() == processes[3:3]
