@@ -183,6 +183,21 @@
 #define ACERUST_COL_MAJOR 1
 
 /**
+ * Numbers of 16 bits with 5 of exponent; of trainings.
+ */
+#define ACERUST_F16 3
+
+/**
+ * Numbers of 16 bits with 8 of exponent; of trainings.
+ */
+#define ACERUST_BF16 4
+
+/**
+ * What a training says of a structure, with all that gradients take of the way to it.
+ */
+typedef struct acerust_evaluation acerust_evaluation;
+
+/**
  * A fit under way: the model of a recipe, and the factors of the data that were given. One call at a time works with it; others are errors.
  */
 typedef struct acerust_fit acerust_fit;
@@ -1322,12 +1337,16 @@ int32_t acerust_op_wait(const acerust_op *op,
 /**
  * Makes a MACE model ready for training on the processor.
  *
- * @param precision Of weights and intermediates: `ACERUST_F64` or `ACERUST_F32`. Parameters are double precision in any case.
+ * @param precision Of weights and intermediates: `ACERUST_F64`, `ACERUST_F32`, `ACERUST_F16` or `ACERUST_BF16`. Parameters and results are double
+ * precision in any case.
  * @param n_threads As in `acerust_options`.
  * @param out To be freed with `acerust_training_free`. It does not need the model any more.
  * @return `ACERUST_ERROR_ARGUMENT` for a model that is no MACE model.
  */
-int32_t acerust_training_new(const acerust_model *model, int32_t precision, size_t n_threads, acerust_training **out);
+int32_t acerust_training_new(const acerust_model *model,
+                             int32_t precision,
+                             size_t n_threads,
+                             acerust_training **out);
 
 /**
  * Frees a training. Null is ignored.
@@ -1340,7 +1359,7 @@ int32_t acerust_training_free(acerust_training *training);
 int32_t acerust_training_n_parameters(const acerust_training *training, size_t *out);
 
 /**
- * The tensors that are trained, as JSON: `[{"name": …, "start": …, "length": …}, …]`, in the order of their numbers among all.
+ * The tensors that are trained, as JSON: `[{"name": …, "shape": […], "start": …, "length": …}, …]`, in the order of their numbers among all.
  *
  * @param buffer For the text and its NUL; may be null.
  * @param needed The bytes that it takes; may be null.
@@ -1372,19 +1391,55 @@ int32_t acerust_training_set_parameters(acerust_training *training, const double
 int32_t acerust_training_model(const acerust_training *training, acerust_model **out);
 
 /**
- * Evaluates at the current parameters; with a cotangent, the gradient of the loss by all parameters besides.
+ * Multiplies gradients by this while they are computed, so that those of 16 bits do not vanish; results have it divided out again. At first it is 1.
+ *
+ * @return `ACERUST_ERROR_ARGUMENT` for what is not finite and above 0.
+ */
+int32_t acerust_training_set_loss_scale(acerust_training *training,
+                                        double scale);
+
+/**
+ * The scale of a loss for training in 16 bits, found by trying: halved where a number overflows, doubled where none has for a while.
+ *
+ * @param scale Changed to the one of the next step. 0 at first, which becomes the one to begin with, whatever `finite` is.
+ * @param steps Without overflow since the scale last changed; 0 at first.
+ * @param finite 0 where the step that used the scale has come to `ACERUST_ERROR_NOT_FINITE`, and is to be skipped; else 1.
+ * @return `ACERUST_ERROR_NOT_FINITE` where the scale is so small that it has nothing to do with it.
+ */
+int32_t acerust_loss_scale(double *scale,
+                           uint32_t *steps,
+                           int32_t finite);
+
+/**
+ * Evaluates at the current parameters.
  *
  * @param input A structure, or a graph without ghosts.
  * @param conditions Head, charge and spin; null for the defaults.
  * @param outputs Where results go: `energy`, `site_energies`, `forces`, `virial`; others are refused. May be null.
- * @param cotangent The derivatives of the loss by these results; null where no gradient is wanted.
- * @param gradient As many numbers as there are parameters, to which the gradient is added; null where no gradient is wanted.
+ * @param out For gradients; to be freed with `acerust_evaluation_free`, which frees all intermediates. Null where none is wanted.
  * @return As `acerust_evaluate`.
  */
 int32_t acerust_training_evaluate(const acerust_training *training,
                                   const acerust_input *input,
                                   const acerust_conditions *conditions,
                                   const acerust_outputs *outputs,
+                                  acerust_evaluation **out);
+
+/**
+ * Frees an evaluation. Null is ignored.
+ */
+int32_t acerust_evaluation_free(acerust_evaluation *evaluation);
+
+/**
+ * The gradient of a loss by all parameters, at those of the evaluation.
+ *
+ * @param evaluation Of the same training. It may be used again.
+ * @param cotangent The derivatives of the loss by the results of the evaluation.
+ * @param gradient As many numbers as there are parameters, to which the gradient is added.
+ * @return `ACERUST_ERROR_NOT_FINITE` where the numbers of the training cannot hold one on the way: nothing is added then.
+ */
+int32_t acerust_training_gradient(const acerust_training *training,
+                                  const acerust_evaluation *evaluation,
                                   const acerust_cotangent *cotangent,
                                   double *gradient,
                                   size_t n_gradient);

@@ -184,8 +184,9 @@ impl<S: Storage> Training<S> {
 /// The scale of a loss for training in 16 bits: found by trying, halved where a number overflows, doubled where none has for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossScale {
-    scale: f64,
-    good: u32,
+    pub(crate) scale: f64,
+    /// Steps without overflow since the scale last changed.
+    pub(crate) good: u32,
 }
 
 impl Default for LossScale {

@@ -2,11 +2,12 @@
 # are exact, twice as well: all is linear in θ but for a constant. Second ones by positions and cell are differences of exact first ones.
 module ACERustChainRulesCoreExt
 
-using ACERust: Calculator, InteractionGraph, SiteModel, StackedCalculator
-using ACERust: cell_gradient, curvature, descriptors, energy, energy_row, forces, linear, passes_messages, rows, site_energies, site_grads, virial
+using ACERust: Calculator, InteractionGraph, SiteModel, StackedCalculator, Training
+using ACERust: cell_gradient, curvature, descriptors, energy, energy_forces_virial, energy_row, evaluate, forces, gradient, linear, passes_messages
+using ACERust: results, rows, site_energies, site_grads, virial
 using ACERust.Ops: Operation, backward, double_backward, forward
 using AtomsBase: AbstractSystem, periodicity
-using ChainRulesCore: ChainRulesCore, AbstractZero, NoTangent, Tangent, unthunk
+using ChainRulesCore: ChainRulesCore, AbstractZero, NoTangent, ProjectTo, Tangent, ZeroTangent, unthunk
 
 "The gradient of `energy` with respect to positions and cell."
 function slopes(calc, sys, X, cell, θ...)
@@ -71,6 +72,39 @@ end
 function numbers(ȳ, like)
     x = unthunk(ȳ)
     return x isa AbstractZero ? zeros(size(like)) : Matrix{Float64}(x)
+end
+
+# ---- training
+
+function ChainRulesCore.rrule(::typeof(energy_forces_virial), t::Training, sys::AbstractSystem, θ)
+    run = evaluate(t, sys, θ)
+    function pullback(ȳ)
+        δ = unthunk(ȳ)
+        of(name) = δ isa AbstractZero ? δ : getproperty(δ, name)
+        return NoTangent(), NoTangent(), NoTangent(), by_parameters(run, t, sys, θ; energy = of(:energy), forces = of(:forces), virial = of(:virial))
+    end
+    return results(run), pullback
+end
+
+for name in (:energy, :forces, :virial)
+    @eval function ChainRulesCore.rrule(::typeof($name), t::Training, sys::AbstractSystem, θ)
+        run = evaluate(t, sys, θ)
+        pullback(ȳ) = (NoTangent(), NoTangent(), NoTangent(), by_parameters(run, t, sys, θ; $name = ȳ))
+        return run.$name, pullback
+    end
+end
+
+"What cotangents of results pull back to. The intermediates go with the first gradient; who wants more of them pays for another evaluation."
+function by_parameters(run, t, sys, θ; cotangents...)
+    given = (name => unthunk(ȳ) for (name, ȳ) in pairs(cotangents))
+    wanted = (name => ȳ for (name, ȳ) in given if !(ȳ isa AbstractZero))
+    isempty(wanted) && return ZeroTangent()
+    present = isopen(run) ? run : evaluate(t, sys, θ)
+    try
+        return ProjectTo(θ)(gradient(present; wanted...))
+    finally
+        close(present)
+    end
 end
 
 # ---- the site level

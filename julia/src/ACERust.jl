@@ -29,6 +29,7 @@ export length_basis, get_linear_parameters, set_linear_parameters!, potential_en
 export basis_labels, smoothness_prior
 export set_committee!, committee_energies, committee_forces, committee_energy_forces_virial, committee_mean_std, @committee
 export ActiveSet, active_set, Grader, extrapolation_grades
+export Training, LossScale
 export convert2et, convertpair, convert2et_full
 
 include("binding/interface.jl")
@@ -51,6 +52,7 @@ include("committee.jl")
 include("errors.jl")
 include("fits.jl")
 include("grades.jl")
+include("training.jl")
 include("ops.jl")
 include("serialization.jl")
 include("conversion.jl")

@@ -216,9 +216,9 @@ on_device(calc::WrappedSiteCalculator) = calc.settings.device !== :cpu
 "Calls `f` with the plan under the conditions that the system and the calculator name, where the model knows such."
 function at_conditions(f, plan::PlanHandle, calc::WrappedSiteCalculator, @nospecialize(sys))
     passes_messages(calc) || return f(plan)
-    head, charge, spin = condition(sys, :head, calc.settings.head), condition(sys, :total_charge), condition(sys, :total_spin)
-    head === charge === spin === nothing && return f(plan)
-    own = plan_at(plan, terminated(head), whole(charge, :total_charge), whole(spin, :total_spin))
+    told = conditions(sys, calc.settings.head)
+    all(isempty, told) && return f(plan)
+    own = plan_at(plan, told...)
     try
         return f(own)
     finally
@@ -226,6 +226,10 @@ function at_conditions(f, plan::PlanHandle, calc::WrappedSiteCalculator, @nospec
     end
 end
 
+"Head, charge and spin that a system names, else that head: vectors, empty where nobody does."
+conditions(sys, head) = (
+    terminated(condition(sys, :head, head)), whole(condition(sys, :total_charge), :total_charge), whole(condition(sys, :total_spin), :total_spin)
+)
 condition(sys, key, otherwise = nothing) = haskey(sys, key) ? sys[key] : otherwise
 whole(::Nothing, key) = Int[]
 whole(x, key) = x isa Real && isinteger(x) ? [Int(x)] : throw(ArgumentError("$key is $x, not a whole number"))

@@ -46,6 +46,7 @@ end
     run_file("distributed.jl")
     run_file("fits.jl")
     run_file("grades.jl")
+    run_file("training.jl")
 
     if get(ENV, "ACERUST_GPU", "") == "1"
         run_file("gpu.jl")

@@ -6,47 +6,28 @@ use super::handle::Table;
 use super::model::{MODELS, acerust_model};
 use super::plan::{ACERUST_F32, ACERUST_F64, acerust_conditions};
 use super::status::{Failure, Result, guard};
-use crate::dtype::Storage;
-use crate::graph::Graph;
+use crate::dtype::Dtype;
 use crate::model::Model;
 use crate::plan::Conditions;
-use crate::shared::{Buffers, Sites, Taken, Threads};
-use crate::train::{Cotangent, Parameter, Training};
+use crate::shared::{Buffers, SharedEvaluation, SharedTraining, Taken, adapt};
+use crate::train::{Cotangent, LossScale, Parameter};
 use std::ffi::c_char;
-use std::sync::{PoisonError, RwLock};
+
+/// Numbers of 16 bits with 5 of exponent; of trainings.
+pub const ACERUST_F16: i32 = 3;
+/// Numbers of 16 bits with 8 of exponent; of trainings.
+pub const ACERUST_BF16: i32 = 4;
 
 /// A MACE model whose parameters change.
 #[allow(non_camel_case_types)]
 pub struct acerust_training(());
 
-/// One of either type, with its threads.
-struct Shared {
-    training: RwLock<Either>,
-    threads: Threads,
-}
+/// What a training says of a structure, with all that gradients take of the way to it.
+#[allow(non_camel_case_types)]
+pub struct acerust_evaluation(());
 
-enum Either {
-    Double(Box<Training<f64>>),
-    Single(Box<Training<f32>>),
-}
-
-/// `$body` with the training, whatever its type.
-macro_rules! with {
-    ($either:expr, $training:ident => $body:expr) => {
-        match $either {
-            Either::Double($training) => $body,
-            Either::Single($training) => $body,
-        }
-    };
-}
-
-static TRAININGS: Table<Shared> = Table::new("training");
-
-impl Shared {
-    fn read<T>(&self, f: impl FnOnce(&Either) -> T) -> T {
-        f(&self.training.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+static TRAININGS: Table<SharedTraining> = Table::new("training");
+static EVALUATIONS: Table<SharedEvaluation> = Table::new("evaluation");
 
 /// Derivatives of a loss by results; null: zero. Set `size` to `sizeof(acerust_cotangent)`; later versions of the library may add
 /// fields at the end, whose 0 will mean what this version does.
@@ -68,7 +49,8 @@ pub struct acerust_cotangent {
 
 /// Makes a MACE model ready for training on the processor.
 ///
-/// @param precision Of weights and intermediates: `ACERUST_F64` or `ACERUST_F32`. Parameters are double precision in any case.
+/// @param precision Of weights and intermediates: `ACERUST_F64`, `ACERUST_F32`, `ACERUST_F16` or `ACERUST_BF16`. Parameters and results are double
+/// precision in any case.
 /// @param n_threads As in `acerust_options`.
 /// @param out To be freed with `acerust_training_free`. It does not need the model any more.
 /// @return `ACERUST_ERROR_ARGUMENT` for a model that is no MACE model.
@@ -83,12 +65,14 @@ pub unsafe extern "C" fn acerust_training_new(
     guard(|| unsafe {
         let out = result("out", out)?;
         let model: &Model = &*MODELS.get(model)?;
-        let training = match precision {
-            ACERUST_F64 => Either::Double(Box::new(Training::new(model)?)),
-            ACERUST_F32 => Either::Single(Box::new(Training::new(model)?)),
+        let dtype = match precision {
+            ACERUST_F64 => Dtype::F64,
+            ACERUST_F32 => Dtype::F32,
+            ACERUST_F16 => Dtype::F16,
+            ACERUST_BF16 => Dtype::Bf16,
             other => return Err(Failure::argument(format!("no precision {other} of a training"))),
         };
-        TRAININGS.insert(Shared { training: RwLock::new(training), threads: Threads::new(n_threads)? }, out);
+        TRAININGS.insert(SharedTraining::new(model, dtype, n_threads)?, out);
         Ok(())
     })
 }
@@ -104,12 +88,12 @@ pub extern "C" fn acerust_training_free(training: *mut acerust_training) -> i32 
 pub unsafe extern "C" fn acerust_training_n_parameters(training: *const acerust_training, out: *mut usize) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        *result("out", out)? = TRAININGS.get(training)?.read(|t| with!(t, t => t.values().len()));
+        *result("out", out)? = TRAININGS.get(training)?.values().len();
         Ok(())
     })
 }
 
-/// The tensors that are trained, as JSON: `[{"name": …, "start": …, "length": …}, …]`, in the order of their numbers among all.
+/// The tensors that are trained, as JSON: `[{"name": …, "shape": […], "start": …, "length": …}, …]`, in the order of their numbers among all.
 ///
 /// @param buffer For the text and its NUL; may be null.
 /// @param needed The bytes that it takes; may be null.
@@ -122,11 +106,9 @@ pub unsafe extern "C" fn acerust_training_tensors(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        let entry =
-            |p: &Parameter| serde_json::json!({"name": p.name, "start": p.range.start, "length": p.range.len()});
-        let list = |p: &[Parameter]| serde_json::Value::from(p.iter().map(entry).collect::<Vec<_>>()).to_string();
-        let text = TRAININGS.get(training)?.read(|t| with!(t, t => list(t.parameters())));
-        return_text(&text, buffer, length, needed)
+        let entry = |p: &Parameter| serde_json::json!({"name": p.name, "shape": p.shape, "start": p.range.start, "length": p.range.len()});
+        let list: Vec<_> = TRAININGS.get(training)?.parameters().iter().map(entry).collect();
+        return_text(&serde_json::Value::from(list).to_string(), buffer, length, needed)
     })
 }
 
@@ -141,11 +123,9 @@ pub unsafe extern "C" fn acerust_training_parameters(
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
-        TRAININGS.get(training)?.read(|t| {
-            let values = with!(t, t => t.values());
-            output("parameters", parameters, length, values.len())?.copy_from_slice(values);
-            Ok(())
-        })
+        let values = TRAININGS.get(training)?.values();
+        output("parameters", parameters, length, values.len())?.copy_from_slice(&values);
+        Ok(())
     })
 }
 
@@ -161,9 +141,7 @@ pub unsafe extern "C" fn acerust_training_set_parameters(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let training = TRAININGS.get(training)?;
-        let parameters = buffer::input("parameters", parameters, length)?;
-        let mut training = training.training.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(with!(&mut *training, t => t.set_values(parameters))?)
+        Ok(training.set_values(buffer::input("parameters", parameters, length)?)?)
     })
 }
 
@@ -178,19 +156,50 @@ pub unsafe extern "C" fn acerust_training_model(
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = result("out", out)?;
-        let model = TRAININGS.get(training)?.read(|t| with!(t, t => t.model()))?;
+        let model = TRAININGS.get(training)?.model()?;
         MODELS.insert(model, out);
         Ok(())
     })
 }
 
-/// Evaluates at the current parameters; with a cotangent, the gradient of the loss by all parameters besides.
+/// Multiplies gradients by this while they are computed, so that those of 16 bits do not vanish; results have it divided out again. At first it is 1.
+///
+/// @return `ACERUST_ERROR_ARGUMENT` for what is not finite and above 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn acerust_training_set_loss_scale(training: *mut acerust_training, scale: f64) -> i32 {
+    guard(|| Ok(TRAININGS.get(training)?.set_loss_scale(scale)?))
+}
+
+/// The scale of a loss for training in 16 bits, found by trying: halved where a number overflows, doubled where none has for a while.
+///
+/// @param scale Changed to the one of the next step. 0 at first, which becomes the one to begin with, whatever `finite` is.
+/// @param steps Without overflow since the scale last changed; 0 at first.
+/// @param finite 0 where the step that used the scale has come to `ACERUST_ERROR_NOT_FINITE`, and is to be skipped; else 1.
+/// @return `ACERUST_ERROR_NOT_FINITE` where the scale is so small that it has nothing to do with it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_loss_scale(scale: *mut f64, steps: *mut u32, finite: i32) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let (scale, steps) = (result("scale", scale)?, result("steps", steps)?);
+        let mut now = match *scale {
+            0.0 => LossScale::default(),
+            given if given.is_finite() && given > 0.0 => LossScale { scale: given, good: *steps },
+            given => return Err(Failure::argument(format!("scale: {given} is not finite and above 0"))),
+        };
+        if *scale != 0.0 {
+            adapt(&mut now, finite != 0)?;
+        }
+        (*scale, *steps) = (now.scale, now.good);
+        Ok(())
+    })
+}
+
+/// Evaluates at the current parameters.
 ///
 /// @param input A structure, or a graph without ghosts.
 /// @param conditions Head, charge and spin; null for the defaults.
 /// @param outputs Where results go: `energy`, `site_energies`, `forces`, `virial`; others are refused. May be null.
-/// @param cotangent The derivatives of the loss by these results; null where no gradient is wanted.
-/// @param gradient As many numbers as there are parameters, to which the gradient is added; null where no gradient is wanted.
+/// @param out For gradients; to be freed with `acerust_evaluation_free`, which frees all intermediates. Null where none is wanted.
 /// @return As `acerust_evaluate`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn acerust_training_evaluate(
@@ -198,9 +207,7 @@ pub unsafe extern "C" fn acerust_training_evaluate(
     input: *const acerust_input,
     conditions: *const acerust_conditions,
     outputs: *const acerust_outputs,
-    cotangent: *const acerust_cotangent,
-    gradient: *mut f64,
-    n_gradient: usize,
+    out: *mut *mut acerust_evaluation,
 ) -> i32 {
     // SAFETY: the promise of the module.
     guard(|| unsafe {
@@ -214,19 +221,50 @@ pub unsafe extern "C" fn acerust_training_evaluate(
             false => acerust_conditions::read(conditions)?,
         };
         let outputs = if outputs.is_null() { None } else { Some(sized::<acerust_outputs>("outputs", outputs)?) };
-        let cotangent =
-            if cotangent.is_null() { None } else { Some(sized::<acerust_cotangent>("cotangent", cotangent)?) };
+        let mut taken = Taken::default();
+        input.note(&mut taken);
+        let buffers = outputs.map_or(Ok(Buffers::default()), |outputs| outputs.buffers(&mut taken))?;
+        let made = taken.take("out", out, 1)?;
         input.sites(|sites| {
-            let (n, mut taken) = (sites.n_atoms(), Taken::default());
-            input.note(&mut taken);
-            cotangent.iter().for_each(|c| c.note(n, &mut taken));
-            let out = outputs.map_or(Ok(Buffers::default()), |outputs| outputs.buffers(&mut taken))?;
-            let gradient = taken.take("gradient", gradient, n_gradient)?;
-            let loss = cotangent.map(|c| c.read(n)).transpose()?;
-            // Locked by the thread that calls: one of the pool may be given another call while it waits for this one.
-            training
-                .read(|t| training.threads.run(|| with!(t, t => evaluate(t, sites, &conditions, out, loss, gradient))))
+            check(&buffers, sites.n_atoms())?;
+            let run = training.evaluate(sites, &conditions)?;
+            write(buffers, &run);
+            if let Some([out]) = made {
+                EVALUATIONS.insert(run, out);
+            }
+            Ok(())
         })
+    })
+}
+
+/// Frees an evaluation. Null is ignored.
+#[unsafe(no_mangle)]
+pub extern "C" fn acerust_evaluation_free(evaluation: *mut acerust_evaluation) -> i32 {
+    guard(|| EVALUATIONS.remove(evaluation))
+}
+
+/// The gradient of a loss by all parameters, at those of the evaluation.
+///
+/// @param evaluation Of the same training. It may be used again.
+/// @param cotangent The derivatives of the loss by the results of the evaluation.
+/// @param gradient As many numbers as there are parameters, to which the gradient is added.
+/// @return `ACERUST_ERROR_NOT_FINITE` where the numbers of the training cannot hold one on the way: nothing is added then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_training_gradient(
+    training: *const acerust_training,
+    evaluation: *const acerust_evaluation,
+    cotangent: *const acerust_cotangent,
+    gradient: *mut f64,
+    n_gradient: usize,
+) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let (training, run) = (TRAININGS.get(training)?, EVALUATIONS.get(evaluation)?);
+        let cotangent = sized::<acerust_cotangent>("cotangent", cotangent)?;
+        let (n, mut taken) = (run.forces.len(), Taken::default());
+        cotangent.note(n, &mut taken);
+        let gradient = taken.take("gradient", gradient, n_gradient)?.unwrap_or_default();
+        Ok(training.gradient(&run, &cotangent.read(n)?, gradient)?)
     })
 }
 
@@ -258,43 +296,30 @@ impl acerust_cotangent {
     }
 }
 
-fn evaluate<S: Storage>(
-    training: &Training<S>,
-    sites: &Sites,
-    conditions: &Conditions,
-    out: Buffers,
-    cotangent: Option<Cotangent>,
-    gradient: Option<&mut [f64]>,
-) -> Result {
+/// Are these results of a training of `n` atoms, and as long?
+fn check(out: &Buffers, n: usize) -> Result {
     const KNOWN: [&str; 4] = ["energy", "site_energies", "forces", "virial"];
     if let Some(name) = out.wanted().into_iter().find(|name| !KNOWN.contains(name)) {
         return Err(Failure::argument(format!("{name}: not of a training")));
     }
-    if cotangent.is_some() != gradient.is_some() {
-        return Err(Failure::argument("cotangent, gradient: one of both alone"));
+    for (name, found, expected) in
+        [("site_energies", &out.site_energies, n), ("forces", &out.forces, 3 * n), ("virial", &out.virial, 9)]
+    {
+        if let Some(found) = found.as_ref().map(|x| x.len()).filter(|&found| found != expected) {
+            return Err(Failure::argument(format!("{name}: expected a length of {expected}, got {found}")));
+        }
     }
-    let run = match sites {
-        Sites::Structure(structure) => training.evaluate(structure, conditions),
-        Sites::Graph(graph, numbers) => training.evaluate_graph(Graph::clone(graph), numbers, conditions),
-    }?;
+    Ok(())
+}
+
+fn write(out: Buffers, run: &SharedEvaluation) {
     let Buffers { energy, site_energies, forces, virial, .. } = out;
     energy.into_iter().for_each(|e| *e = run.energy);
-    let write = |name: &str, to: Option<&mut [f64]>, from: &[f64]| match to {
-        Some(to) if to.len() != from.len() => {
-            let (expected, found) = (from.len(), to.len());
-            Err(Failure::argument(format!("{name}: expected a length of {expected}, got {found}")))
-        }
-        Some(to) => {
-            to.copy_from_slice(from);
-            Ok(())
-        }
-        None => Ok(()),
-    };
-    write("site_energies", site_energies, &run.site_energies)?;
-    write("forces", forces, run.forces.as_flattened())?;
-    write("virial", virial, run.virial.as_flattened())?;
-    match (cotangent, gradient) {
-        (Some(cotangent), Some(gradient)) => Ok(training.gradient(&run, &cotangent, gradient)?),
-        _ => Ok(()),
+    for (to, from) in [
+        (site_energies, &run.site_energies[..]),
+        (forces, run.forces.as_flattened()),
+        (virial, run.virial.as_flattened()),
+    ] {
+        to.into_iter().for_each(|to| to.copy_from_slice(from));
     }
 }

@@ -1,5 +1,5 @@
-//! What bindings to other languages hand out: plans and graphs that several threads of a caller share, each with the
-//! threads that it runs on. The C ABI and the Julia binding differ only in how they take arguments and give results.
+//! What bindings to other languages hand out: plans, graphs and trainings that several threads of a caller share, each with
+//! the threads that it runs on. Bindings differ only in how they take arguments and give results.
 //!
 //! Buffers are flat, as callers have them; `None` is a result that is not wanted.
 
@@ -9,6 +9,7 @@ mod outputs;
 mod plan;
 mod sites;
 mod threads;
+mod training;
 
 pub use crate::potential::Buffers;
 pub use graph::{Edges, SharedGraph, atomic_numbers};
@@ -17,3 +18,4 @@ pub use outputs::{Taken, check, matrix};
 pub use plan::SharedPlan;
 pub use sites::Sites;
 pub use threads::Threads;
+pub use training::{SharedEvaluation, SharedTraining, adapt};

@@ -170,12 +170,15 @@ struct Conditions   # acerust_conditions
     total_spin::Ptr{Int64}
 end
 
-function plan_at(plan::Plan, head::Vector{UInt8}, charge::Vector{Int}, spin::Vector{Int})
+"Calls `f` with what the library is told of head, charge and spin."
+function under(f, head::Vector{UInt8}, charge::Vector{Int}, spin::Vector{Int})
     place(x) = isempty(x) ? Ptr{eltype(x)}(C_NULL) : pointer(x)
     GC.@preserve head charge spin begin
-        conditions = Ref(Conditions(sizeof(Conditions), place(head), place(charge), place(spin)))
-        return Plan(out -> @acerust acerust_plan_at(plan::Ptr{Cvoid}, conditions::Ptr{Conditions}, out::Ptr{Ptr{Cvoid}}))
+        return f(Ref(Conditions(sizeof(Conditions), place(head), place(charge), place(spin))))
     end
+end
+plan_at(plan::Plan, told...) = under(told...) do conditions
+    Plan(out -> @acerust acerust_plan_at(plan::Ptr{Cvoid}, conditions::Ptr{Conditions}, out::Ptr{Ptr{Cvoid}}))
 end
 
 # ---- graphs

@@ -1,6 +1,6 @@
 //! Parameters as files have them, and as operations take them.
 
-use crate::mace::spec::{MaceSpec, Tensor, Values};
+use crate::mace::spec::{MaceSpec, Values};
 use crate::ops::linear::Linear;
 use crate::{Error, Result};
 use std::ops::Range;
@@ -11,6 +11,8 @@ use std::ops::Range;
 pub struct Parameter {
     /// As the training program calls it.
     pub name: String,
+    /// As the training program has it; row-major.
+    pub shape: Vec<usize>,
     /// Its numbers among those of all parameters.
     pub range: Range<usize>,
 }
@@ -67,10 +69,11 @@ impl Parameters {
         names.dedup();
         let mut parameters = Parameters::default();
         for name in names {
-            let numbers = spec.tensors.get(&name).map_or(Vec::new(), Tensor::to_dense);
+            let found = spec.tensors.get(&name).map(|t| (t.shape.clone(), t.to_dense()));
+            let (shape, numbers) = found.unwrap_or_else(|| (vec![0], Vec::new()));
             let start = parameters.values.len();
             parameters.values.extend_from_slice(&numbers);
-            parameters.list.push(Parameter { name, range: start..parameters.values.len() });
+            parameters.list.push(Parameter { name, shape, range: start..parameters.values.len() });
         }
         parameters
     }
