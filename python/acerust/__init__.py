@@ -13,10 +13,24 @@ import json
 from collections.abc import Mapping
 
 from . import _acerust, errors
-from ._acerust import Model, Neighbours, Plan, __version__
+from ._acerust import Evaluation, LossScale, Model, Neighbours, Plan, Training, __version__
 from .errors import Error
 
-__all__ = ["Calculator", "Error", "Model", "Neighbours", "Plan", "__version__", "errors", "evaluate", "fit", "rows"]
+__all__ = [
+    "Calculator",
+    "Error",
+    "Evaluation",
+    "LossScale",
+    "Model",
+    "Neighbours",
+    "Plan",
+    "Training",
+    "__version__",
+    "errors",
+    "evaluate",
+    "fit",
+    "rows",
+]
 
 
 def __getattr__(name):

@@ -15,6 +15,7 @@ mod into;
 mod model;
 mod ops;
 mod plan;
+mod train;
 
 #[pyo3::pymodule]
 mod _acerust {
@@ -26,6 +27,8 @@ mod _acerust {
     use crate::ops::{Operation, irreps};
     #[pymodule_export]
     use crate::plan::{Neighbours, Plan};
+    #[pymodule_export]
+    use crate::train::{Evaluation, LossScale, Training};
     use pyo3::prelude::*;
 
     #[pymodule_init]
