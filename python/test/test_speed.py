@@ -36,3 +36,21 @@ def test_a_step_of_64_atoms(silicon, record_property):
     own, with_ase = shortest(library, 400), shortest(step, 400)
     print(f"{own:.1f} µs in the library, {with_ase:.1f} µs with ASE")
     assert with_ase - own < 15
+
+
+def test_an_operation_in_pytorch():
+    """What operators and their derivatives add to the library."""
+    torch = pytest.importorskip("torch")
+    import acerust.torch as at
+    from acerust.torch import operators
+
+    product = at.ChannelWiseTensorProduct("2x0e+2x1o", "0e+1o+2e", "0e+1o", shared_weights=False, layout="ir_mul").convolution
+    inputs = [torch.randn(n, width, requires_grad=True) for n, (_, _, width) in zip((4, 9, 9), product.inputs)]
+    indices = {name: torch.randint(4, (9,)) for name in product.indices}
+    pack = torch.utils.dlpack.to_dlpack
+    library, out = operators.operation(product.descriptor, "f32"), torch.empty_like(product(*inputs, **indices))
+    arrays = lambda tensors: [pack(x.detach()) for x in tensors]
+    own = shortest(lambda: library.run(9, 4, arrays(inputs), arrays(indices.values()), arrays([out])), 400)
+    recorded = shortest(lambda: product(*inputs, **indices), 400)
+    print(f"{own:.1f} µs in the library, {recorded:.1f} µs with PyTorch's record")
+    assert recorded - own < 40

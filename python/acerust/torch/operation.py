@@ -36,7 +36,7 @@ class Operation(torch.nn.Module):
             if x.dim() != 2 or x.shape[1] != width or rows is not None and x.shape[0] != rows:
                 raise ArgumentError(f"{name}: shape {tuple(x.shape)}, expected ({'n' if rows is None else rows}, {width})")
             found.append(x)
-        return torch.ops.acerust.forward(self.descriptor, found, [indices[name] for name in self.indices])
+        return torch.ops.acerust.forward.default(self.descriptor, found, [indices[name] for name in self.indices])
 
     def extra_repr(self):
         return self.descriptor

@@ -4,10 +4,10 @@ to know."""
 import collections
 import functools
 import threading
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, library
+from torch.utils.dlpack import to_dlpack
 
 from .. import _acerust
 from ..errors import ArgumentError
@@ -38,33 +38,29 @@ def _sizes(descriptor, inputs):
 
 
 def _array(tensor):
-    return torch.utils.dlpack.to_dlpack(tensor.detach().contiguous())
+    """By DLPack; None for none."""
+    return None if tensor is None else to_dlpack(tensor.detach().contiguous())
 
 
 def _run(descriptor, inputs, indices, results, cotangent=None, directions=None):
-    # Programs of AOTInductor have None for no tensors.
-    indices = indices or []
-    first, names = inputs[0], [name for name, *_ in ports(descriptor)[0]]
-    for name, x in [*zip(names, inputs), ("cotangent", cotangent), *zip(names, directions or ())]:
-        if x is not None and (x.dtype != first.dtype or x.device != first.device):
-            raise ArgumentError(f"{name}: {x.dtype} on {x.device}, but {names[0]} is {first.dtype} on {first.device}")
-    if first.dtype not in _STORAGE:
-        raise ArgumentError(f"{names[0]}: {first.dtype}, expected one of {', '.join(map(str, _STORAGE))}")
-    op = operation(descriptor, _STORAGE[first.dtype])
+    dtype, device = inputs[0].dtype, inputs[0].device
+    for k, x in enumerate((*inputs, cotangent, *(directions or ()))):
+        if x is not None and (x.dtype != dtype or x.device != device):
+            names = [name for name, *_ in ports(descriptor)[0]]
+            raise ArgumentError(f"{[*names, 'cotangent', *names][k]}: {x.dtype} on {x.device}, but {names[0]} is {dtype} on {device}")
+    if dtype not in _STORAGE or device.type not in ("cpu", "cuda"):
+        raise ArgumentError(f"{ports(descriptor)[0][0][0]}: {dtype} on {device}, expected one of {', '.join(map(str, _STORAGE))} on cpu or cuda")
+    op = operation(descriptor, _STORAGE[dtype])
     rows, nodes, _ = _sizes(descriptor, inputs)
-    optional = lambda tensors: [None if x is None else _array(x) for x in tensors]
-    arguments = [[_array(x) for x in inputs], optional(results)]
-    more = [None if cotangent is None else _array(cotangent), None if directions is None else optional(directions)]
-    if first.device.type == "cpu":
-        op.run(rows, nodes, arguments[0], [_array(i) for i in indices], arguments[1], *more)
-    elif first.device.type == "cuda":
-        # The library makes the device the thread's own, which it is not for longer than this.
-        with torch.cuda.device(first.device):
-            prepared = _prepared(op, first.device, rows, nodes, indices)
-            # 1 is the default stream; by 0 the library means its own.
-            prepared.run(torch.cuda.current_stream().cuda_stream or 1, *arguments, *more)
-    else:
-        raise ArgumentError(f"{names[0]}: on {first.device}, expected cpu or cuda")
+    arguments = [list(map(_array, inputs)), list(map(_array, results)), _array(cotangent), directions and list(map(_array, directions))]
+    if device.type == "cpu":
+        op.run(rows, nodes, arguments[0], list(map(_array, indices)), *arguments[1:])
+        return
+    # The library makes the device the thread's own, which it is not for longer than this.
+    with torch.cuda.device(device):
+        prepared = _prepared(op, device, rows, nodes, indices)
+        # 1 is the default stream; by 0 the library means its own.
+        prepared.run(torch.cuda.current_stream().cuda_stream or 1, *arguments)
 
 
 # Sorted indices on devices. The tensors that they were made of are kept, so that no others can have their addresses.
@@ -101,88 +97,108 @@ def _spread(given, wanted):
     return [next(rest) if is_wanted else None for is_wanted in wanted]
 
 
-@library.custom_op("acerust::forward", mutates_args=())
-def _forward(descriptor: str, inputs: Sequence[Tensor], indices: Sequence[Tensor]) -> Tensor:
-    out = inputs[0].new_empty(_sizes(descriptor, inputs)[2])
+_LIBRARY = library.Library("acerust", "DEF")
+for _schema in (
+    "forward(str descriptor, Tensor[] inputs, Tensor[] indices) -> Tensor",
+    "backward(str descriptor, Tensor[] inputs, Tensor[] indices, Tensor cotangent, bool[] wanted) -> Tensor[]",
+    # `along`: which inputs have a direction; `wanted`: of the inputs and, last, the cotangent.
+    "double_backward(str descriptor, Tensor[] inputs, Tensor[] indices, Tensor cotangent, Tensor[] directions, bool[] along, bool[] wanted) -> Tensor[]",
+):
+    _LIBRARY.define(_schema, tags=(torch.Tag.pt2_compliant_tag,))
+_forward, _backward, _double_backward = (getattr(torch.ops.acerust, name).default for name in ("forward", "backward", "double_backward"))
+
+
+def _empty(descriptor, inputs, indices):
+    return inputs[0].new_empty(_sizes(descriptor, inputs)[2])
+
+
+def _run_forward(descriptor, inputs, indices):
+    out = _empty(descriptor, inputs, indices)
     _run(descriptor, inputs, indices, [out])
     return out
 
 
-@_forward.register_fake
-def _(descriptor, inputs, indices):
-    return inputs[0].new_empty(_sizes(descriptor, inputs)[2])
-
-
-@library.custom_op("acerust::backward", mutates_args=())
-def _backward(
-    descriptor: str, inputs: Sequence[Tensor], indices: Sequence[Tensor], cotangent: Tensor, wanted: Sequence[bool]
-) -> list[Tensor]:
+def _run_backward(descriptor, inputs, indices, cotangent, wanted):
     found = _like(inputs, wanted)
     _run(descriptor, inputs, indices, _spread(found, wanted), cotangent)
     return found
 
 
-@_backward.register_fake
-def _(descriptor, inputs, indices, cotangent, wanted):
-    return _like(inputs, wanted)
-
-
-# `along`: which inputs have a direction; `wanted`: of the inputs and, last, the cotangent.
-@library.custom_op("acerust::double_backward", mutates_args=())
-def _double_backward(
-    descriptor: str,
-    inputs: Sequence[Tensor],
-    indices: Sequence[Tensor],
-    cotangent: Tensor,
-    directions: Sequence[Tensor],
-    along: Sequence[bool],
-    wanted: Sequence[bool],
-) -> list[Tensor]:
+def _run_double_backward(descriptor, inputs, indices, cotangent, directions, along, wanted):
     found = _like([*inputs, cotangent], wanted)
     _run(descriptor, inputs, indices, _spread(found, wanted), cotangent, _spread(directions, along))
     return found
 
 
-@_double_backward.register_fake
-def _(descriptor, inputs, indices, cotangent, directions, along, wanted):
-    return _like([*inputs, cotangent], wanted)
+class _Recorded(torch.autograd.Function):
+    """A call of an operator and the rule of its derivative, with its tensors one by one: lists of them take PyTorch's own wrappers long."""
+
+    @staticmethod
+    def forward(ctx, call, rule, kept, n_inputs, *tensors):
+        ctx.rule, ctx.kept, ctx.n_inputs = rule, kept, n_inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+        out = call()
+        return out if isinstance(out, Tensor) else tuple(out)
+
+    @staticmethod
+    def backward(ctx, *cotangents):
+        return None, None, None, None, *ctx.rule(ctx, ctx.needs_input_grad[4:], ctx.saved_tensors, *cotangents)
 
 
-def _keep(ctx, inputs, output):
-    ctx.descriptor, tensors, indices = inputs[:3]
-    ctx.counts = len(tensors), len(indices)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*tensors, *indices, *inputs[3:4])
-    ctx.wanted = list(inputs[4]) if len(inputs) > 4 else None
-
-
-def _kept(ctx):
-    tensors, (n, m) = list(ctx.saved_tensors), ctx.counts
-    return tensors[:n], tensors[n : n + m], tensors[n + m :]
-
-
-def _forward_backward(ctx, cotangent):
-    inputs, indices, _ = _kept(ctx)
-    wanted = list(ctx.needs_input_grad[1])
+def _first(ctx, needed, tensors, cotangent):
+    n, m = ctx.n_inputs, len(tensors)
+    wanted = list(needed[:n])
     if cotangent is None or not any(wanted):
-        return None, [None] * len(inputs), [None] * len(indices)
-    found = _backward(ctx.descriptor, inputs, indices, cotangent, wanted)
-    return None, _spread(found, wanted), [None] * len(indices)
+        return [None] * m
+    found = _backward(ctx.kept, tensors[:n], tensors[n:], cotangent, wanted)
+    return [*_spread(found, wanted), *[None] * (m - n)]
 
 
-def _backward_backward(ctx, directions):
-    inputs, indices, [cotangent] = _kept(ctx)
-    directions = _spread(directions, ctx.wanted)
-    along = [d is not None for d in directions]
-    wanted = [*ctx.needs_input_grad[1], ctx.needs_input_grad[3]]
-    seconds = [None] * len(wanted)
-    if any(along) and any(wanted):
-        given = [d for d in directions if d is not None]
-        seconds = _spread(_double_backward(ctx.descriptor, inputs, indices, cotangent, given, along, wanted), wanted)
-    return None, seconds[:-1], [None] * len(indices), seconds[-1], None
+def _second(ctx, needed, tensors, *directions):
+    (descriptor, given), n, m = ctx.kept, ctx.n_inputs, len(tensors)
+    directions = _spread(directions, given)
+    along, wanted = [d is not None for d in directions], [*needed[:n], needed[-1]]
+    if not any(along) or not any(wanted):
+        return [None] * m
+    *inputs, last = _spread(
+        _double_backward(descriptor, tensors[:n], tensors[n:-1], tensors[-1], [d for d in directions if d is not None], along, wanted), wanted
+    )
+    return [*inputs, *[None] * (m - n - 1), last]
 
 
-_forward.register_autograd(_forward_backward, setup_context=_keep)
-_backward.register_autograd(_backward_backward, setup_context=_keep)
+def _third(ctx, needed, tensors, *cotangents):
+    raise RuntimeError("acerust: third derivatives of operations are not here")
+
+
+def _register(operator, run, fake, rule):
+    name = operator._opname
+
+    def recorded(keys, descriptor, inputs, indices, *more):
+        # Programs of AOTInductor have None for no tensors.
+        indices = indices or []
+        tensors = [*inputs, *indices, *more[:1]]
+        if operator is _double_backward:
+            tensors += more[1]
+        below = keys & torch._C._after_autograd_keyset
+
+        def call():
+            with torch._C._AutoDispatchBelowAutograd():
+                return operator.redispatch(below, descriptor, inputs, indices, *more)
+
+        if not torch.is_grad_enabled() or not any(x.requires_grad for x in tensors):
+            return call()
+        kept = (descriptor, more[1]) if operator is _backward else descriptor
+        out = _Recorded.apply(call, rule, kept, len(inputs), *tensors)
+        return out if isinstance(out, Tensor) else list(out)
+
+    _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
+    _LIBRARY.impl(name, recorded, "Autograd", with_keyset=True)
+    library.register_fake(f"acerust::{name}", fake, lib=_LIBRARY)
+
+
+_register(_forward, _run_forward, _empty, _first)
+_register(_backward, _run_backward, lambda descriptor, inputs, indices, cotangent, wanted: _like(inputs, wanted), _second)
+_register(_double_backward, _run_double_backward, lambda descriptor, inputs, indices, cotangent, directions, along, wanted: _like([*inputs, cotangent], wanted), _third)
 for _device in ("cpu", "cuda"):
-    _forward.register_autocast(_device, torch.float32)
+    library.register_autocast("acerust::forward", _device, torch.float32, lib=_LIBRARY)
