@@ -435,12 +435,12 @@ impl Plan {
         // Most often the atoms are those of the last call.
         if species.numbers != numbers {
             species.numbers.clear();
-            species.numbers.extend_from_slice(numbers);
             species.indices.clear();
-            species.indices.extend(numbers.iter().map(|&z| self.species_of_number[z as usize]));
-            if let Some(atom) = species.indices.iter().position(|&s| s == UNKNOWN) {
+            if let Some(atom) = numbers.iter().position(|&z| self.species_of_number[z as usize] == UNKNOWN) {
                 return Err(self.unknown(atom, numbers[atom]));
             }
+            species.numbers.extend_from_slice(numbers);
+            species.indices.extend(numbers.iter().map(|&z| self.species_of_number[z as usize]));
         }
         f(&species.indices)
     }
