@@ -179,12 +179,12 @@ Base.close(run::Evaluation) = close(run.handle)
 Base.show(io::IO, run::Evaluation) = print(io, "Evaluation(", length(run.site_energies), " atoms, ", run.energy, " eV)")
 
 """
-    evaluate(training, sys, θ = values(training)) -> ACERust.Evaluation
+    evaluate(training, sys, θ = values(training); keep = true) -> ACERust.Evaluation
 
 What the model says of a system: `energy`, eV; `site_energies` (n_atoms), eV; `forces` (3, n_atoms), eV/Å; `virial` (3, 3), eV. [`ACERust.gradient`](@ref)
-differentiates it; `close` frees the intermediates that this takes, which garbage collection would free later.
+differentiates it, if it is to `keep` the intermediates that this takes. They are memory that garbage collection does not see: `close(evaluation)` frees it.
 """
-function evaluate(t::Training, sys::AbstractSystem, θ::AbstractVector{<:Real} = t.values)
+function evaluate(t::Training, sys::AbstractSystem, θ::AbstractVector{<:Real} = t.values; keep::Bool = true)
     s, told = Structure(sys), conditions(sys, t.head)
     n, energy, virial = length(s), [0.0], Matrix{Float64}(undef, 3, 3)
     site_energies, forces = Vector{Float64}(undef, n), Matrix{Float64}(undef, 3, n)
@@ -194,9 +194,12 @@ function evaluate(t::Training, sys::AbstractSystem, θ::AbstractVector{<:Real} =
             GC.@preserve s energy site_energies forces virial begin
                 input = Ref(structure(C_NULL, s.numbers, pointer(s.positions), s.cell, s.pbc))
                 outputs = Ref(Outputs(energy; site_energies, forces, virial))
-                Address{:evaluation}(out -> @acerust acerust_training_evaluate(
+                kept = Ref{Ptr{Cvoid}}(C_NULL)
+                out = keep ? kept : C_NULL
+                @acerust acerust_training_evaluate(
                     training::Ptr{Cvoid}, input::Ptr{Input}, conditions::Ptr{Conditions}, outputs::Ptr{Outputs}, out::Ptr{Ptr{Cvoid}}
-                ))
+                )
+                Address{:evaluation}(kept[])
             end
         end
         training, run
@@ -252,11 +255,13 @@ end
 Energy, eV, forces (3, n_atoms), eV/Å, and virial (3, 3), eV, in one pass, at the parameters `θ`. With ChainRulesCore it can be differentiated with
 respect to `θ`, as can `energy`, `forces` and `virial` of the same arguments.
 """
-energy_forces_virial(t::Training, sys::AbstractSystem, θ::AbstractVector{<:Real} = t.values) = results(evaluate(t, sys, θ))
+energy_forces_virial(t::Training, sys::AbstractSystem, θ::AbstractVector{<:Real} = t.values) =
+    results(evaluate(t, sys, θ; keep = false))
 results(run::Evaluation) = (; run.energy, run.forces, run.virial)
 
 for name in (:energy, :forces, :virial)
-    @eval $name(t::Training, sys::AbstractSystem, θ::AbstractVector{<:Real} = t.values) = evaluate(t, sys, θ).$name
+    @eval $name(t::Training, sys::AbstractSystem, θ::AbstractVector{<:Real} = t.values) =
+        evaluate(t, sys, θ; keep = false).$name
 end
 
 """

@@ -90,6 +90,9 @@ end
     close(run)
     @test !isopen(run) && run.energy == ACERust.energy(t, sys)
     @test_throws "this evaluation has been closed" ACERust.gradient(run; energy = 1)
+    run = ACERust.evaluate(t, sys; keep = false)
+    @test !isopen(run) && run.energy == ACERust.energy(t, sys)
+    @test_throws "this evaluation has been closed" ACERust.gradient(run; energy = 1)
 end
 
 @testset "tasks with parameters of their own" begin
