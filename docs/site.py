@@ -59,6 +59,9 @@ def build():
             if other != path:
                 text = text.replace(f"`{other}`", f"[{other}]({name(other)})")
         source.joinpath(name(path)).write_text(text)
+        for picture in re.findall(r"!\[[^\]]*\]\((\S+)\)", text):
+            source.joinpath(picture).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy((ROOT / path).parent / picture, source / picture)
     nav = "".join(f"  - {title}: {name(path)}\n" for title, path in PAGES.items())
     config = TARGET / "docs" / "mkdocs.yml"
     config.write_text(

@@ -566,6 +566,11 @@ typedef struct {
    * (n_atoms, 3), Å; null where there are vectors.
    */
   const double *positions;
+  /**
+   * For new lists and updates, of the list that a graph is made from: 0 for all threads of the machine, or as many as the environment
+   * variable RAYON_NUM_THREADS says.
+   */
+  size_t n_threads;
 } acerust_edges;
 
 /**
@@ -928,6 +933,14 @@ int32_t acerust_model_log_prior(const acerust_model *model,
  * @return `ACERUST_ERROR_ARGUMENT` for another number of nodes, for too many of them, and for functions that are no polynomials.
  */
 int32_t acerust_model_splinify(const acerust_model *model, size_t nodes, acerust_model **out);
+
+/**
+ * How many devices of a kind there are; of CUDA devices 0 without a driver that works.
+ *
+ * @param device `ACERUST_CPU` or `ACERUST_CUDA`.
+ * @return `ACERUST_ERROR_ARGUMENT` for another kind.
+ */
+int32_t acerust_n_devices(int32_t device, size_t *out);
 
 /**
  * Makes a model ready for a device: checks it once, builds tables and folded coefficients.

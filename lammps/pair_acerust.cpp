@@ -175,6 +175,7 @@ void PairACErust::new_graph(const double *x)
   edges.n_edges = neighbour.size();
   edges.neighbour = neighbour.data();
   edges.positions = x;
+  edges.n_threads = options.n_threads;
   if (graph) return check(acerust_graph_replace_edges(graph.get(), &edges));
   acerust_graph *made = nullptr;
   check(acerust_graph_from_edges(&edges, &made));

@@ -28,7 +28,8 @@ void PairACErust::settings(int narg, char **arg)
   committee_file.clear();
   grade_file.clear();
   head.clear();
-  has_charge = has_spin = wide = false;
+  has_charge = has_spin = false;
+  std::string ghosts;
   for (int i = 0; i < narg; i += 2) {
     const std::string key = arg[i];
     if (i + 1 == narg) error->all(FLERR, "pair_style acerust: {} needs a value", key);
@@ -59,7 +60,7 @@ void PairACErust::settings(int narg, char **arg)
     } else if (key == "ghosts") {
       if (value != "exchange" && value != "wide")
         error->all(FLERR, "pair_style acerust: ghosts {} is none of exchange, wide", value);
-      wide = value == "wide";
+      ghosts = value;
     } else if (key == "head") {
       head = value;
     } else if (key == "charge" || key == "spin") {
@@ -70,6 +71,8 @@ void PairACErust::settings(int narg, char **arg)
       error->all(FLERR, "pair_style acerust: unknown keyword {}", key);
     }
   }
+  // From a device features go by the host, which takes longer than to compute them again.
+  wide = ghosts == "wide" || (ghosts.empty() && device == ACERUST_CUDA);
 }
 
 /* cpu, cuda or cuda:N; sets the index as well. */
@@ -85,7 +88,9 @@ int32_t PairACErust::device_of(const std::string &name)
     MPI_Comm_rank(node, &rank);
     MPI_Comm_size(node, &size);
     MPI_Comm_free(&node);
-    index = rank + universe->iworld * size;
+    size_t devices = 0;
+    check(acerust_n_devices(ACERUST_CUDA, &devices));
+    index = (rank + universe->iworld * size) % std::max(static_cast<int>(devices), 1);
   } else if (utils::strmatch(name, "^cuda:\\d+$")) {
     index = utils::inumeric(FLERR, name.substr(5), false, lmp);
   } else {

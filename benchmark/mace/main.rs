@@ -1,4 +1,5 @@
-//! Times MACE models on one core: `make bench-mace`. Names of files are further models.
+//! Times MACE models on one core: `make bench-mace`. Names of files are further models; `--write FOLDER` writes its own there instead, for other
+//! programs.
 //!
 //! A rattled diamond of 216 atoms with 28 neighbours within 5 Å; energy, forces and virial, the neighbour list included.
 
@@ -17,6 +18,9 @@ fn main() -> acerust::Result<()> {
     let mut models = Vec::new();
     for (name, k, l) in [("64x0e", 64, 0), ("128x0e+128x1o", 128, 1)] {
         models.push((name.to_owned(), Model::from_mace(Size { k, l, cutoff: 5.0 }.model()?, name)?));
+    }
+    if let Some(folder) = std::env::args().skip_while(|a| a != "--write").nth(1) {
+        return models.iter().try_for_each(|(name, model)| model.save(format!("{folder}/{name}.safetensors")));
     }
     for file in std::env::args().skip(1).filter(|a| !a.starts_with("--")) {
         models.push((file.clone(), Model::load(&file)?));

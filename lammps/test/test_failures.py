@@ -25,7 +25,7 @@ def stops(tmp_path, commands, message, processes=(1, 4)):
     ("acerust", [f"* * {SILICON}"], "expected * * FILE and 1 elements"),
     ("acerust", [f"1 1 {SILICON} Si"], "Pair_coeff must start with * *"),
     ("acerust device gpu", [], "device gpu is none of cpu, cuda, cuda:N"),
-    ("acerust device cuda:0", [f"* * {SILICON} Si"], "device: "),
+    ("acerust device cuda:64", [f"* * {SILICON} Si"], "device: "),
     ("acerust precision f16", [], "precision f16 is none of"),
     ("acerust threads -1", [], "-1 threads"),
     ("acerust threads", [], "threads needs a value"),

@@ -103,28 +103,39 @@ pub struct acerust_edges {
     pub r: *const f64,
     /// (n_atoms, 3), Å; null where there are vectors.
     pub positions: *const f64,
+    /// For new lists and updates, of the list that a graph is made from: 0 for all threads of the machine, or as many as the environment
+    /// variable RAYON_NUM_THREADS says.
+    pub n_threads: usize,
 }
 
 impl acerust_edges {
-    /// Graph and atomic numbers.
+    /// What makes a graph of the list, and its atomic numbers.
     ///
     /// # Safety
     /// The promise of the module.
-    unsafe fn fill(&self, graph: &mut Graph, numbers: &mut Vec<u8>) -> Result {
+    unsafe fn read<'a>(&self) -> Result<impl FnOnce(&mut Graph, &mut Vec<u8>) -> Result + Send + use<'a>> {
         let &acerust_edges { cutoff, n_owned, n_centres, n_atoms, n_edges, .. } = self;
         let n_first = n_centres.checked_add(1).ok_or_else(|| Failure::argument("n_centres is too large"))?;
+        let from_positions = self.r.is_null() && !self.positions.is_null();
         // SAFETY: arrays as long as the numbers beside them say, by the caller's word.
-        unsafe {
-            atomic_numbers(numbers, input("numbers", self.numbers, n_atoms)?)?;
-            let (first, neighbour) =
+        let (edges, numbers, given): (_, &'a [i32], &'a [[f64; 3]]) = unsafe {
+            let numbers = input("numbers", self.numbers, n_atoms)?;
+            let (first, neighbour): (&'a [u32], &'a [u32]) =
                 (input("first", self.first, n_first)?, input("neighbour", self.neighbour, n_edges)?);
-            let edges = Edges { cutoff, n_owned, n_centres, n_atoms, first, neighbour, shift: &[] };
-            match self.r.is_null() && !self.positions.is_null() {
-                true => graph.replace_edges(&edges, vectors("positions", self.positions, n_atoms)?, &[[0.0; 3]; 3])?,
-                false => *graph = Graph::from_edges(&edges, vectors("r", self.r, n_edges)?)?,
+            let given = match from_positions {
+                true => vectors("positions", self.positions, n_atoms)?,
+                false => vectors("r", self.r, n_edges)?,
+            };
+            (Edges { cutoff, n_owned, n_centres, n_atoms, first, neighbour, shift: &[] }, numbers, given)
+        };
+        Ok(move |graph: &mut Graph, found: &mut Vec<u8>| {
+            atomic_numbers(found, numbers)?;
+            match from_positions {
+                true => graph.replace_edges(&edges, given, &[[0.0; 3]; 3])?,
+                false => *graph = Graph::from_edges(&edges, given)?,
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
@@ -138,9 +149,8 @@ pub unsafe extern "C" fn acerust_graph_from_edges(edges: *const acerust_edges, o
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let out = buffer::result("out", out)?;
-        let (mut graph, mut numbers) = Default::default();
-        buffer::sized::<acerust_edges>("edges", edges)?.fill(&mut graph, &mut numbers)?;
-        GRAPHS.insert(SharedGraph::from_edges(graph, numbers), out);
+        let edges = buffer::sized::<acerust_edges>("edges", edges)?;
+        GRAPHS.insert(SharedGraph::from_edges(edges.n_threads, edges.read()?)?, out);
         Ok(())
     })
 }
@@ -154,7 +164,7 @@ pub unsafe extern "C" fn acerust_graph_replace_edges(graph: *mut acerust_graph, 
     // SAFETY: the promise of the module.
     guard(|| unsafe {
         let edges = buffer::sized::<acerust_edges>("edges", edges)?;
-        GRAPHS.get(graph)?.replace_edges(|graph, numbers| edges.fill(graph, numbers))
+        GRAPHS.get(graph)?.replace_edges(edges.read()?)
     })
 }
 

@@ -99,6 +99,23 @@ impl acerust_options {
 
 pub(super) static PLANS: Table<SharedPlan> = Table::new("plan");
 
+/// How many devices of a kind there are; of CUDA devices 0 without a driver that works.
+///
+/// @param device `ACERUST_CPU` or `ACERUST_CUDA`.
+/// @return `ACERUST_ERROR_ARGUMENT` for another kind.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn acerust_n_devices(device: i32, out: *mut usize) -> i32 {
+    // SAFETY: the promise of the module.
+    guard(|| unsafe {
+        let out = buffer::result("out", out)?;
+        *out = match device_of(device, 0)? {
+            Device::Cuda(_) => Device::n_cuda(),
+            _ => 1,
+        };
+        Ok(())
+    })
+}
+
 /// Makes a model ready for a device: checks it once, builds tables and folded coefficients.
 ///
 /// @param device `ACERUST_CPU` or `ACERUST_CUDA`.

@@ -85,7 +85,7 @@ impl MacePotential {
         let vector = if precision.is_single() { 12 } else { 24 };
         let gradients_at = if gradients { w.gradients.reserve(n_edges * vector)? } else { 0 };
         let results = Results { energies, gradients: gradients_at, descriptors };
-        evaluator.launch(&at, &self.embedded, results, exchange, stream, &mut w.layers)?;
+        evaluator.launch(&at, &self.embedded, results, exchange, stream, &mut w.layers, &mut w.exchanged)?;
         run::sum(forces, graph, gradients, energies, to, stream, w)
     }
 

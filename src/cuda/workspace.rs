@@ -44,6 +44,8 @@ pub struct Workspace {
     pub staging: Staging,
     /// For MACE.
     pub layers: Buffer<u8>,
+    /// Features on their way between processes.
+    pub exchanged: Pinned,
     pub descriptors: Buffer<f64>,
     /// For basis, Jacobian and design rows.
     pub memory: Memory,
@@ -113,6 +115,7 @@ impl Workspace {
             results: Buffer::new(device),
             staging: Staging::new(device),
             layers: Buffer::new(device),
+            exchanged: Pinned::new(device),
             descriptors: Buffer::new(device),
             memory: Memory::new(device),
             copy: Pinned::new(device),

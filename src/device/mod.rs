@@ -28,3 +28,13 @@ impl FromStr for Device {
         }
     }
 }
+
+impl Device {
+    /// How many CUDA devices there are: 0 without a driver that works, or in a build without CUDA.
+    pub fn n_cuda() -> usize {
+        #[cfg(feature = "cuda")]
+        return cuda::context::Context::count().unwrap_or(0);
+        #[cfg(not(feature = "cuda"))]
+        0
+    }
+}

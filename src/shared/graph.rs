@@ -60,15 +60,17 @@ impl SharedGraph {
         Ok(SharedGraph(RwLock::new(neighbours)))
     }
 
-    /// A graph of the caller's edges, and the atomic numbers of its atoms.
-    pub fn from_edges(graph: Graph, numbers: Vec<u8>) -> SharedGraph {
-        let structure = Structure { numbers, ..Structure::default() };
-        SharedGraph(RwLock::new(Neighbours {
-            origin: Origin::Edges(graph),
-            structure,
-            threads: Threads::Calling,
-            ready: true,
-        }))
+    /// A graph of the caller's edges, and the atomic numbers of its atoms, as `fill` leaves them.
+    ///
+    /// # Errors
+    /// Those of `fill`, and where threads cannot be started.
+    pub fn from_edges<E: From<Error> + Send>(
+        n_threads: usize,
+        fill: impl FnOnce(&mut Graph, &mut Vec<u8>) -> std::result::Result<(), E> + Send,
+    ) -> std::result::Result<SharedGraph, E> {
+        let (mut graph, mut structure, threads) = (Graph::default(), Structure::default(), Threads::new(n_threads)?);
+        threads.run(|| fill(&mut graph, &mut structure.numbers))?;
+        Ok(SharedGraph(RwLock::new(Neighbours { origin: Origin::Edges(graph), structure, threads, ready: true })))
     }
 
     /// Takes over the atoms that `fill` leaves in the structure; says whether the edges are others than before.
@@ -90,17 +92,17 @@ impl SharedGraph {
     ///
     /// # Errors
     /// Those of `fill`; the graph is of no use then until another list succeeds. [`Error::Graph`] for a graph of a structure.
-    pub fn replace_edges<E: From<Error>>(
+    pub fn replace_edges<E: From<Error> + Send>(
         &self,
-        fill: impl FnOnce(&mut Graph, &mut Vec<u8>) -> std::result::Result<(), E>,
+        fill: impl FnOnce(&mut Graph, &mut Vec<u8>) -> std::result::Result<(), E> + Send,
     ) -> std::result::Result<(), E> {
         let mut neighbours = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Neighbours { origin, structure, ready, .. } = &mut *neighbours;
+        let Neighbours { origin, structure, threads, ready } = &mut *neighbours;
         let Origin::Edges(graph) = origin else {
             return Err(Error::Graph("it was made from a structure and has no edges to replace".into()).into());
         };
         *ready = false;
-        fill(graph, &mut structure.numbers)?;
+        threads.run(|| fill(graph, &mut structure.numbers))?;
         *ready = true;
         Ok(())
     }
@@ -179,7 +181,7 @@ impl Neighbours {
             }
             Origin::Edges(graph) => {
                 structure.validate()?;
-                graph.update_positions(&structure.positions, &structure.cell)?;
+                self.threads.run(|| graph.update_positions(&structure.positions, &structure.cell))?;
                 false
             }
         };

@@ -113,6 +113,22 @@ fn messages_are_cut_between_characters() {
 }
 
 #[test]
+fn devices() {
+    let mut n = 0;
+    ok!(acerust_n_devices(ACERUST_CPU, &mut n));
+    assert_eq!(n, 1);
+    ok!(acerust_n_devices(ACERUST_CUDA, &mut n));
+    assert_eq!(n, acerust::plan::Device::n_cuda());
+    let (handle, mut out) = (model(&golden("si_o3").model), null_mut());
+    let index = n.try_into().unwrap();
+    // SAFETY: a model and a place for the plan.
+    let status = unsafe { acerust_plan_new(handle.0, ACERUST_CUDA, index, ACERUST_F64, null(), &mut out) };
+    assert_eq!(status, ACERUST_ERROR_DEVICE, "there is one more");
+    fails!(ACERUST_ERROR_ARGUMENT, "argument: no device 2", acerust_n_devices(2, &mut n));
+    fails!(ACERUST_ERROR_ARGUMENT, "argument: out is null", acerust_n_devices(ACERUST_CPU, null_mut()));
+}
+
+#[test]
 fn symbols() {
     let mut number = 0;
     ok!(acerust_atomic_number(c("Si").as_ptr(), &mut number));

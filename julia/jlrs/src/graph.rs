@@ -84,8 +84,13 @@ impl Library {
             let n_centres = first.len().saturating_sub(1);
             let (n_atoms, neighbour) = (z.len(), input(&neighbour));
             let edges = graph::Edges { cutoff, n_owned: n_centres, n_centres, n_atoms, first, neighbour, shift: &[] };
-            let graph = graph::Graph::from_edges(&edges, vectors("r", &r)?)?;
-            Ok(Graph(Held::new(SharedGraph::from_edges(graph, z))))
+            let r = vectors("r", &r)?;
+            let fill = |graph: &mut graph::Graph, numbers: &mut Vec<u8>| -> acerust::Result<()> {
+                *graph = graph::Graph::from_edges(&edges, r)?;
+                *numbers = z;
+                Ok(())
+            };
+            Ok(Graph(Held::new(SharedGraph::from_edges(0, fill)?)))
         })
     }
 }

@@ -45,8 +45,8 @@ pub struct Context {
 
 impl Context {
     /// # Errors
-    /// No driver, no such device.
-    pub fn open(index: usize) -> Result<Arc<Context>> {
+    /// No driver.
+    pub fn count() -> Result<usize> {
         // SAFETY: only tries to open the driver's library.
         if !unsafe { sys::is_culib_present() } {
             return Err(Error::Device("CUDA: this machine has no NVIDIA driver (libcuda.so was not found)".into()));
@@ -54,7 +54,14 @@ impl Context {
         library::check(library::DRIVER)?;
         result::init().map_err(failed("starting the driver"))?;
         let count = result::device::get_count().map_err(failed("counting devices"))?;
-        if index >= count as usize {
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// # Errors
+    /// No driver, no such device.
+    pub fn open(index: usize) -> Result<Arc<Context>> {
+        let count = Context::count()?;
+        if index >= count {
             return Err(Error::Device(format!("CUDA: there is no device {index}, only {count}")));
         }
         let context = CudaContext::new(index).map_err(failed("opening the device"))?;

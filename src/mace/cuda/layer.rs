@@ -3,7 +3,7 @@
 use super::maps::{DeviceMap, apply};
 use super::source;
 use super::tables::DeviceTables;
-use super::{Arena, Back, Run};
+use super::{Arena, Features, Run, Through};
 use crate::Result;
 use crate::device::cuda::context::{Buffer, Context, reals};
 use crate::device::cuda::kernel::{Module, arguments};
@@ -257,7 +257,7 @@ impl Step {
         rows: Rows,
         next_bar: u64,
         (h_bar, up_bar): (u64, u64),
-        exchange: Back,
+        exchange: Option<(usize, &mut Through)>,
         kept: Kept,
         shared: Shared,
     ) -> Result<()> {
@@ -312,8 +312,9 @@ impl Step {
         if run.at.n_edges == 0 && !own {
             run.clear(up_bar, n_rows * row)?;
         }
-        if let Some(exchange) = exchange {
-            run.exchange(up_bar, self.up_width(), self.real == 4, exchange)?;
+        if let Some((layer, through)) = exchange {
+            let features = Features { address: up_bar, width: self.up_width(), single: self.real == 4 };
+            run.exchange_backward(through, layer, features)?;
         }
         self.up.transposed(run, up_bar, h_bar, false)?;
         match &self.skip {

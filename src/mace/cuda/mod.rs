@@ -16,12 +16,13 @@ pub(crate) use maps::ROWS;
 use super::network::Network;
 use crate::device::cuda::context::{Buffer, Context, reals};
 use crate::device::cuda::kernel::{KernelSource, Module, arguments};
+use crate::device::cuda::staging::Pinned;
 use crate::device::cuda::stream::Stream;
 use crate::graph::Exchange;
 use crate::{Error, Result};
 use layer::{FirstAddresses, FirstRows, Kept, Rows, Shared, Step};
 use readouts::Readouts;
-use run::{Back, Run};
+use run::{Features, Run, Through};
 use std::sync::Arc;
 
 /// Lanes that share an atom, as in `kernels/mace/atoms.cu`.
@@ -216,16 +217,19 @@ impl DeviceNetwork {
     ///
     /// # Errors
     /// What the driver says.
+    #[allow(clippy::too_many_arguments)]
     pub fn launch(
         &self,
         at: &GraphAt,
         conditions: &Embedded,
         to: Results,
-        mut exchange: Option<&mut dyn Exchange>,
+        exchange: Option<&mut dyn Exchange>,
         stream: &Stream,
         memory: &mut Buffer<u8>,
+        host: &mut Pinned,
     ) -> Result<()> {
         let gradients = to.gradients != 0;
+        let mut through = exchange.map(|exchange| Through { exchange, host });
         let bytes = self.layout(at, gradients, 0).1;
         let base = memory.reserve(bytes)?;
         let layout = self.layout(at, gradients, base).0;
@@ -270,9 +274,9 @@ impl DeviceNetwork {
                     run.clear(layout.up[t + 1] + (n * width) as u64, (at.n_atoms - n) * width)?;
                 }
                 next.up.forward(&run, layout.next[t], layout.up[t + 1], false)?;
-                if let Some(exchange) = &mut exchange {
-                    let width = next.up_width();
-                    run.exchange(layout.up[t + 1], width, self.single, |rows| exchange.forward(t + 1, width, rows))?;
+                if let Some(through) = &mut through {
+                    let features = Features { address: layout.up[t + 1], width: next.up_width(), single: self.single };
+                    run.exchange_forward(through, t + 1, features)?;
                 }
             }
         }
@@ -289,10 +293,7 @@ impl DeviceNetwork {
             let [mut bar, mut before] = layout.bars;
             for (t, step) in self.steps.iter().enumerate().rev() {
                 let bars = (y, layout.y_bar, t < last);
-                let exchange: Back = match &mut exchange {
-                    Some(exchange) => Some(&mut |rows| exchange.backward(t, step.up_width(), rows)),
-                    None => None,
-                };
+                let exchange = through.as_mut().map(|through| (t, through));
                 let up = (before, layout.up_bar);
                 step.backward(&run, bars, rows(t), bar, up, exchange, layout.kept[t], layout.shared)?;
                 if t > 0 {

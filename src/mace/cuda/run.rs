@@ -2,12 +2,25 @@
 
 use super::{GraphAt, Kernels, LANES, source};
 use crate::Result;
-use crate::device::cuda::context::reals;
 use crate::device::cuda::kernel::{Grid, Module, arguments};
+use crate::device::cuda::staging::Pinned;
 use crate::device::cuda::stream::{Argument, Place, Stream};
+use crate::graph::Exchange;
+use std::ops::Range;
 
-/// What is done with the adjoints of rows that were exchanged.
-pub type Back<'a> = Option<&'a mut dyn FnMut(&mut [f64]) -> Result<()>>;
+/// An exchange of features, and memory of the host that they go through.
+pub struct Through<'a> {
+    pub exchange: &'a mut dyn Exchange,
+    pub host: &'a mut Pinned,
+}
+
+/// A row of so many numbers for each atom, on the device.
+#[derive(Clone, Copy)]
+pub struct Features {
+    pub address: u64,
+    pub width: usize,
+    pub single: bool,
+}
 
 /// What launches of a call have in common.
 pub struct Run<'a> {
@@ -56,36 +69,63 @@ impl Run<'_> {
         self.over_rows("add_rows", arguments![width, species, rows, x, assign])
     }
 
-    /// Hands a row of features for each atom to the host and takes it back.
-    pub fn exchange(
+    /// Features before a layer: rows of owned atoms go to the host, those of the others come back.
+    pub fn exchange_forward(&self, through: &mut Through, layer: usize, to: Features) -> Result<()> {
+        let (owned, all) = (self.at.n_owned, self.at.n_atoms);
+        let Through { exchange, host } = through;
+        self.exchange(host, to, 0..owned, owned..all, |rows| exchange.forward(layer, to.width, rows))
+    }
+
+    /// Their adjoints: rows of all atoms go to the host, those of owned atoms come back.
+    pub fn exchange_backward(&self, through: &mut Through, layer: usize, to: Features) -> Result<()> {
+        let (owned, all) = (self.at.n_owned, self.at.n_atoms);
+        let Through { exchange, host } = through;
+        self.exchange(host, to, 0..all, 0..owned, |rows| exchange.backward(layer, to.width, rows))
+    }
+
+    fn exchange(
         &self,
-        address: u64,
-        width: usize,
-        single: bool,
+        host: &mut Pinned,
+        Features { address, width, single }: Features,
+        from: Range<usize>,
+        to: Range<usize>,
         f: impl FnOnce(&mut [f64]) -> Result<()>,
     ) -> Result<()> {
         let n = self.at.n_atoms * width;
-        let mut bytes = vec![0_u8; n * if single { 4 } else { 8 }];
-        let on_device = Place { address, allocation: self.allocation };
-        if n > 0 {
-            let host = Place { address: bytes.as_mut_ptr().addr() as u64, allocation: 0 };
-            // SAFETY: `Layout` has room for the rows of all atoms, the host for as many bytes, which is looked at after the wait.
-            unsafe { self.stream.download(host, on_device, bytes.len()) }?;
-            self.stream.wait()?;
-        }
-        let mut rows: Vec<f64> = match single {
-            true => bytes.as_chunks().0.iter().map(|&b| f64::from(f32::from_ne_bytes(b))).collect(),
-            false => bytes.as_chunks().0.iter().map(|&b| f64::from_ne_bytes(b)).collect(),
+        let [from, to] = [from, to].map(|rows| rows.start * width..rows.end * width);
+        // Double precision for the exchange, and behind it, in single precision, what travels.
+        let words = n + if single { n.div_ceil(2) } else { 0 };
+        host.reserve(words)?;
+        let Place { address: start, allocation } = host.place();
+        let (size, start) = if single { (4, start + 8 * n as u64) } else { (8, start) };
+        let at = |numbers: &Range<usize>| {
+            let offset = (numbers.start * size) as u64;
+            let on_device = Place { address: address + offset, allocation: self.allocation };
+            (Place { address: start + offset, allocation }, on_device, numbers.len() * size)
         };
-        f(&mut rows)?;
-        if n == 0 {
-            return Ok(());
+        let (on_host, on_device, bytes) = at(&from);
+        if bytes > 0 {
+            // SAFETY: `Layout` has room for the rows of all atoms, and so has the host, who looks at them after the wait.
+            unsafe { self.stream.download(on_host, on_device, bytes) }?;
         }
-        let bytes = reals(&rows, single);
-        let host = Place { address: bytes.as_ptr().addr() as u64, allocation: 0 };
-        // SAFETY: as above; the bytes live until the copy is done.
-        unsafe { self.stream.upload(on_device, host, bytes.len()) }?;
-        self.stream.wait()
+        self.stream.wait()?;
+        let (rows, narrow) = host.reserve(words)?.split_at_mut(n);
+        // SAFETY: two numbers of single precision in the place of one.
+        let narrow: &mut [f32] =
+            unsafe { std::slice::from_raw_parts_mut(narrow.as_mut_ptr().cast(), if single { n } else { 0 }) };
+        if single {
+            rows[from.clone()].iter_mut().zip(&narrow[from]).for_each(|(x, &y)| *x = y.into());
+        }
+        f(rows)?;
+        if single {
+            narrow[to.clone()].iter_mut().zip(&rows[to.clone()]).for_each(|(x, &y)| *x = y as f32);
+        }
+        let (on_host, on_device, bytes) = at(&to);
+        match bytes {
+            0 => Ok(()),
+            // SAFETY: as above; nobody writes there before the stream was waited for, by the next exchange or for the results.
+            _ => unsafe { self.stream.upload(on_device, on_host, bytes) },
+        }
     }
 
     pub fn clear(&self, address: u64, bytes: usize) -> Result<()> {
