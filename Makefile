@@ -132,9 +132,10 @@ bench-ops-gpu:
 	ACERUST_GPU=1 $(CARGO) test --release --quiet --test ops each_arithmetic -- --nocapture
 	@$(PYTHON) benchmark/gpu/peers.py
 
-# MACE models on a device, beside their targets.
+# MACE models on a device, beside their targets, and what each precision loses.
 bench-mace-gpu:
 	$(CARGO) run --release --quiet --example gpu_mace
+	$(CARGO) run --release --quiet --example gpu_mace -- --errors
 
 # The table of benchmark/README.md.
 bench:

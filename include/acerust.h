@@ -128,6 +128,26 @@
 #define ACERUST_F32_DISTANCES 2
 
 /**
+ * As `ACERUST_F32`, with radial tables in numbers of 24 bits; for MACE models on CUDA devices.
+ */
+#define ACERUST_F24_RADIAL 3
+
+/**
+ * The same with factors of linear maps in TF32; too inexact to be offered, which is an error that says so.
+ */
+#define ACERUST_TF32 4
+
+/**
+ * The same with features and messages in f16; not offered either.
+ */
+#define ACERUST_F16_FEATURES 5
+
+/**
+ * The same with features and messages in bf16; not offered either.
+ */
+#define ACERUST_BF16_FEATURES 6
+
+/**
  * Radial functions in the way that the library prefers, at present as the model file has them.
  */
 #define ACERUST_RADIAL_DEFAULT 0
@@ -947,7 +967,7 @@ int32_t acerust_n_devices(int32_t device, size_t *out);
  *
  * @param device `ACERUST_CPU` or `ACERUST_CUDA`.
  * @param index Of the CUDA device; 0 for the processor.
- * @param precision `ACERUST_F64`, `ACERUST_F32` or `ACERUST_F32_DISTANCES`.
+ * @param precision `ACERUST_F64`, `ACERUST_F32` or another of these.
  * @param options Null for the defaults.
  * @param out The plan; to be freed with `acerust_plan_free`. It does not need the model any more.
  * @return `ACERUST_ERROR_DEVICE` for a device or instruction set that is missing, `ACERUST_ERROR_ARGUMENT` for a value that is

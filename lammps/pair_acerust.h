@@ -82,6 +82,7 @@ class PairACErust : public Pair {
   int atom_of(size_t i) const { return same ? static_cast<int>(i) : atoms[i]; }
   std::string read(const char *, const std::string &);
   int32_t device_of(const std::string &);
+  int32_t precision_of(const std::string &);
   // Where the device cannot exchange, ghosts are wide in any case.
   bool is_wide() const { return hops > 1 && (wide || !n_exchanged); }
   void collect();

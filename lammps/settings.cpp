@@ -15,7 +15,7 @@
 
 using namespace LAMMPS_NS;
 
-/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|f32-distances] [threads n] [radial exact|pace-table|tolerance] [committee file] [grade file]
+/* pair_style acerust [device cpu|cuda[:n]] [precision f64|f32|f32-distances|f24-radial] [threads n] [radial exact|pace-table|tolerance] [committee file] [grade file]
    [head name] [charge q] [spin multiplicity] [ghosts exchange|wide] */
 void PairACErust::settings(int narg, char **arg)
 {
@@ -37,10 +37,7 @@ void PairACErust::settings(int narg, char **arg)
     if (key == "device") {
       device = device_of(value);
     } else if (key == "precision") {
-      if (value == "f64") precision = ACERUST_F64;
-      else if (value == "f32") precision = ACERUST_F32;
-      else if (value == "f32-distances") precision = ACERUST_F32_DISTANCES;
-      else error->all(FLERR, "pair_style acerust: precision {} is none of f64, f32, f32-distances", value);
+      precision = precision_of(value);
     } else if (key == "threads") {
       const int n = utils::inumeric(FLERR, value, false, lmp);
       if (n < 0) error->all(FLERR, "pair_style acerust: {} threads", n);
@@ -76,6 +73,20 @@ void PairACErust::settings(int narg, char **arg)
 }
 
 /* cpu, cuda or cuda:N; sets the index as well. */
+int32_t PairACErust::precision_of(const std::string &name)
+{
+  static const std::pair<const char *, int32_t> known[] = {
+      {"f64", ACERUST_F64}, {"f32", ACERUST_F32}, {"f32-distances", ACERUST_F32_DISTANCES},
+      {"f24-radial", ACERUST_F24_RADIAL}, {"tf32", ACERUST_TF32}, {"f16-features", ACERUST_F16_FEATURES}, {"bf16-features", ACERUST_BF16_FEATURES}};
+  std::string names;
+  for (const auto &[key, number] : known) {
+    if (name == key) return number;
+    names += (names.empty() ? "" : ", ") + std::string(key);
+  }
+  error->all(FLERR, "pair_style acerust: precision {} is none of {}", name, names);
+  return ACERUST_F64;
+}
+
 int32_t PairACErust::device_of(const std::string &name)
 {
   index = 0;

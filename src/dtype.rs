@@ -48,6 +48,30 @@ impl std::fmt::Display for Dtype {
     }
 }
 
+/// How products of matrices are computed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Arithmetic {
+    /// By multiply–adds in f64, or in f32 where storage has 32 bits or fewer.
+    #[default]
+    Full,
+    /// By the tensor cores of a CUDA device: factors are rounded to TF32 (10 bits of mantissa), sums are in f32.
+    Tf32,
+    /// Likewise, factors are rounded to bf16 (7 bits).
+    Bf16,
+}
+
+impl std::fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Arithmetic::Full => "full",
+            Arithmetic::Tf32 => "tf32",
+            Arithmetic::Bf16 => "bf16",
+        })
+    }
+}
+
 /// A number in memory: `f64`, `f32`, `f16` or `bf16`. One of 16 bits is computed with in `f32`.
 pub trait Storage: Copy + Default + Send + Sync + std::fmt::Debug + PartialEq + 'static {
     type Compute: Real;
@@ -135,12 +159,32 @@ macro_rules! half {
 half!(f16, Dtype::F16);
 half!(bf16, Dtype::Bf16);
 
+/// Numbers rounded to a type, as bytes.
+pub fn to_bytes(x: &[f64], dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::F64 => x.iter().flat_map(|x| x.to_ne_bytes()).collect(),
+        Dtype::F32 => x.iter().flat_map(|&x| (x as f32).to_ne_bytes()).collect(),
+        Dtype::F16 => x.iter().flat_map(|&x| f16::from_f64(x).to_ne_bytes()).collect(),
+        Dtype::Bf16 => x.iter().flat_map(|&x| bf16::from_f64(x).to_ne_bytes()).collect(),
+    }
+}
+
+/// The numbers that `bytes` are.
+pub fn from_bytes(bytes: &[u8], dtype: Dtype) -> Vec<f64> {
+    match dtype {
+        Dtype::F64 => bytes.as_chunks().0.iter().map(|&b| f64::from_ne_bytes(b)).collect(),
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_ne_bytes(b).into()).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_ne_bytes(b).to_f64()).collect(),
+        Dtype::Bf16 => bytes.as_chunks().0.iter().map(|&b| bf16::from_ne_bytes(b).to_f64()).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn battery<S: Storage>() {
-        let x: Vec<S> = [1.0, -0.375, 1.0 / 3.0].map(S::of).to_vec();
+        let x: [S; 3] = [1.0, -0.375, 1.0 / 3.0].map(S::of);
         let mut wide = [S::Compute::default(); 3];
         let mut back = [S::default(); 3];
         S::widen(&x, &mut wide);
@@ -152,6 +196,10 @@ mod tests {
         assert_eq!(error > 0.0, S::DTYPE != Dtype::F64, "{}", S::DTYPE);
         assert_eq!(size_of::<S>(), S::DTYPE.bytes());
         assert_eq!(S::same(&x).is_some(), S::same_mut(&mut back).is_some());
+        let numbers = x.map(S::to_f64);
+        let bytes = to_bytes(&numbers, S::DTYPE);
+        assert_eq!(bytes.len(), 3 * S::DTYPE.bytes());
+        assert_eq!(from_bytes(&bytes, S::DTYPE), numbers);
         assert_eq!(serde_json::to_string(&S::DTYPE).unwrap(), format!("\"{}\"", S::DTYPE));
     }
 

@@ -27,6 +27,9 @@ mod physics;
 mod plan;
 #[path = "mace/rotations.rs"]
 mod rotations;
+#[cfg(feature = "cuda")]
+#[path = "../benchmark/mace/model.rs"]
+mod size;
 #[cfg(feature = "ops")]
 #[path = "mace/training.rs"]
 mod training;

@@ -1,10 +1,12 @@
-//! Times MACE models on a CUDA device: `make bench-mace-gpu`. Numbers of atoms, and names of files as further models, may follow.
+//! Times MACE models on a CUDA device: `make bench-mace-gpu`. Numbers of atoms and precisions, which others then are not, and names of files as
+//! further models may follow. `--errors` prints what each precision loses instead, of all models or of those that are named.
 //!
 //! A rattled diamond with 28 neighbours within 5 Å; energy, forces and virial, in milliseconds on the wall, the shortest of some rounds; with a
 //! neighbour list that is built in the call, and with one that holds. Beside it the target of the call that builds, the memory that is
 //! taken, and the share of the multiply–add peak by nominal operations. Then 1 024 structures of 20 atoms, 26 neighbours each, in one
 //! call. `docs/mace.md` has a table.
 
+mod errors;
 mod model;
 
 use acerust::batch::{self, Item};
@@ -17,44 +19,56 @@ use model::Size;
 use std::time::Instant;
 
 const ROUNDS: usize = 10;
+/// Of systems of more atoms than this, as many more take their time.
+const MANY_ATOMS: usize = 500_000;
+const FEW_ROUNDS: usize = 3;
 /// Structures of a batch.
 const MANY: usize = 1024;
 /// Tflop/s of multiply–adds, measured (`make bench-gpu`).
-const PEAK: [(Precision, f64); 2] = [(Precision::F32, 56.9), (Precision::F64, 32.1)];
-/// Cells along each direction, of eight atoms; targets in f32 and f64, ms.
-const SIZES: [(usize, [f64; 2]); 6] = [
-    (2, [0.6, f64::NAN]),
-    (4, [0.9, f64::NAN]),
-    (8, [4.0, f64::NAN]),
-    (16, [25.0, 60.0]),
-    (32, [f64::NAN; 2]),
-    (LARGEST, [f64::NAN; 2]),
+const PEAK: [(Precision, f64); 3] = [(Precision::F32, 56.9), (Precision::F64, 32.1), (Precision::F24_RADIAL, 56.9)];
+/// Cells along each direction, of eight atoms; targets in f32, f64 and reduced precision, ms.
+const SIZES: [(usize, [f64; 3]); 6] = [
+    (2, [0.6, f64::NAN, f64::NAN]),
+    (4, [0.9, f64::NAN, f64::NAN]),
+    (8, [4.0, f64::NAN, f64::NAN]),
+    (16, [25.0, 60.0, 15.0]),
+    (32, [f64::NAN; 3]),
+    (LARGEST, [f64::NAN; 3]),
 ];
-/// Cells of the system that about fills the device, in f32.
-const LARGEST: usize = 58;
+/// Cells of the system that a device is to hold, in f32.
+const LARGEST: usize = 63;
 const NEIGHBOURS: f64 = 28.0;
 
 fn main() -> acerust::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let only: Vec<usize> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
+    let modes: Vec<Precision> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
     let mut models = Vec::new();
     for (name, k, l) in [("64x0e", 64, 0), ("128x0e+128x1o", 128, 1)] {
         models.push((name.to_owned(), Model::from_mace(Size { k, l, cutoff: 5.0 }.model()?, name)?));
     }
-    for file in arguments.iter().filter(|a| a.parse::<usize>().is_err()) {
+    if std::env::args().any(|a| a == "--errors") {
+        return errors::print(models, &arguments);
+    }
+    let is_file = |a: &&String| a.parse::<usize>().is_err() && a.parse::<Precision>().is_err();
+    for file in arguments.iter().filter(is_file) {
         models.push((file.clone(), Model::load(file)?));
     }
     println!(
-        "{:<16} {:>4} {:>8} {:>10} {:>10} {:>9} {:>8} {:>8} {:>7}",
+        "{:<16} {:>12} {:>8} {:>10} {:>10} {:>9} {:>8} {:>8} {:>7}",
         "model", "", "atoms", "ms", "list held", "µs/atom", "target", "GiB", "share"
     );
     for (name, model) in models {
         let operations = operations(model.mace().expect("MACE").network());
         for (which, (precision, peak)) in PEAK.into_iter().enumerate() {
+            if !modes.is_empty() && !modes.contains(&precision) {
+                continue;
+            }
             let plan = Plan::new(&model, Device::Cuda(0), precision)?;
             for (cells, targets) in SIZES {
                 let n = 8 * cells.pow(3);
-                if !only.is_empty() && !only.contains(&n) || cells == LARGEST && (which > 0 || name.starts_with("64")) {
+                if !only.is_empty() && !only.contains(&n) || cells == LARGEST && (which == 1 || name.starts_with("64"))
+                {
                     continue;
                 }
                 let free = mem_get_info().expect("a device").0;
@@ -66,7 +80,7 @@ fn main() -> acerust::Result<()> {
                 let mut list = plan.neighbours(0.0)?;
                 let (mut built, mut held) = (f64::INFINITY, f64::INFINITY);
                 let mut forces = vec![[0.0; 3]; n];
-                for round in 0..ROUNDS {
+                for round in 0..if n > MANY_ATOMS { FEW_ROUNDS } else { ROUNDS } {
                     // Another cell, and the list is no longer that of the structure.
                     s.cell[0][0] *= 1.0 + 1e-9 * (round % 2) as f64;
                     built = built.min(time(&plan, &s, &mut list, &mut forces)?);
@@ -75,7 +89,7 @@ fn main() -> acerust::Result<()> {
                 let taken = (free - mem_get_info().expect("a device").0) as f64 / (1_u64 << 30) as f64;
                 let share = operations * n as f64 / held / (peak * 1e9);
                 println!(
-                    "{name:<16} {precision:>4} {n:>8} {built:>10.3} {held:>10.3} {:>9.3} {:>8} {taken:>8.2} {:>6.1}%",
+                    "{name:<16} {precision:>12} {n:>8} {built:>10.3} {held:>10.3} {:>9.3} {:>8} {taken:>8.2} {:>6.1}%",
                     1e3 * held / n as f64,
                     if name.starts_with("128") { targets[which] } else { f64::NAN },
                     100.0 * share
@@ -84,7 +98,7 @@ fn main() -> acerust::Result<()> {
             if only.is_empty() || only.contains(&MANY) {
                 let ms = batch(&plan)?;
                 let (n, each) = (MANY * 20, 1e3 * ms / (MANY * 20) as f64);
-                println!("{name:<16} {precision:>4} {n:>8} {ms:>10.3} {:>10} {each:>9.3} {MANY} structures of 20", "");
+                println!("{name:<16} {precision:>12} {n:>8} {ms:>10.3} {:>10} {each:>9.3} {MANY} structures of 20", "");
             }
         }
     }

@@ -37,7 +37,7 @@ The AtomsCalculators calculator of an [`ACERustModel`](@ref), for any AtomsBase 
 
 - `nthreads`: 0 for all of the machine. Results do not depend on it.
 - `precision`: `Float64`; `Float32`, single but for the transform of distances; or `:mixed`, single for that as well on CUDA devices, on the
-  processor the same as `Float32`. Positions are subtracted, and atoms summed, in double precision whatever it is; results are `Float64`.
+  processor the same as `Float32`; of MACE models on CUDA devices `:f24_radial` as well (`docs/mace.md`). Positions are subtracted, and atoms summed, in double precision whatever it is; results are `Float64`.
 - `radial`: `:default`, which the library chooses so that nothing is lost to the precision, `:exact`, or the tolerance of tables.
 - `device`: `:cpu`, `:cuda` or the index of a CUDA device, counted from 0. The first call says where it is missing.
 - `skin`: Å; neighbour lists are reused while no atom has moved by more than half of it.

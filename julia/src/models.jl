@@ -210,7 +210,9 @@ const Precision = Union{DataType,Symbol}
 precision_option(precision) =
     precision === Float64 ? 0 :
     precision === Float32 ? 1 :
-    precision === :mixed ? 2 : throw(ArgumentError("precision is Float64, Float32 or :mixed, not $(repr(precision))"))
+    precision === :mixed ? 2 :
+    precision === :f24_radial ? 3 :
+    throw(ArgumentError("precision is Float64, Float32, :mixed or :f24_radial, not $(repr(precision))"))
 
 # −1 for the processor, the index of a CUDA device else.
 device_option(index::Integer) =

@@ -60,7 +60,8 @@ end
         for mixed in (results(sys, calc; precision = :mixed), results(sys, StackedCalculator(model; precision = :mixed)))
             @test same(mixed, single; tol = 1e-15)
         end
-        @test_throws "Float64, Float32 or :mixed" WrappedSiteCalculator(model; precision = Float16)
+        @test_throws "Float64, Float32, :mixed or :f24_radial" WrappedSiteCalculator(model; precision = Float16)
+        @test_throws "for MACE models on CUDA devices" results(sys, calc; precision = :f24_radial)
         @test_throws "not :double" WrappedSiteCalculator(model; precision = :double)
         @test_throws "not :double" results(sys, calc; precision = :double)
         @test_throws ArgumentError WrappedSiteCalculator(model; radial = :fast)

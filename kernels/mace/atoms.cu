@@ -47,9 +47,10 @@ DEVICE double repulsion(const Screened& p, double r, double& slope) {
 struct Screened { double none; };
 #endif
 
-// The repulsion of nuclei is added to the energies. With `y_bar`, the adjoint of Y and of the distance, `∂E/∂r` of every edge.
+// The repulsion of nuclei is added to the energies. With `y_bar`, the adjoint of Y and of the distance, `∂E/∂r` of every edge;
+// these adjoints are in units of `unit`.
 KERNEL __launch_bounds__(THREADS)
-edge_gradients(Graph g, u32 n, u32 n_owned, const Screened* pairs, double scale, const real* y, const real* y_bar, double* energies, real3* out) {
+edge_gradients(Graph g, u32 n, u32 n_owned, const Screened* pairs, double scale, const real* y, const real* y_bar, double unit, double* energies, real3* out) {
   u32 i = atom_of_lanes(), lane = threadIdx.x % LANES;
   double energy = 0;
   if (i < n) {
@@ -69,10 +70,10 @@ edge_gradients(Graph g, u32 n, u32 n_owned, const Screened* pairs, double scale,
       real inverse = real(-1) / length, a[3] = {r.z * inverse, r.x * inverse, r.y * inverse}, d[3] = {0, 0, 0};
       if (length < real(CUTOFF)) {
         pull_harmonics(y_bar + u64(e) * N_Y, y + u64(e) * N_Y, a, inverse, d);
-        radial += y_bar[u64(e) * N_Y];
+        radial += unit * y_bar[u64(e) * N_Y];
       }
 #pragma unroll
-      for (int k = 0; k < 3; k++) d[k] -= real(radial) * a[k];
+      for (int k = 0; k < 3; k++) d[k] = real(unit) * d[k] - real(radial) * a[k];
       out[e] = {d[1], d[2], d[0]};
     }
   }
@@ -117,20 +118,20 @@ KERNEL __launch_bounds__(THREADS) densities_back(Graph g, u32 n, const Table* ta
 }
 
 // Rows over their norms.
-KERNEL __launch_bounds__(THREADS) divide(u32 width, const real* norm, real* x) {
+KERNEL __launch_bounds__(THREADS) divide(u32 width, const real* norm, stored* x) {
   real inverse = real(1) / norm[blockIdx.x];
-  for (u32 k = threadIdx.x; k < width; k += THREADS) x[u64(blockIdx.x) * width + k] *= inverse;
+  for (u32 k = threadIdx.x; k < width; k += THREADS) x[u64(blockIdx.x) * width + k] = narrow(widen(x[u64(blockIdx.x) * width + k]) * inverse);
 }
 
 // The same for adjoints, with that of the density.
-KERNEL __launch_bounds__(THREADS) divide_back(u32 width, double beta, const real* norm, const real* message, real* bar, real* density_bar) {
+KERNEL __launch_bounds__(THREADS) divide_back(u32 width, double beta, const real* norm, const stored* message, stored* bar, real* density_bar) {
   __shared__ double sums[WARPS];
   const u64 row = u64(blockIdx.x) * width;
   real inverse = real(1) / norm[blockIdx.x];
   double dot = 0;
   for (u32 k = threadIdx.x; k < width; k += THREADS) {
-    dot += double(bar[row + k]) * double(message[row + k]);
-    bar[row + k] *= inverse;
+    dot += double(widen(bar[row + k])) * double(widen(message[row + k]));
+    bar[row + k] = narrow(widen(bar[row + k]) * inverse);
   }
   dot = sum_lanes<32>(dot);
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = dot;
@@ -142,41 +143,42 @@ KERNEL __launch_bounds__(THREADS) divide_back(u32 width, double beta, const real
 }
 
 // Adds to each row that of its species or, without species, rows to rows; or assigns them.
-KERNEL __launch_bounds__(THREADS) add_rows(u32 width, const u32* species, const real* rows, real* x, u32 assign) {
+KERNEL __launch_bounds__(THREADS) add_rows(u32 width, const u32* species, const stored* rows, stored* x, u32 assign) {
   u64 from = species ? species[blockIdx.x] : blockIdx.x;
   for (u32 k = threadIdx.x; k < width; k += THREADS) {
-    real& to = x[u64(blockIdx.x) * width + k];
-    to = (assign ? real(0) : to) + rows[from * width + k];
+    stored& to = x[u64(blockIdx.x) * width + k];
+    to = narrow((assign ? real(0) : widen(to)) + widen(rows[from * width + k]));
   }
 }
 
 // The gate: a scalar, a gate for each block up to `lmax`, those blocks; the scalar and the blocks come out.
-KERNEL __launch_bounds__(THREADS) gate(u32 k, u32 lmax, double scalar, double gated, const real* x, real* y) {
+KERNEL __launch_bounds__(THREADS) gate(u32 k, u32 lmax, double scalar, double gated, const stored* x, stored* y) {
   const u32 n_out = (lmax + 1) * (lmax + 1), n_in = n_out + lmax;
   for (u32 u = threadIdx.x; u < k; u += THREADS) {
-    const real* from = x + u64(blockIdx.x) * n_in * k + u;
-    real* to = y + u64(blockIdx.x) * n_out * k + u;
-    to[0] = real(scalar * curve_silu(from[0]).f);
+    const stored* from = x + u64(blockIdx.x) * n_in * k + u;
+    stored* to = y + u64(blockIdx.x) * n_out * k + u;
+    to[0] = narrow(real(scalar * curve_silu(widen(from[0])).f));
     for (u32 l = 1; l <= lmax; l++) {
-      real factor = real(gated * sigmoid(from[l * k]));
-      for (u32 q = l * l; q < (l + 1) * (l + 1); q++) to[q * k] = factor * from[(q + lmax) * k];
+      real factor = real(gated * sigmoid(widen(from[l * k])));
+      for (u32 q = l * l; q < (l + 1) * (l + 1); q++) to[q * k] = narrow(factor * widen(from[(q + lmax) * k]));
     }
   }
 }
 
-KERNEL __launch_bounds__(THREADS) gate_back(u32 k, u32 lmax, double scalar, double gated, const real* x, const real* y_bar, real* x_bar) {
+KERNEL __launch_bounds__(THREADS) gate_back(u32 k, u32 lmax, double scalar, double gated, const stored* x, const stored* y_bar, stored* x_bar) {
   const u32 n_out = (lmax + 1) * (lmax + 1), n_in = n_out + lmax;
   for (u32 u = threadIdx.x; u < k; u += THREADS) {
     const u64 in = u64(blockIdx.x) * n_in * k + u, out = u64(blockIdx.x) * n_out * k + u;
-    x_bar[in] = real(scalar * curve_silu(x[in]).d * double(y_bar[out]));
+    x_bar[in] = narrow(real(scalar * curve_silu(widen(x[in])).d * double(widen(y_bar[out]))));
     for (u32 l = 1; l <= lmax; l++) {
-      Curve h = curve_sigmoid(x[in + l * k]);
+      Curve h = curve_sigmoid(widen(x[in + l * k]));
       real factor = real(gated * h.f), slope = real(gated * h.d), sum = 0;
       for (u32 q = l * l; q < (l + 1) * (l + 1); q++) {
-        sum += x[in + (q + lmax) * k] * y_bar[out + q * k];
-        x_bar[in + (q + lmax) * k] = factor * y_bar[out + q * k];
+        const real bar = widen(y_bar[out + q * k]);
+        sum += widen(x[in + (q + lmax) * k]) * bar;
+        x_bar[in + (q + lmax) * k] = narrow(factor * bar);
       }
-      x_bar[in + l * k] = slope * sum;
+      x_bar[in + l * k] = narrow(slope * sum);
     }
   }
 }
@@ -184,12 +186,12 @@ KERNEL __launch_bounds__(THREADS) gate_back(u32 k, u32 lmax, double scalar, doub
 // A readout: matrices (in, n_out[l]) each with a bias after it, `κ silu` between them, the last one with a single column. A warp has an atom. Adds
 // to the energies, if they have an address; with `bar`, adds the gradient times `scale` to the scalars of its row.
 KERNEL __launch_bounds__(THREADS)
-readout(u32 n, u32 width, u32 channels, u32 n_layers, const u32* n_out, const double* weights, double constant, double scale, const real* x,
-        double* energies, real* bar) {
+readout(u32 n, u32 width, u32 channels, u32 n_layers, const u32* n_out, const double* weights, double constant, double scale, const stored* x,
+        double* energies, stored* bar) {
   __shared__ double act[WARPS][READ_LAYERS][READ_WIDTH], slope[WARPS][READ_LAYERS][READ_WIDTH], back[WARPS][2][READ_WIDTH];
   const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32, i = blockIdx.x * WARPS + warp;
   if (i >= n) return;
-  const real* row = x + u64(i) * width;
+  const stored* row = x + u64(i) * width;
   const double* w = weights;
   u32 n_in = channels;
   double result = 0;
@@ -197,7 +199,7 @@ readout(u32 n, u32 width, u32 channels, u32 n_layers, const u32* n_out, const do
     u32 m = n_out[l];
     for (u32 h = 0; h < m; h++) {
       double sum = 0;
-      for (u32 k = lane; k < n_in; k += 32) sum += w[k * m + h] * (l ? act[warp][l - 1][k] : double(row[k]));
+      for (u32 k = lane; k < n_in; k += 32) sum += w[k * m + h] * (l ? act[warp][l - 1][k] : double(widen(row[k])));
       sum = sum_lanes<32>(sum) + w[n_in * m + h];
       if (l + 1 == n_layers) {
         result = sum;
@@ -223,7 +225,7 @@ readout(u32 n, u32 width, u32 channels, u32 n_layers, const u32* n_out, const do
       double sum = 0;
       for (u32 h = 0; h < m; h++) sum += w[k * m + h] * back[warp][now][h];
       if (l) back[warp][1 - now][k] = sum * slope[warp][l - 1][k];
-      else bar[u64(i) * width + k] += real(scale * sum);
+      else bar[u64(i) * width + k] = narrow(widen(bar[u64(i) * width + k]) + real(scale * sum));
     }
     now = 1 - now;
     __syncwarp();
@@ -238,12 +240,38 @@ finish(u32 n, u32 n_owned, const u32* species, const double* e0, double scale, d
 }
 
 // The scalars of rows, to where descriptors are.
-KERNEL __launch_bounds__(THREADS) scalars(u32 width, u32 channels, const real* x, u32 width_out, u32 at, double* out) {
-  for (u32 k = threadIdx.x; k < channels; k += THREADS) out[u64(blockIdx.x) * width_out + at + k] = x[u64(blockIdx.x) * width + k];
+KERNEL __launch_bounds__(THREADS) scalars(u32 width, u32 channels, const stored* x, u32 width_out, u32 at, double* out) {
+  for (u32 k = threadIdx.x; k < channels; k += THREADS) out[u64(blockIdx.x) * width_out + at + k] = widen(x[u64(blockIdx.x) * width + k]);
 }
 
 // 0, 1, … n − 1, then NONE.
 KERNEL __launch_bounds__(THREADS) count(u32 n, u32 n_slots, u32* order) {
   u32 k = blockIdx.x * THREADS + threadIdx.x;
   if (k < n_slots) order[k] = k < n ? k : NONE;
+}
+
+// Of slices of atoms, a block each, the numbers within the slice by species, each species filled up to multiples of `block` with NONE.
+KERNEL __launch_bounds__(1024) arrange(u32 n, u32 slice, u32 block, u32 n_slots, const u32* species, u32* order) {
+  __shared__ u32 start[N_SPECIES + 1];
+  const u32 begin = blockIdx.x * slice, own = min(slice, n - begin), lane = threadIdx.x % 32;
+  species += begin, order += u64(blockIdx.x) * n_slots;
+  for (u32 z = threadIdx.x; z <= N_SPECIES; z += 1024) start[z] = 0;
+  for (u32 k = threadIdx.x; k < n_slots; k += 1024) order[k] = NONE;
+  __syncthreads();
+  for (u32 k = threadIdx.x; k < own; k += 1024) atomicAdd(start + species[k] + 1, 1);
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (u32 z = 1; z <= N_SPECIES; z++) start[z] = start[z - 1] + (start[z] + block - 1) / block * block;
+  }
+  __syncthreads();
+  for (u32 z = threadIdx.x / 32; z < N_SPECIES; z += 32) {
+    u32 at = start[z];
+    if (at == start[z + 1]) continue;
+    for (u32 k0 = 0; k0 < own; k0 += 32) {
+      const bool is = k0 + lane < own && species[k0 + lane] == z;
+      const u32 all = __ballot_sync(FULL, is);
+      if (is) order[at + __popc(all & ((1u << lane) - 1))] = k0 + lane;
+      at += __popc(all);
+    }
+  }
 }

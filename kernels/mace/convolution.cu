@@ -50,6 +50,13 @@ DEVICE void fill(Tile& tile, const Graph& g, u32 receiver, u32 e0, u32 n, const 
 
 // A polynomial of path p at t, with its derivative.
 DEVICE real value_and_slope(const Two* row, int p, real t, real& slope) {
+#if PACKED
+  const Two c = __ldg(row + p * MUL);
+  // Last bytes: of c.x, and of c.y three times.
+  const real last = __uint_as_float(__byte_perm(__float_as_uint(c.x), __float_as_uint(c.y), 0x0444)), s = c.y + t * last;
+  slope = s + t * last;
+  return c.x + t * s;
+#else
   Two c[PAIRS];
 #pragma unroll
   for (int k = 0; k < PAIRS; k++) c[k] = __ldg(row + (PAIRS * p + k) * MUL);
@@ -63,12 +70,14 @@ DEVICE real value_and_slope(const Two* row, int p, real t, real& slope) {
     w = w * t + c[k].x;
   }
   return w;
+#endif
 }
 
+// Of the centres from `begin` on, the rows of which are those of `out`.
 KERNEL __launch_bounds__(THREADS)
-convolve(Graph g, const Table* tables, const real* y, const real* x, real* out) {
+convolve(Graph g, u32 begin, const Table* tables, const real* y, const stored* x, stored* out) {
   __shared__ Tile tile;
-  const u32 i = blockIdx.x, u = blockIdx.y * THREADS + threadIdx.x, own = min(u, u32(MUL) - 1), receiver = g.species[i], end = g.first[i + 1];
+  const u32 i = begin + blockIdx.x, u = blockIdx.y * THREADS + threadIdx.x, own = min(u, u32(MUL) - 1), receiver = g.species[i], end = g.first[i + 1];
   real sum[N_OUT];
 #pragma unroll
   for (int q = 0; q < N_OUT; q++) sum[q] = 0;
@@ -78,10 +87,11 @@ convolve(Graph g, const Table* tables, const real* y, const real* x, real* out) 
 #pragma unroll 2
     for (u32 j = 0; j < tile.n; j++) {
       const Two* table = tile.row[j] + own;
-      const real *t = tile.t[j], *from = x + u64(tile.source[j]) * (N_X * MUL) + own;
+      const real* t = tile.t[j];
+      const stored* from = x + u64(tile.source[j]) * (N_X * MUL) + own;
       real xs[N_X], row;
 #pragma unroll
-      for (int q = 0; q < N_X; q++) xs[q] = from[q * MUL];
+      for (int q = 0; q < N_X; q++) xs[q] = widen(from[q * MUL]);
 #define OPEN(p) { real slope, weight = value_and_slope(table, p, tile.at[j], slope);
 #define ROW(x) row = weight * xs[x];
 #define TERM(k, q) sum[q] += row * t[k];
@@ -95,24 +105,25 @@ convolve(Graph g, const Table* tables, const real* y, const real* x, real* out) 
   }
   if (u >= MUL) return;
 #pragma unroll
-  for (int q = 0; q < N_OUT; q++) out[(u64(i) * N_OUT + q) * MUL + u] = sum[q];
+  for (int q = 0; q < N_OUT; q++) out[(u64(blockIdx.x) * N_OUT + q) * MUL + u] = narrow(sum[q]);
 }
 
-// Of the edges `begin` to `end`: the adjoint of Y, and in the place of that of Y_00, a constant, the derivative by the distance, (edges, N_Y),
+// Of the edges `begin` to `end` of the centres from `centre` on, whose rows are those of `out_bar`: the adjoint of Y, and in the place of that of Y_00, a constant, the derivative by the distance, (edges, N_Y),
 // assigned or added; the adjoint of x, (edges of the range, N_X, MUL), to be summed by sender.
 KERNEL __launch_bounds__(THREADS, BLOCKS)
-convolve_back(Graph g, const Table* tables, const real* y, const real* x, const real* out_bar, real* y_bar, real* x_bar, u32 begin, u32 end, u32 add) {
+convolve_back(Graph g, u32 centre, const Table* tables, const real* y, const stored* x, const stored* out_bar, real* y_bar, stored* x_bar, u32 begin, u32 end,
+              u32 add) {
   constexpr int WARPS = THREADS / 32, CHUNKS = (MUL + THREADS - 1) / THREADS, PIECES = (N_Y + 31) / 32;
   constexpr int N_REDUCED = N_Y <= 1 ? 1 : N_Y <= 2 ? 2 : N_Y <= 4 ? 4 : N_Y <= 8 ? 8 : N_Y <= 16 ? 16 : 32;
   __shared__ Tile tile;
   __shared__ real sums[TILE][WARPS][PIECES * N_REDUCED];
-  const u32 i = blockIdx.x, receiver = g.species[i], warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const u32 i = centre + blockIdx.x, receiver = g.species[i], warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const u32 first = max(g.first[i], begin), last = min(g.first[i + 1], end);
   if (first >= last) return;
   real m_bar[N_OUT];
   auto read = [&](u32 u) {
 #pragma unroll
-    for (int q = 0; q < N_OUT; q++) m_bar[q] = u < MUL ? out_bar[(u64(i) * N_OUT + q) * MUL + u] : real(0);
+    for (int q = 0; q < N_OUT; q++) m_bar[q] = u < MUL ? widen(out_bar[(u64(blockIdx.x) * N_OUT + q) * MUL + u]) : real(0);
   };
   if (CHUNKS == 1) read(threadIdx.x);
   for (u32 e0 = first; e0 < last; e0 += TILE) {
@@ -126,9 +137,10 @@ convolve_back(Graph g, const Table* tables, const real* y, const real* x, const 
       for (u32 j = 0; j < tile.n; j++) {
         real bars[PIECES * N_REDUCED], xs[N_X], xs_bar[N_X], ws[N_PATHS], slopes[N_PATHS], s, v, radial = 0;
         const Two* table = tile.row[j] + own;
-        const real *t = tile.t[j], *from = x + u64(tile.source[j]) * (N_X * MUL) + own;
+        const real* t = tile.t[j];
+      const stored* from = x + u64(tile.source[j]) * (N_X * MUL) + own;
 #pragma unroll
-        for (int q = 0; q < N_X; q++) xs[q] = from[q * MUL];
+        for (int q = 0; q < N_X; q++) xs[q] = widen(from[q * MUL]);
 #pragma unroll
         for (int p = 0; p < N_PATHS; p++) ws[p] = value_and_slope(table, p, tile.at[j], slopes[p]);
 #pragma unroll
@@ -153,9 +165,9 @@ convolve_back(Graph g, const Table* tables, const real* y, const real* x, const 
 #undef TERM
         bars[0] = radial;
         if (!FIRST && u < MUL) {
-          real* to = x_bar + u64(tile.edge[j] - begin) * (N_X * MUL) + u;
+          stored* to = x_bar + u64(tile.edge[j] - begin) * (N_X * MUL) + u;
 #pragma unroll
-          for (int q = 0; q < N_X; q++) to[q * MUL] = xs_bar[q];
+          for (int q = 0; q < N_X; q++) to[q * MUL] = narrow(xs_bar[q]);
         }
 #pragma unroll
         for (int k = 0; k < PIECES; k++) {
@@ -186,17 +198,38 @@ convolve_back(Graph g, const Table* tables, const real* y, const real* x, const 
   }
 }
 
-// Adds to the adjoint of x of each atom what the edges `begin` to `end` that end in it have, in their order; or assigns.
+// The first and the last of the edges that end in an atom, so that it can be told whether any are in a range.
+KERNEL __launch_bounds__(THREADS) spans(u32 n, const u32* incoming_first, const u32* incoming, uint2* span) {
+  u32 i = blockIdx.x * THREADS + threadIdx.x, least = NONE, most = 0;
+  if (i >= n) return;
+  for (u32 s = incoming_first[i]; s < incoming_first[i + 1]; s++) least = min(least, incoming[s]), most = max(most, incoming[s]);
+  span[i] = {least, most};
+}
+
+// Atoms that the edges `begin` to `end` may end in: their number, 0 before, and they, in any order.
+KERNEL __launch_bounds__(THREADS) touched(u32 n, const uint2* span, u32 begin, u32 end, u32* atoms) {
+  u32 i = blockIdx.x * THREADS + threadIdx.x, lane = threadIdx.x % 32, at = 0;
+  const bool is = i < n && span[i].x < end && span[i].y >= begin && span[i].x <= span[i].y;
+  const u32 all = __ballot_sync(FULL, is);
+  if (lane == 0 && all) at = atomicAdd(atoms, __popc(all));
+  at = __shfl_sync(FULL, at, 0);
+  if (is) atoms[1 + at + __popc(all & ((1u << lane) - 1))] = i;
+}
+
+// Adds to the adjoint of x of each atom, or of these, what the edges `begin` to `end` that end in it have, in their order; or assigns.
 KERNEL __launch_bounds__(THREADS)
-collect(const u32* incoming_first, const u32* incoming, const real* rows, u32 begin, u32 end, u32 add, real* x_bar) {
-  const u32 i = blockIdx.x, first = incoming_first[i], last = incoming_first[i + 1];
-  for (u32 k = threadIdx.x; k < N_X * MUL; k += THREADS) {
-    real& to = x_bar[u64(i) * (N_X * MUL) + k];
-    real sum = add ? to : real(0);
-    for (u32 s = first; s < last; s++) {
-      u32 e = incoming[s];
-      if (e >= begin && e < end) sum += rows[u64(e - begin) * (N_X * MUL) + k];
+collect(u32 n, const u32* atoms, const u32* incoming_first, const u32* incoming, const stored* rows, u32 begin, u32 end, u32 add, stored* x_bar) {
+  if (atoms) n = atoms[0];
+  for (u32 a = blockIdx.x; a < n; a += gridDim.x) {
+    const u32 i = atoms ? atoms[1 + a] : a, first = incoming_first[i], last = incoming_first[i + 1];
+    for (u32 k = threadIdx.x; k < N_X * MUL; k += THREADS) {
+      stored& to = x_bar[u64(i) * (N_X * MUL) + k];
+      real sum = add ? widen(to) : real(0);
+      for (u32 s = first; s < last; s++) {
+        u32 e = incoming[s];
+        if (e >= begin && e < end) sum += widen(rows[u64(e - begin) * (N_X * MUL) + k]);
+      }
+      to = narrow(sum);
     }
-    to = sum;
   }
 }

@@ -1,6 +1,8 @@
 // What kernels of MACE share: graphs, and radial functions as polynomials on equal intervals.
 //
-// Rust defines N_SPECIES, CUTOFF (Å), N_Y (harmonics) and PAIRS (of coefficients of a polynomial) before this file.
+// Rust defines N_SPECIES, CUTOFF (Å), N_Y (harmonics), PAIRS (of coefficients of a polynomial) and PACKED before this file. PACKED: a pair is a parabola, whose
+// last coefficient is the last eight bits of the others. Vectors, harmonics and what is summed over edges are `real`; rows of
+// atoms and channels are `stored`.
 
 struct real3 { real x, y, z; };
 // The edges of atom i are first[i] .. first[i + 1]; r is the vector to the neighbour.

@@ -27,6 +27,7 @@ def stops(tmp_path, commands, message, processes=(1, 4)):
     ("acerust device gpu", [], "device gpu is none of cpu, cuda, cuda:N"),
     ("acerust device cuda:64", [f"* * {SILICON} Si"], "device: "),
     ("acerust precision f16", [], "precision f16 is none of"),
+    ("acerust precision f24-radial", [f"* * {SILICON} Si"], "f24-radial: is for MACE models on CUDA devices"),
     ("acerust threads -1", [], "-1 threads"),
     ("acerust threads", [], "threads needs a value"),
     ("acerust radial -1", [f"* * {SILICON} Si"], "table tolerance -1 is not above"),

@@ -89,8 +89,8 @@ pub fn device_of(name: &str) -> PyResult<Device> {
 
 #[pymethods]
 impl Plan {
-    /// `device`: cpu, cuda, cuda:N; `precision`: f64, f32, f32-distances; `radial`: auto, exact, table=TOLERANCE; `threads`: 0 for all
-    /// of the machine, or as many as RAYON_NUM_THREADS says; `committee`: (n_members, length_basis), linear parameters, or a file of
+    /// `device`: cpu, cuda, cuda:N; `precision`: f64, f32, f32-distances, of MACE models on CUDA devices f24-radial too; `radial`:
+    /// auto, exact, table=TOLERANCE; `threads`: 0 for all of the machine, or as many as RAYON_NUM_THREADS says; `committee`: (n_members, length_basis), linear parameters, or a file of
     /// `acerust fit --committee`; `active_set`, for the grade: a file of `acerust fit --active-set`, or its bytes.
     #[new]
     #[pyo3(signature = (model, device="cpu", precision="f64", radial="auto", threads=0, committee=None, active_set=None))]

@@ -109,6 +109,7 @@ def test_inputs_of_other_kinds(silicon):
     (lambda m, p: acerust.Model.from_json("{}"), acerust.errors.ModelError, "model: "),
     (lambda m, p: acerust.Plan(m, "gpu"), acerust.errors.ArgumentError, "none of cpu, cuda"),
     (lambda m, p: acerust.Plan(m, precision="f8"), acerust.errors.ArgumentError, "precision"),
+    (lambda m, p: acerust.Plan(m, precision="f24-radial"), acerust.errors.ArgumentError, "f24-radial: is for MACE models on CUDA devices"),
     (lambda m, p: acerust.Plan(m, radial="table=-1"), acerust.errors.ArgumentError, "tolerance -1"),
     (lambda m, p: p.evaluate([32], [[0, 0, 0]]), acerust.errors.ArgumentError, "atom 0 is Ge; the model knows Si"),
     (lambda m, p: p.evaluate([14, 0], np.zeros((2, 3))), acerust.errors.StructureError, "atom 1"),

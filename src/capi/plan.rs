@@ -24,6 +24,14 @@ pub const ACERUST_F64: i32 = 0;
 pub const ACERUST_F32: i32 = 1;
 /// Single precision, the transform of distances included; on the processor the same as `ACERUST_F32`.
 pub const ACERUST_F32_DISTANCES: i32 = 2;
+/// As `ACERUST_F32`, with radial tables in numbers of 24 bits; for MACE models on CUDA devices.
+pub const ACERUST_F24_RADIAL: i32 = 3;
+/// The same with factors of linear maps in TF32; too inexact to be offered, which is an error that says so.
+pub const ACERUST_TF32: i32 = 4;
+/// The same with features and messages in f16; not offered either.
+pub const ACERUST_F16_FEATURES: i32 = 5;
+/// The same with features and messages in bf16; not offered either.
+pub const ACERUST_BF16_FEATURES: i32 = 6;
 
 /// Radial functions in the way that the library prefers, at present as the model file has them.
 pub const ACERUST_RADIAL_DEFAULT: i32 = 0;
@@ -120,7 +128,7 @@ pub unsafe extern "C" fn acerust_n_devices(device: i32, out: *mut usize) -> i32 
 ///
 /// @param device `ACERUST_CPU` or `ACERUST_CUDA`.
 /// @param index Of the CUDA device; 0 for the processor.
-/// @param precision `ACERUST_F64`, `ACERUST_F32` or `ACERUST_F32_DISTANCES`.
+/// @param precision `ACERUST_F64`, `ACERUST_F32` or another of these.
 /// @param options Null for the defaults.
 /// @param out The plan; to be freed with `acerust_plan_free`. It does not need the model any more.
 /// @return `ACERUST_ERROR_DEVICE` for a device or instruction set that is missing, `ACERUST_ERROR_ARGUMENT` for a value that is
@@ -139,12 +147,7 @@ pub unsafe extern "C" fn acerust_plan_new(
         let out = buffer::result("out", out)?;
         let model = MODELS.get(model)?;
         let device = device_of(device, index)?;
-        let precision = match precision {
-            ACERUST_F64 => Precision::F64,
-            ACERUST_F32 => Precision::F32,
-            ACERUST_F32_DISTANCES => Precision::F32_DISTANCES,
-            other => return Err(Failure::argument(format!("no precision {other}"))),
-        };
+        let precision = Precision::numbered(precision.into()).map_err(Failure::argument)?;
         let options = acerust_options::read(options)?;
         PLANS.insert(SharedPlan::new(&model, device, precision, options.plan_options()?, options.n_threads)?, out);
         Ok(())

@@ -43,7 +43,7 @@ impl MacePotential {
     /// No driver, device, NVRTC or memory.
     pub fn new(network: Arc<Network>, index: usize, precision: Precision) -> Result<MacePotential> {
         let device = Context::open(index)?;
-        let evaluator = memory::caught(|| DeviceNetwork::new(network.clone(), precision.is_single(), &device))?;
+        let evaluator = memory::caught(|| DeviceNetwork::new(network.clone(), precision, &device))?;
         let embedded = evaluator.embed(0, &messages::properties(&network, &Conditions::default())?)?;
         let forces = Module::load(&device, &forces(precision))?;
         let (list, workspaces) = (OnceLock::new(), Workspaces::default());

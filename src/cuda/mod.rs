@@ -96,7 +96,7 @@ fn compile(model: &Model, single: bool, mode: RadialMode) -> Result<Compiled<Par
 /// Every kernel file that a plan may load, as text: for compiling without a device.
 pub fn sources(model: &Model, precision: Precision) -> Result<Vec<KernelSource>> {
     if let Some(mace) = model.mace() {
-        let mut all = crate::mace::cuda::sources(mace.network(), precision.is_single());
+        let mut all = crate::mace::cuda::sources(mace.network(), precision);
         all.push(forces(precision));
         all.extend(LIST_LANES.map(|lanes| list_source(precision, lanes)));
         return Ok(all);

@@ -11,6 +11,7 @@ use super::mlp::Mlp;
 use super::product::channelwise::Channelwise;
 use super::product::fully_connected::FullyConnected;
 use super::radial::Radial;
+pub use crate::dtype::Arithmetic;
 use crate::dtype::Dtype;
 use crate::simd::Value;
 use crate::{Error, Result};
@@ -41,30 +42,6 @@ pub struct Spec {
     /// Of products of matrices.
     #[serde(default)]
     pub arithmetic: Arithmetic,
-}
-
-/// How products of matrices are computed, by `linear` and `mlp`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Arithmetic {
-    /// By multiply–adds in f64, or in f32 where storage has 32 bits or fewer.
-    #[default]
-    Full,
-    /// By the tensor cores of a CUDA device: factors are rounded to TF32 (10 bits of mantissa), sums are in f32.
-    Tf32,
-    /// Likewise, factors are rounded to bf16 (7 bits).
-    Bf16,
-}
-
-impl std::fmt::Display for Arithmetic {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(match self {
-            Arithmetic::Full => "full",
-            Arithmetic::Tf32 => "tf32",
-            Arithmetic::Bf16 => "bf16",
-        })
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

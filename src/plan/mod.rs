@@ -1,16 +1,18 @@
 //! A plan is a model on a device in a precision: validated and laid out once, executed many times.
 
 mod input;
+mod options;
 mod uncertainty;
 
 pub use crate::device::Device;
-pub use crate::dtype::Dtype;
+pub use crate::dtype::{Arithmetic, Dtype};
 pub use crate::graph::{Neighbours, OnDevice};
 pub use crate::potential::{ActiveSet, Conditions, Outputs, Reach, Rows, Virial};
 pub use crate::precision::Precision;
 pub use crate::simd::Isa;
 pub use crate::stage::table::RadialMode;
 pub use input::Input;
+pub use options::Options;
 
 use crate::cpu;
 use crate::element;
@@ -23,32 +25,6 @@ use crate::{Error, Result};
 use input::AtAddresses;
 use ndarray::{ArrayViewMut2, ArrayViewMut3};
 use std::fmt::{self, Debug, Formatter};
-
-/// What a plan may be told beyond device and precision.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Options {
-    /// `None`: [`RadialMode::Exact`].
-    pub radial: Option<RadialMode>,
-    /// `None`: the best instruction set of the processor.
-    pub isa: Option<Isa>,
-}
-
-impl Options {
-    pub fn new() -> Options {
-        Options::default()
-    }
-
-    /// How radial functions are evaluated.
-    pub fn radial(self, mode: RadialMode) -> Options {
-        Options { radial: Some(mode), ..self }
-    }
-
-    /// The instruction set of the processor.
-    pub fn isa(self, isa: Isa) -> Options {
-        Options { isa: Some(isa), ..self }
-    }
-}
 
 /// A model made ready for a device. Shared freely between threads.
 pub struct Plan {
@@ -95,9 +71,7 @@ impl Plan {
     /// [`Error::Device`] where the device or instruction set is missing; [`Error::Argument`] for a table tolerance that is not above
     /// 1e-15, and for options that the device does not have.
     pub fn with_options(model: &Model, device: Device, precision: Precision, options: Options) -> Result<Plan> {
-        if !Precision::PRESETS.iter().any(|(_, known)| *known == precision) {
-            return Err(Error::Argument(format!("precision {precision}: none of the presets")));
-        }
+        options.check_precision(model, device, precision)?;
         let mode = options.radial.unwrap_or(RadialMode::Exact);
         if let RadialMode::Table { tolerance } = mode
             && (tolerance.is_nan() || tolerance <= 1e-15)

@@ -300,6 +300,12 @@ fn models_and_plans() {
     fails!(a, "argument: no device with the index -1", new(ACERUST_CUDA, -1, 0, None));
     fails!(a, "argument: no device with the index 1", new(ACERUST_CPU, 1, 0, None));
     fails!(a, "argument: no precision 7", new(0, 0, 7, None));
+    for (device, precision, name) in
+        [(0, ACERUST_F24_RADIAL, "f24-radial"), (ACERUST_CUDA, ACERUST_F16_FEATURES, "f16-features")]
+    {
+        let why = "is for MACE models on CUDA devices; others, and processors, have f64, f32, f32-distances";
+        fails!(a, &format!("argument: precision {name}: {why}"), new(device, 0, precision, None));
+    }
     assert_eq!(new(ACERUST_CUDA, 999, 0, None), d);
     let o = options();
     fails!(a, "argument: options: no radial mode 4", new(0, 0, 0, Some(acerust_options { radial: 4, ..o })));

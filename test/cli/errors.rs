@@ -39,6 +39,10 @@ fn errors_name_the_culprit() {
         (&["bench", "model.json", "in.extxyz", "--device", "cuda:97"], "device: CUDA: "),
         (&["compare", "model.json", "in.extxyz", "--device", "cuda:97"], "device: CUDA: "),
         (&["info", "model.json", "--radial", "table=1e-99"], "argument: table tolerance"),
+        (
+            &["info", "model.json", "--precision", "f24-radial"],
+            "argument: precision f24-radial: is for MACE models on CUDA devices",
+        ),
     ] {
         let error = fails(at, arguments, 1);
         assert!(error.starts_with("acerust: ") && error.contains(words), "{arguments:?}: {error}");

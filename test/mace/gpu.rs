@@ -3,16 +3,25 @@
 
 use super::models::{floats, forces_are_derivatives, golden, here, read, triples};
 use super::plan::crystal;
+use super::size;
 use acerust::mace::network::Network;
 use acerust::mace::spec::MaceSpec;
 use acerust::model::Model;
-use acerust::plan::{Conditions, Device, Outputs, Plan, Precision};
+use acerust::plan::{Conditions, Device, Options, Outputs, Plan, Precision};
 use acerust::structure::Structure;
 use ndarray::{Array2, Array3};
 use serde_json::Value;
 use std::path::Path;
 
 const CASES: [(Precision, f64); 2] = [(Precision::F64, 1e-10), (Precision::F32, 1e-5)];
+
+/// Those that are offered, by less than 1e-3 of the largest force, and others, that work.
+const REDUCED: [(Precision, f64); 4] = [
+    (Precision::F24_RADIAL, 3e-4),
+    (Precision::TF32, 2.5e-3),
+    (Precision::F16_FEATURES, 3e-3),
+    (Precision::BF16_FEATURES, 4e-2),
+];
 
 pub fn on_device(model: &Model, precision: Precision) -> Option<Plan> {
     match Plan::new(model, Device::Cuda(0), precision) {
@@ -181,6 +190,87 @@ fn devices_know_edge_cases() {
             compare(&name, &all(&plan, &graph, &s.numbers), &all(&processor, &graph, &s.numbers), tolerance);
             let mut list = plan.neighbours(0.3).unwrap();
             close(&name, &[plan.energy((s, &mut list)).unwrap()], &[processor.energy(s).unwrap()], tolerance);
+        }
+    }
+}
+
+/// Forces of presets with fewer bits are off by no more than `docs/mace.md` says, and numbers were rounded; the same to the last bit every time.
+#[test]
+fn reduced_precision_is_within_its_error() {
+    let mut models: Vec<(String, Model)> =
+        golden().iter().map(|p| (p.display().to_string(), Model::load(p).unwrap())).collect();
+    let size = size::Size { k: 128, l: 1, cutoff: 5.0 };
+    models.push(("128 channels".into(), Model::from_mace(size.model().unwrap(), "128").unwrap()));
+    for (name, model) in models {
+        let Some(single) = on_device(&model, Precision::F32) else { return };
+        let exact = on_device(&model, Precision::F64).expect("a device");
+        let s = crystal(&exact, [3, 3, 3]);
+        let results = |plan: &Plan| {
+            let (mut energy, mut forces, mut virial) = (0.0, vec![[0.0; 3]; s.n_atoms()], [[0.0; 3]; 3]);
+            let mut out = Outputs::new().energy(&mut energy).forces(&mut forces[..]).virial(&mut virial[..]);
+            plan.evaluate((&s, &mut plan.neighbours(0.3).unwrap()), &mut out).unwrap();
+            (energy, forces, virial)
+        };
+        let (should, near) = (results(&exact), results(&single));
+        // The others on a few: kernels take long to compile.
+        let few = ["nonlinear", "128"].iter().any(|part| name.contains(part));
+        for (precision, tolerance) in REDUCED.into_iter().take(if few { REDUCED.len() } else { 1 }) {
+            let options = Options::new().any_precision();
+            let plan = Plan::with_options(&model, Device::Cuda(0), precision, options).expect("a device");
+            let (is, again) = (results(&plan), results(&plan));
+            let name = format!("{name} {precision}");
+            assert!(is == again, "{name}: not the same twice");
+            assert!(is.1 != near.1, "{name}: nothing was rounded");
+            close(&name, is.1.as_flattened(), should.1.as_flattened(), tolerance);
+            if precision == Precision::F24_RADIAL {
+                close(&name, is.2.as_flattened(), should.2.as_flattened(), tolerance);
+                // As a force over an ångström.
+                let largest = should.1.as_flattened().iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+                let error = (is.0 - should.0).abs() / s.n_atoms() as f64;
+                assert!(error <= tolerance * largest, "{name}: energies are off by {error} eV/atom");
+            }
+            // By graphs, whose memory the host has, and for all outputs.
+            let graph = plan.graph(&s).unwrap();
+            let on_graph = all(&plan, &graph, &s.numbers);
+            close(&name, on_graph.forces.as_flattened(), is.1.as_flattened(), tolerance);
+        }
+    }
+}
+
+/// Layers work on so many atoms at a time: a large crystal has what each of its cells has.
+#[test]
+fn slices_of_large_systems_are_the_whole() {
+    for (name, species) in [("three_layers.json", 2), ("nonlinear.json", 1)] {
+        let model = Model::load(here(name)).unwrap();
+        for precision in [Precision::F64, Precision::F32, Precision::F24_RADIAL] {
+            let Some(plan) = on_device(&model, precision) else { return };
+            let mut cell = crystal(&plan, [2, 2, 2]);
+            if species == 1 {
+                let number = cell.numbers[0];
+                cell.numbers.fill(number);
+            }
+            let large = cell.repeat([14, 13, 13]);
+            let evaluate = |s: &Structure| {
+                let (mut sites, mut forces, mut virial) =
+                    (vec![0.0; s.n_atoms()], vec![[0.0; 3]; s.n_atoms()], [[0.0; 3]; 3]);
+                let out = Outputs::new().site_energies(&mut sites[..]);
+                let mut out = out.forces(&mut forces[..]).virial(&mut virial[..]);
+                plan.evaluate((s, &mut plan.neighbours(0.0).unwrap()), &mut out).unwrap();
+                (sites, forces, virial)
+            };
+            let (small, whole, again) = (evaluate(&cell), evaluate(&large), evaluate(&large));
+            assert!(whole == again, "{name} {precision}: not the same twice");
+            let tolerance = if precision == Precision::F64 { 1e-11 } else { 1e-3 };
+            let n = cell.n_atoms();
+            assert!(large.n_atoms() > 1 << 15);
+            for copy in 0..large.n_atoms() / n {
+                let of = copy * n..(copy + 1) * n;
+                close(name, &whole.0[of.clone()], &small.0, tolerance);
+                close(name, whole.1[of].as_flattened(), small.1.as_flattened(), tolerance);
+            }
+            let copies = (large.n_atoms() / n) as f64;
+            close(name, whole.2.map(|row| row.map(|x| x / copies)).as_flattened(), small.2.as_flattened(), tolerance);
+            println!("{name} {precision}: {} atoms", large.n_atoms());
         }
     }
 }

@@ -46,6 +46,34 @@ fn files_are_told_apart_by_content() {
 }
 
 #[test]
+fn reduced_precisions_are_refused_where_they_are_not() {
+    let (mace, site) =
+        (Model::load(here("tiny.json")).unwrap(), concat!(env!("CARGO_MANIFEST_DIR"), "/benchmark/models/si_fit.json"));
+    let site = Model::load(site).unwrap();
+    let refused = |model: &Model, device, precision| Plan::new(model, device, precision).unwrap_err().to_string();
+    for (name, precision) in Precision::PRESETS {
+        assert_eq!(name.parse(), Ok(precision));
+        assert_eq!(precision.to_string(), name);
+        if [Precision::F64, Precision::F32, Precision::F32_DISTANCES].contains(&precision) {
+            assert!(Plan::new(&mace, Device::Cpu, precision).is_ok());
+            continue;
+        }
+        let others = "others, and processors, have f64, f32, f32-distances";
+        let message = format!("argument: precision {name}: is for MACE models on CUDA devices; {others}");
+        assert_eq!(refused(&mace, Device::Cpu, precision), message);
+        assert_eq!(refused(&site, Device::Cpu, precision), message);
+        assert_eq!(refused(&site, Device::Cuda(0), precision), message);
+    }
+    for precision in [Precision::TF32, Precision::F16_FEATURES, Precision::BF16_FEATURES] {
+        let message = refused(&mace, Device::Cuda(0), precision);
+        assert!(message.contains(&format!("{precision}: is not offered, as forces would be off by")), "{message}");
+    }
+    let odd = Precision::F64.with_matrices(acerust::plan::Arithmetic::Tf32);
+    assert!(refused(&mace, Device::Cuda(0), odd).ends_with("none of the presets"));
+    assert!("tf16".parse::<Precision>().unwrap_err().contains("f24-radial, tf32"));
+}
+
+#[test]
 fn plans_meet_the_golden_files_under_all_conditions() {
     for name in ["nonlinear.json", "two_heads.json", "three_layers.json"] {
         let plan = plan(name);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub struct Plan(Held<SharedPlan>);
 
 impl Model {
-    /// `device` −1 is the processor, else the index of a CUDA device; `precision` 0, 1, 2 for double, single, single for distances too; `tolerance`
+    /// `device` −1 is the processor, else the index of a CUDA device; `precision` the number of a preset; `tolerance`
     /// of radial tables, 0 for none, NaN for what the library prefers.
     pub fn plan(&self, device: isize, precision: isize, tolerance: f64, n_threads: isize) -> Outcome<Plan> {
         attempt(|| {
@@ -29,12 +29,8 @@ impl Model {
                 -1 => Device::Cpu,
                 index => Device::Cuda(count("device", index)?),
             };
-            let precision = match precision {
-                0 => Precision::F64,
-                1 => Precision::F32,
-                2 => Precision::F32_DISTANCES,
-                other => return Err(Failure::argument(format!("no precision {other}"))),
-            };
+            let preset = usize::try_from(precision).ok().and_then(|n| Precision::PRESETS.get(n));
+            let &(_, precision) = preset.ok_or_else(|| Failure::argument(format!("no precision {precision}")))?;
             let radial = match tolerance {
                 t if t.is_nan() => None,
                 0.0 => Some(RadialMode::Exact),

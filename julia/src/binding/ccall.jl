@@ -151,7 +151,7 @@ end
 function plan_new(model::Model, device::Int, precision::Int, tolerance::Float64, nthreads::Int)
     radial = isnan(tolerance) ? 0 : iszero(tolerance) ? 1 : 2   # ACERUST_RADIAL_…
     options = Ref(Options(sizeof(Options), nthreads, radial == 2 ? tolerance : 0.0, radial, 0))
-    # ACERUST_CPU, ACERUST_CUDA; ACERUST_F64, ACERUST_F32, ACERUST_F32_DISTANCES
+    # ACERUST_CPU, ACERUST_CUDA; ACERUST_F64, ACERUST_F32, …
     return Plan(out -> @acerust acerust_plan_new(
         model::Ptr{Cvoid}, (device >= 0)::Int32, max(device, 0)::Int32, precision::Int32, options::Ptr{Options}, out::Ptr{Ptr{Cvoid}}
     ))

@@ -16,7 +16,7 @@
 #     set_memory_limit(binding, bytes)                   check_memory(binding, bytes, what)
 #
 #     plan_new(model, device, precision, tolerance, nthreads)       device: -1 is the processor, else the index of a CUDA device
-#     plan_set_linear_parameters(plan, θ)                           precision: 0, 1, 2 for double, single, single for distances too
+#     plan_set_linear_parameters(plan, θ)                           precision: the number of a preset of the library
 #     plan_set_committee(plan, θs), a member a column               tolerance: of radial tables; 0 for none, NaN for the library's choice
 #     plan_set_threads(plan, nthreads)                              nthreads: 0 is all of the machine
 #     plan_model(plan)                                              plan_at(plan, head, charge, spin): vectors, empty where not given

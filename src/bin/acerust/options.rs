@@ -14,7 +14,8 @@ pub struct Options {
     /// Threads to use, at most one a processor [default: all processors]
     #[arg(long, global = true, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Working precision: f64, f32 (but for the transform of distances), or f32-distances (f32 without exception)
+    /// Working precision: f64, f32 (but for the transform of distances), f32-distances (f32 without exception); of MACE models on
+    /// CUDA devices also f24-radial
     #[arg(long, global = true, default_value = "f64", value_parser = str::parse::<Precision>)]
     pub precision: Precision,
     /// Where to compute: cpu, cuda or cuda:INDEX

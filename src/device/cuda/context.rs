@@ -2,6 +2,7 @@
 
 use super::library;
 use super::stream::{Place, Stream, allocation};
+use crate::dtype::{Dtype, to_bytes};
 use crate::{Error, Result};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use std::marker::PhantomData;
@@ -152,11 +153,11 @@ impl Plain for [f64; 3] {}
 
 /// The bytes of numbers in the working precision.
 pub fn reals(x: &[f64], single: bool) -> Vec<u8> {
-    match single {
-        true => x.iter().flat_map(|&x| (x as f32).to_ne_bytes()).collect(),
-        false => x.iter().flat_map(|x| x.to_ne_bytes()).collect(),
-    }
+    to_bytes(x, if single { Dtype::F32 } else { Dtype::F64 })
 }
+
+/// Bytes that memory is larger than what is asked for, at most: what grows by little is not allocated again.
+const SLACK: usize = 1 << 30;
 
 /// Device memory that grows and keeps its size; contents are lost when it grows.
 pub struct Buffer<T> {
@@ -179,7 +180,7 @@ impl<T: Plain> Buffer<T> {
     pub fn reserve(&mut self, n: usize) -> Result<sys::CUdeviceptr> {
         if n > self.capacity || self.ptr == 0 {
             self.free();
-            let n = (n + n / 8).max(16);
+            let n = (n + (n / 8).min(SLACK / size_of::<T>())).max(16);
             let bytes = n * size_of::<T>();
             // SAFETY: freed by `free`.
             let ptr = unsafe { result::malloc_sync(bytes) };

@@ -1,6 +1,7 @@
 //! A layer on a device: what is queued for it, forwards and backwards.
 
 use super::maps::{DeviceMap, apply};
+use super::run::{SLICE, Slice};
 use super::source;
 use super::tables::DeviceTables;
 use super::{Arena, Features, Run, Through};
@@ -9,6 +10,7 @@ use crate::device::cuda::context::{Buffer, Context, reals};
 use crate::device::cuda::kernel::{Module, arguments};
 use crate::device::cuda::stream::Stream;
 use crate::mace::network::{Layer, Network, Norm};
+use crate::precision::Precision;
 use std::sync::Arc;
 
 /// Bytes of the adjoints of edges' features that exist at a time, about.
@@ -28,7 +30,9 @@ pub struct Step {
     linear: DeviceMap,
     skip: Option<DeviceMap>,
     is_first: bool,
+    /// Bytes of a number that is computed with, and of one in a row.
     real: usize,
+    stored: usize,
     /// Channels, and those of edges.
     pub k: usize,
     pub k_edge: usize,
@@ -39,6 +43,8 @@ pub struct Step {
     n_a: usize,
     n_b: usize,
     pub n_next: usize,
+    /// Numbers in a row of features before.
+    h_width: usize,
 }
 
 struct Gate {
@@ -95,6 +101,9 @@ pub struct Shared {
     products: u64,
     density_bar: u64,
     edges: u64,
+    /// The first and last edge that ends in each atom; how many atoms a range of edges ends in, and which.
+    spans: u64,
+    touched: u64,
 }
 
 /// What a layer reads and writes.
@@ -109,9 +118,9 @@ pub struct Rows {
 impl Step {
     /// # Errors
     /// What the driver and the compiler say.
-    pub fn new(net: &Network, t: usize, single: bool, device: &Arc<Context>, stream: &Stream) -> Result<Step> {
+    pub fn new(net: &Network, t: usize, precision: Precision, device: &Arc<Context>, stream: &Stream) -> Result<Step> {
         let layer = &net.layers[t];
-        let (text, order) = source::contraction(layer, single);
+        let (text, order) = source::contraction(layer, precision);
         let c = &layer.product;
         let k = c.from.k;
         let n_sets = c.coefficients.len() / (c.terms.len() * k).max(1);
@@ -121,8 +130,8 @@ impl Step {
             order.iter().for_each(|&term| sorted.extend_from_slice(&own[term * k..][..k]));
         }
         let mut coefficients = Buffer::new(device);
-        coefficients.upload(&reals(&sorted, single), stream)?;
-        let map = |maps: &[_]| DeviceMap::new(maps, single, device, stream);
+        coefficients.upload(&reals(&sorted, precision.is_single()), stream)?;
+        let map = |maps: &[_]| DeviceMap::new(maps, precision.storage, device, stream);
         let one = |m| map(std::slice::from_ref(m));
         let gate = layer.gate.as_ref().map(|g| -> Result<Gate> {
             let lmax = g.after.from.ls.len() as u32 - 1;
@@ -130,9 +139,9 @@ impl Step {
             Ok(Gate { residual: one(&g.residual)?, after: one(&g.after)?, scalar, gated, lmax })
         });
         Ok(Step {
-            convolution: Module::load(device, &source::convolution(net, t, single))?,
+            convolution: Module::load(device, &source::convolution(net, t, precision))?,
             contraction: Module::load(device, &text)?,
-            tables: DeviceTables::new(&layer.radial, layer.edge().k, single, device)?,
+            tables: DeviceTables::new(&layer.radial, layer.edge().k, precision, device)?,
             up: one(&layer.up)?,
             message: map(&layer.message)?,
             norm: layer.norm,
@@ -143,7 +152,8 @@ impl Step {
             linear: one(&layer.linear)?,
             skip: if layer.skip.is_empty() { None } else { Some(map(&layer.skip)?) },
             is_first: t == 0,
-            real: if single { 4 } else { 8 },
+            real: precision.arithmetic.bytes(),
+            stored: precision.storage.bytes(),
             k,
             k_edge: layer.edge().k,
             n_x: layer.edge().components(),
@@ -152,6 +162,7 @@ impl Step {
             n_a: c.from.components(),
             n_b: c.to.components(),
             n_next: layer.linear.to.components(),
+            h_width: layer.up.from.components() * layer.up.from.k,
         })
     }
 
@@ -176,33 +187,37 @@ impl Step {
     }
 
     pub fn kept(&self, arena: &mut Arena, n: usize) -> Kept {
-        let r = self.real;
+        let r = self.stored;
         let gate = if self.gate.is_some() { self.mid_width() } else { 0 };
         Kept {
             a: arena.take(n * self.n_a * self.k * r),
             message: arena.take(n * gate * r),
             gated: arena.take(n * gate * r),
-            norm: arena.take(if self.norm.is_some() { n * r } else { 0 }),
+            norm: arena.take(if self.norm.is_some() { n * self.real } else { 0 }),
         }
     }
 
-    /// Room for any of the layers.
-    pub fn shared(steps: &[Step], arena: &mut Arena, n: usize, n_edges: usize, gradients: bool) -> Shared {
-        let most = |f: &dyn Fn(&Step) -> usize| steps.iter().map(|s| f(s) * s.real).max().unwrap_or(0);
-        let mid = most(&|s| s.k * s.n_mid.max(s.n_a)) * n;
+    /// Room for any of the layers, with so many centres, atoms and edges.
+    pub fn shared(steps: &[Step], arena: &mut Arena, [n, n_atoms, n_edges]: [usize; 3], gradients: bool) -> Shared {
+        let most = |f: &dyn Fn(&Step) -> usize| steps.iter().map(|s| f(s) * s.stored).max().unwrap_or(0);
+        let rows = n.min(SLICE);
+        let mid = most(&|s| s.k * s.n_mid.max(s.n_a)) * rows;
+        let gated = gradients && steps.iter().any(|s| s.gate.is_some());
         let chunk = |s: &Step| if s.is_first { 0 } else { s.up_width() * s.chunk().min(n_edges) };
         Shared {
-            messages: arena.take(n * most(&|s| s.n_m * s.k_edge)),
-            mid: [arena.take(mid), arena.take(if gradients { mid } else { 0 })],
-            products: arena.take(n * most(&|s| s.n_b * s.k)),
+            messages: arena.take(rows * most(&|s| s.n_m * s.k_edge)),
+            mid: [arena.take(mid), arena.take(if gated { mid } else { 0 })],
+            products: arena.take(rows * most(&|s| s.n_b * s.k)),
             density_bar: arena.take(8 * n),
             edges: arena.take(if gradients { most(&chunk) } else { 0 }),
+            spans: arena.take(if gradients { 8 * n_atoms } else { 0 }),
+            touched: arena.take(if gradients { 4 * (1 + n_atoms) } else { 0 }),
         }
     }
 
     /// Edges whose adjoints of features are there at a time.
     fn chunk(&self) -> usize {
-        (EDGE_BYTES / (self.up_width() * self.real)).max(1)
+        (EDGE_BYTES / (self.up_width() * self.stored)).max(1)
     }
 
     /// From the features to the next ones.
@@ -215,35 +230,57 @@ impl Step {
         shared: Shared,
         first: FirstAddresses,
     ) -> Result<()> {
-        let (n, tables) = (run.at.n_centres, self.tables.address);
-        let threads = source::threads(self.k_edge);
-        let grid = [n, self.k_edge.div_ceil(threads), 1];
-        let (graph, up, messages) = (run.at.graph, rows.up, shared.messages);
-        run.queue(&self.convolution, "convolve", grid, threads, arguments![graph, tables, y, up, messages])?;
-        let to = if self.gate.is_some() { kept.message } else { kept.a };
-        self.message.forward(run, messages, to, false)?;
-        let width = self.mid_width() as u32;
         if let Some(Norm { alpha, beta }) = self.norm {
-            let (n32, norm) = (n as u32, kept.norm);
-            run.over_lanes("densities", arguments![graph, n32, tables, alpha, beta, norm])?;
-            run.over_rows("divide", arguments![width, norm, to])?;
+            let (n32, norm) = (run.at.n_centres as u32, kept.norm);
+            run.over_lanes("densities", arguments![run.at.graph, n32, self.tables.address, alpha, beta, norm])?;
+        }
+        run.slices.iter().try_for_each(|slice| self.forward_slice(run, slice, y, rows, kept, shared, first))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn forward_slice(
+        &self,
+        run: &Run,
+        slice: &Slice,
+        y: u64,
+        rows: Rows,
+        kept: Kept,
+        shared: Shared,
+        first: FirstAddresses,
+    ) -> Result<()> {
+        let kept = self.of_slice(slice, kept);
+        let next = slice.of(rows.next, self.next_width() * self.stored);
+        let threads = source::threads(self.k_edge);
+        let grid = [slice.n, self.k_edge.div_ceil(threads), 1];
+        let (graph, begin, tables, up, messages) =
+            (run.at.graph, slice.begin as u32, self.tables.address, rows.up, shared.messages);
+        run.queue(&self.convolution, "convolve", grid, threads, arguments![graph, begin, tables, y, up, messages])?;
+        let to = if self.gate.is_some() { kept.message } else { kept.a };
+        self.message.forward(run, slice, messages, to, false)?;
+        let mid_width = self.mid_width();
+        if self.norm.is_some() {
+            let (width, norm) = (mid_width as u32, kept.norm);
+            run.over_rows(slice, "divide", arguments![width, norm, to])?;
         }
         if let Some(gate) = &self.gate {
             let gated = kept.gated;
             match first.residual {
-                0 => gate.residual.forward(run, rows.up, gated, false)?,
-                table => run.add_rows(self.mid_width(), true, table, gated, true)?,
+                0 => {
+                    let up = slice.of(rows.up, self.up_width() * self.stored);
+                    gate.residual.forward(run, slice, up, gated, false)?;
+                }
+                table => run.add_rows(slice, mid_width, true, [table, gated], true)?,
             }
-            run.add_rows(self.mid_width(), false, kept.message, gated, false)?;
+            run.add_rows(slice, mid_width, false, [kept.message, gated], false)?;
             let (k, lmax, mid) = (self.k as u32, gate.lmax, shared.mid[0]);
-            run.over_rows("gate", arguments![k, lmax, gate.scalar, gate.gated, gated, mid])?;
-            gate.after.forward(run, mid, kept.a, false)?;
+            run.over_rows(slice, "gate", arguments![k, lmax, gate.scalar, gate.gated, gated, mid])?;
+            gate.after.forward(run, slice, mid, kept.a, false)?;
         }
-        self.contract(run, "contraction_forward", 0, kept.a, None, shared.products)?;
-        self.linear.forward(run, shared.products, rows.next, false)?;
+        self.contract(run, slice, "contraction_forward", 0, kept.a, None, shared.products)?;
+        self.linear.forward(run, slice, shared.products, next, false)?;
         match (&self.skip, first.skip) {
-            (Some(skip), 0) => skip.forward(run, rows.h, rows.next, true),
-            (Some(_), table) => run.add_rows(self.next_width(), true, table, rows.next, false),
+            (Some(skip), 0) => skip.forward(run, slice, slice.of(rows.h, self.h_width * self.stored), next, true),
+            (Some(_), table) => run.add_rows(slice, self.next_width(), true, [table, next], false),
             (None, _) => Ok(()),
         }
     }
@@ -261,73 +298,145 @@ impl Step {
         kept: Kept,
         shared: Shared,
     ) -> Result<()> {
-        self.linear.transposed(run, next_bar, shared.products, false)?;
-        let [bar, other] = shared.mid;
-        self.contract(run, "contraction_backward", 1, kept.a, Some(shared.products), bar)?;
-        let mut own = false;
-        if let Some(gate) = &self.gate {
-            gate.after.transposed(run, bar, other, false)?;
-            let (k, lmax, gated) = (self.k as u32, gate.lmax, kept.gated);
-            run.over_rows("gate_back", arguments![k, lmax, gate.scalar, gate.gated, gated, other, bar])?;
-            if !self.is_first {
-                gate.residual.transposed(run, bar, up_bar, false)?;
-                own = true;
-            }
-        }
-        let (n32, width, tables, graph) =
-            (run.at.n_centres as u32, self.mid_width() as u32, self.tables.address, run.at.graph);
-        if let Some(Norm { beta, .. }) = self.norm {
-            let message = if self.gate.is_some() { kept.message } else { kept.a };
-            let (norm, density_bar) = (kept.norm, shared.density_bar);
-            run.over_rows("divide_back", arguments![width, beta, norm, message, bar, density_bar])?;
-        }
-        self.message.transposed(run, bar, shared.messages, false)?;
         // Rows of atoms without edges are for others.
         let n_rows = if exchange.is_some() { run.at.n_atoms } else { run.at.n_centres };
-        let row = self.up_width() * self.real;
-        if own && n_rows > run.at.n_centres {
+        let row = self.up_width() * self.stored;
+        let ranges = |slice: &Slice| if self.is_first { vec![[0, usize::MAX]] } else { self.ranges(slice.edges) };
+        let own = self.gate.is_some() && !self.is_first;
+        // The adjoint of x is assigned by what comes first, or added to zeros.
+        let several = run.slices.iter().map(|slice| ranges(slice).len()).sum::<usize>() != 1;
+        if !self.is_first && several {
+            run.clear(up_bar, n_rows * row)?;
+            let (n, first, incoming, span) = (n_rows as u32, run.at.incoming_first, run.at.incoming, shared.spans);
+            let (blocks, threads) = ([n_rows.div_ceil(self.threads()), 1, 1], self.threads());
+            run.queue(&self.convolution, "spans", blocks, threads, arguments![n, first, incoming, span])?;
+        } else if own && n_rows > run.at.n_centres {
             run.clear(up_bar + (run.at.n_centres * row) as u64, (n_rows - run.at.n_centres) * row)?;
         }
-        let threads = source::threads(self.k_edge);
-        let (up, messages, chunk) =
-            (rows.up, shared.messages, if self.is_first { run.at.n_edges } else { self.chunk() });
-        for begin in (0..run.at.n_edges).step_by(chunk.max(1)) {
-            let [begin32, end] = [begin, begin + chunk].map(|e| u32::try_from(e).unwrap_or(u32::MAX));
-            let (edges, add) = (if self.is_first { 0 } else { shared.edges }, u32::from(add));
-            let arguments = arguments![graph, tables, y, up, messages, y_bar, edges, begin32, end, add];
-            run.queue(&self.convolution, "convolve_back", [run.at.n_centres, 1, 1], threads, arguments)?;
-            if !self.is_first {
-                let (first, incoming, add) = (run.at.incoming_first, run.at.incoming, u32::from(own || begin > 0));
-                let arguments = arguments![first, incoming, edges, begin32, end, add, up_bar];
-                run.queue(&self.convolution, "collect", [n_rows, 1, 1], threads, arguments)?;
+        for slice in &run.slices {
+            self.messages_back(run, slice, next_bar, (up_bar, several), kept, shared)?;
+            let (graph, begin, tables, up, messages) =
+                (run.at.graph, slice.begin as u32, self.tables.address, rows.up, shared.messages);
+            for range in ranges(slice) {
+                let [first, last] = range.map(|e| u32::try_from(e).unwrap_or(u32::MAX));
+                let (edges, add) = (if self.is_first { 0 } else { shared.edges }, u32::from(add));
+                let arguments = arguments![graph, begin, tables, y, up, messages, y_bar, edges, first, last, add];
+                run.queue(&self.convolution, "convolve_back", [slice.n, 1, 1], self.threads(), arguments)?;
+                if !self.is_first {
+                    self.collect(run, n_rows, [first, last], (several, own), shared, up_bar)?;
+                }
             }
         }
         if self.norm.is_some() {
-            let density_bar = shared.density_bar;
-            run.over_lanes("densities_back", arguments![graph, n32, tables, density_bar, y_bar])?;
+            let (n32, tables, density_bar) = (run.at.n_centres as u32, self.tables.address, shared.density_bar);
+            run.over_lanes("densities_back", arguments![run.at.graph, n32, tables, density_bar, y_bar])?;
         }
         if self.is_first {
             return Ok(());
         }
-        if run.at.n_edges == 0 && !own {
-            run.clear(up_bar, n_rows * row)?;
-        }
         if let Some((layer, through)) = exchange {
-            let features = Features { address: up_bar, width: self.up_width(), single: self.real == 4 };
+            let features = Features { address: up_bar, width: self.up_width(), single: self.stored == 4 };
             run.exchange_backward(through, layer, features)?;
         }
-        self.up.transposed(run, up_bar, h_bar, false)?;
-        match &self.skip {
-            Some(skip) => skip.transposed(run, next_bar, h_bar, true),
-            None => Ok(()),
+        self.up.transposed(run, &run.all(), up_bar, h_bar, false)?;
+        let Some(skip) = &self.skip else { return Ok(()) };
+        run.slices.iter().try_for_each(|slice| {
+            let [from, to] = [self.next_width(), self.h_width].map(|width| width * self.stored);
+            skip.transposed(run, slice, slice.of(next_bar, from), slice.of(h_bar, to), true)
+        })
+    }
+
+    /// From the adjoint of the next features of some centres to that of their messages; with a gate, to that of their edges' features.
+    fn messages_back(
+        &self,
+        run: &Run,
+        slice: &Slice,
+        next_bar: u64,
+        (up_bar, several): (u64, bool),
+        kept: Kept,
+        shared: Shared,
+    ) -> Result<()> {
+        let kept = self.of_slice(slice, kept);
+        let next_bar = slice.of(next_bar, self.next_width() * self.stored);
+        self.linear.transposed(run, slice, next_bar, shared.products, false)?;
+        let [bar, other] = shared.mid;
+        self.contract(run, slice, "contraction_backward", 1, kept.a, Some(shared.products), bar)?;
+        if let Some(gate) = &self.gate {
+            gate.after.transposed(run, slice, bar, other, false)?;
+            let (k, lmax, gated) = (self.k as u32, gate.lmax, kept.gated);
+            run.over_rows(slice, "gate_back", arguments![k, lmax, gate.scalar, gate.gated, gated, other, bar])?;
+            if !self.is_first {
+                let up_bar = slice.of(up_bar, self.up_width() * self.stored);
+                gate.residual.transposed(run, slice, bar, up_bar, several)?;
+            }
+        }
+        if let Some(Norm { beta, .. }) = self.norm {
+            let message = if self.gate.is_some() { kept.message } else { kept.a };
+            let (width, norm, density_bar) =
+                (self.mid_width() as u32, kept.norm, slice.of(shared.density_bar, self.real));
+            run.over_rows(slice, "divide_back", arguments![width, beta, norm, message, bar, density_bar])?;
+        }
+        self.message.transposed(run, slice, bar, shared.messages, false)
+    }
+
+    /// Sums by sender what a range of edges has.
+    fn collect(
+        &self,
+        run: &Run,
+        n_rows: usize,
+        [begin, end]: [u32; 2],
+        (several, own): (bool, bool),
+        shared: Shared,
+        up_bar: u64,
+    ) -> Result<()> {
+        let (n, first, incoming, rows) = (n_rows as u32, run.at.incoming_first, run.at.incoming, shared.edges);
+        let (add, mut atoms, mut blocks) = (u32::from(own || several), 0, n_rows);
+        if several {
+            (atoms, blocks) = (shared.touched, n_rows.min(2 * SLICE));
+            run.clear(atoms, 4)?;
+            let (span, grid) = (shared.spans, [n_rows.div_ceil(self.threads()), 1, 1]);
+            run.queue(&self.convolution, "touched", grid, self.threads(), arguments![n, span, begin, end, atoms])?;
+        }
+        let arguments = arguments![n, atoms, first, incoming, rows, begin, end, add, up_bar];
+        run.queue(&self.convolution, "collect", [blocks, 1, 1], self.threads(), arguments)
+    }
+
+    /// Ranges of edges whose adjoints of features there is room for.
+    fn ranges(&self, [begin, end]: [usize; 2]) -> Vec<[usize; 2]> {
+        let n = (end - begin).div_ceil(self.chunk()).max(1);
+        let share = (end - begin).div_ceil(n).max(1);
+        (begin..end).step_by(share).map(|e| [e, (e + share).min(end)]).collect()
+    }
+
+    fn threads(&self) -> usize {
+        source::threads(self.k_edge)
+    }
+
+    fn of_slice(&self, slice: &Slice, kept: Kept) -> Kept {
+        let mid = self.mid_width() * self.stored;
+        Kept {
+            a: slice.of(kept.a, self.n_a * self.k * self.stored),
+            message: slice.of(kept.message, mid),
+            gated: slice.of(kept.gated, mid),
+            norm: slice.of(kept.norm, self.real),
         }
     }
 
-    fn contract(&self, run: &Run, kernel: &str, way: usize, a: u64, bar: Option<u64>, to: u64) -> Result<()> {
+    #[allow(clippy::too_many_arguments)]
+    fn contract(
+        &self,
+        run: &Run,
+        slice: &Slice,
+        kernel: &str,
+        way: usize,
+        a: u64,
+        bar: Option<u64>,
+        to: u64,
+    ) -> Result<()> {
         let threads = source::threads(self.k);
-        let grid = [run.at.n_slots.div_ceil(self.atoms_of_a_thread[way]), self.k.div_ceil(threads), 1];
-        let species = if self.by_species { run.at.graph.species } else { run.zeros };
-        let (order, a, none, c) = (run.at.order, [a, 0], 0_u64, self.coefficients.ptr);
+        let grid = [slice.n_slots.div_ceil(self.atoms_of_a_thread[way]), self.k.div_ceil(threads), 1];
+        let species = if self.by_species { run.species(slice) } else { run.zeros };
+        let (order, a, none, c) = (slice.order, [a, 0], 0_u64, self.coefficients.ptr);
         match bar {
             None => run.queue(&self.contraction, kernel, grid, threads, arguments![order, species, a, c, none, to]),
             Some(bar) => {

@@ -1,15 +1,15 @@
 //! Linear maps between channels that lie side by side: `kernels/ops/linear.cu`, forwards and transposed.
 
-use super::Run;
+use super::{Run, Slice};
 use crate::Result;
-use crate::device::cuda::context::{Buffer, Context, reals};
+use crate::device::cuda::context::{Buffer, Context};
 use crate::device::cuda::kernel::{KernelSource, arguments};
 use crate::device::cuda::stream::Stream;
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, to_bytes};
 use crate::mace::network::{Map, Shape};
-use crate::ops::Arithmetic;
 use crate::ops::cuda::source::Source;
 use crate::ops::linear::cuda::{COLUMNS, TILE_THREADS, WAYS};
+use crate::precision::Precision;
 use std::sync::Arc;
 
 pub(crate) use crate::ops::linear::cuda::ROWS;
@@ -32,8 +32,8 @@ struct Way {
     dims: [u32; 2],
 }
 
-pub fn source(single: bool) -> KernelSource {
-    let source = Source::new(if single { Dtype::F32 } else { Dtype::F64 }).tensor(Arithmetic::Full);
+pub fn source(precision: Precision) -> KernelSource {
+    let source = Source::new(precision.storage).tensor(precision.matrices);
     let text = source
         .finish(&[include_str!("../../../kernels/ops/tiles.cuh"), include_str!("../../../kernels/ops/linear.cu")]);
     KernelSource { name: "linear", text, shared: 0, shared_gradient: 0 }
@@ -42,7 +42,7 @@ pub fn source(single: bool) -> KernelSource {
 impl DeviceMap {
     /// # Errors
     /// Out of memory.
-    pub fn new(maps: &[Map], single: bool, device: &Arc<Context>, stream: &Stream) -> Result<DeviceMap> {
+    pub fn new(maps: &[Map], storage: Dtype, device: &Arc<Context>, stream: &Stream) -> Result<DeviceMap> {
         let first = &maps[0];
         let size = first.from.k * first.to.k;
         let mut weights = Vec::with_capacity(maps.len() * first.blocks.len() * size);
@@ -53,8 +53,8 @@ impl DeviceMap {
             }
         }
         let mut buffer = Buffer::new(device);
-        buffer.upload(&reals(&weights, single), stream)?;
-        let n_weights = first.blocks.len() * size;
+        buffer.upload(&to_bytes(&weights, storage), stream)?;
+        let (single, n_weights) = (storage != Dtype::F64, first.blocks.len() * size);
         let way = |transposed: bool| Way::new(first, transposed, n_weights, single, device, stream);
         Ok(DeviceMap { ways: [way(false)?, way(true)?], weights: buffer, by_species: maps.len() > 1 })
     }
@@ -63,22 +63,22 @@ impl DeviceMap {
         self.weights.capacity()
     }
 
-    /// `out = W x`, or adds it.
-    pub fn forward(&self, run: &Run, x: u64, out: u64, add: bool) -> Result<()> {
-        self.multiply(run, 0, x, out, add)
+    /// `out = W x`, or adds it, of the centres of a slice.
+    pub fn forward(&self, run: &Run, slice: &Slice, x: u64, out: u64, add: bool) -> Result<()> {
+        self.multiply(run, slice, 0, [x, out], add)
     }
 
     /// `out = Wᵀ x`, or adds it.
-    pub fn transposed(&self, run: &Run, x: u64, out: u64, add: bool) -> Result<()> {
-        self.multiply(run, 1, x, out, add)
+    pub fn transposed(&self, run: &Run, slice: &Slice, x: u64, out: u64, add: bool) -> Result<()> {
+        self.multiply(run, slice, 1, [x, out], add)
     }
 
-    fn multiply(&self, run: &Run, which: usize, x: u64, out: u64, add: bool) -> Result<()> {
+    fn multiply(&self, run: &Run, slice: &Slice, which: usize, [x, out]: [u64; 2], add: bool) -> Result<()> {
         let way = &self.ways[which];
         let [from, to] = way.dims;
         let (nodes, blocks) = match self.by_species {
-            true => ([run.at.order, run.at.graph.species, 0], run.at.n_slots.div_ceil(ROWS)),
-            false => ([0, 0, run.at.n_centres as u64], run.at.n_centres.div_ceil(ROWS)),
+            true => ([slice.order, run.species(slice), 0], slice.n_slots.div_ceil(ROWS)),
+            false => ([0, 0, slice.n as u64], slice.n.div_ceil(ROWS)),
         };
         let (targets, components, terms) = (way.targets.ptr, way.components.ptr, way.terms.ptr);
         let (weights, bias, add) = (self.weights.ptr, 0_u64, u32::from(add));

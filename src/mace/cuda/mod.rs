@@ -14,16 +14,23 @@ mod tables;
 pub(crate) use maps::ROWS;
 
 use super::network::Network;
-use crate::device::cuda::context::{Buffer, Context, reals};
+use crate::device::cuda::context::{Buffer, Context};
 use crate::device::cuda::kernel::{KernelSource, Module, arguments};
 use crate::device::cuda::staging::Pinned;
 use crate::device::cuda::stream::Stream;
+use crate::dtype::{Arithmetic, Dtype, to_bytes};
 use crate::graph::Exchange;
+use crate::precision::Precision;
 use crate::{Error, Result};
 use layer::{FirstAddresses, FirstRows, Kept, Rows, Shared, Step};
 use readouts::Readouts;
-use run::{Features, Run, Through};
+use run::{Features, Run, SLICE, Slice, Through, slots};
 use std::sync::Arc;
+
+/// The first architecture whose tensor cores have TF32 and bf16.
+const FIRST_TENSOR: u32 = 80;
+/// How much adjoints in f16 are magnified: those of a unit energy in the middle of what it holds.
+const F16_GAIN: f64 = 64.0;
 
 /// Lanes that share an atom, as in `kernels/mace/atoms.cu`.
 const LANES: usize = 8;
@@ -74,7 +81,7 @@ struct Kernels {
 pub(crate) struct DeviceNetwork {
     network: Arc<Network>,
     device: Arc<Context>,
-    single: bool,
+    precision: Precision,
     kernels: Kernels,
     steps: Vec<Step>,
     readouts: Readouts,
@@ -126,13 +133,15 @@ struct Layout {
 impl DeviceNetwork {
     /// # Errors
     /// What the driver and the compiler say; a readout that is too wide for the kernels.
-    pub fn new(network: Arc<Network>, single: bool, device: &Arc<Context>) -> Result<DeviceNetwork> {
+    pub fn new(network: Arc<Network>, precision: Precision, device: &Arc<Context>) -> Result<DeviceNetwork> {
         super::evaluator::check_built()?;
         check(&network)?;
+        check_tensor_cores(precision, device.architecture)?;
         let stream = Stream::new(device)?;
         let load = |source: KernelSource| Module::load(device, &source);
-        let kernels = Kernels { linear: load(maps::source(single))?, atoms: load(source::atoms(&network, single))? };
-        let steps = (0..network.layers.len()).map(|t| Step::new(&network, t, single, device, &stream));
+        let kernels =
+            Kernels { linear: load(maps::source(precision))?, atoms: load(source::atoms(&network, precision))? };
+        let steps = (0..network.layers.len()).map(|t| Step::new(&network, t, precision, device, &stream));
         let steps = steps.collect::<Result<Vec<_>>>()?;
         let (mut e0, mut repulsion) = (Buffer::new(device), Buffer::new(device));
         e0.upload(&network.e0.concat(), &stream)?;
@@ -143,7 +152,7 @@ impl DeviceNetwork {
         }
         let readouts = Readouts::new(&network, device, &stream)?;
         stream.wait()?;
-        Ok(DeviceNetwork { network, device: device.clone(), single, kernels, steps, readouts, e0, repulsion })
+        Ok(DeviceNetwork { network, device: device.clone(), precision, kernels, steps, readouts, e0, repulsion })
     }
 
     pub fn bytes(&self) -> usize {
@@ -172,7 +181,7 @@ impl DeviceNetwork {
         let upload = |x: Option<&Vec<f64>>| -> Result<Buffer<u8>> {
             let mut buffer = Buffer::new(&self.device);
             if let Some(x) = x {
-                buffer.upload(&reals(x, self.single), &stream)?;
+                buffer.upload(&to_bytes(x, self.precision.storage), &stream)?;
             }
             Ok(buffer)
         };
@@ -229,6 +238,10 @@ impl DeviceNetwork {
         host: &mut Pinned,
     ) -> Result<()> {
         let gradients = to.gradients != 0;
+        if exchange.is_some() && self.stored() == 2 {
+            let message = format!("precision {}: features in 16 bits are not exchanged", self.precision);
+            return Err(Error::Argument(message));
+        }
         let mut through = exchange.map(|exchange| Through { exchange, host });
         let bytes = self.layout(at, gradients, 0).1;
         let base = memory.reserve(bytes)?;
@@ -236,23 +249,21 @@ impl DeviceNetwork {
         let (net, n, last) = (&self.network, at.n_centres, self.steps.len() - 1);
         let mut run = Run {
             at: *at,
+            slices: Vec::new(),
             zeros: layout.zeros,
             kernels: &self.kernels,
             stream,
             allocation: memory.place(0).allocation,
         };
         let (n32, owned32, graph, y, sums) = (n as u32, at.n_owned as u32, at.graph, layout.y, layout.sums);
-        if run.at.order == 0 {
-            run.at.n_slots = n.next_multiple_of(ROWS);
-            run.at.order = layout.order;
-            let (slots, order) = (run.at.n_slots as u32, run.at.order);
-            run.over("count", run.at.n_slots, arguments![n32, slots, order])?;
-        }
-        run.clear(layout.zeros, 4 * at.n_atoms)?;
+        run.cut(net.species.len(), layout.order)?;
+        run.clear(layout.zeros, 4 * n.min(SLICE))?;
         run.clear(sums, 8 * n)?;
         run.over("harmonics", at.n_edges, arguments![graph, n32, y])?;
         let head = conditions.head;
         let (scale, shift) = (net.scale[head], net.shift[head]);
+        // Adjoints are magnified where f16 would lose the small ones.
+        let gain = if self.precision.storage == Dtype::F16 { F16_GAIN } else { 1.0 };
         let rows = |t: usize| Rows {
             h: if t == 0 { 0 } else { layout.next[t - 1] },
             up: if t == 0 { conditions.up.ptr } else { layout.up[t] },
@@ -260,22 +271,23 @@ impl DeviceNetwork {
         };
         let first = |t: usize| if t == 0 { conditions.first } else { FirstAddresses::default() };
         if gradients {
-            run.clear(layout.bars[0], n * self.steps[last].next_width() * self.real())?;
+            run.clear(layout.bars[0], n * self.steps[last].next_width() * self.stored())?;
         }
         for (t, step) in self.steps.iter().enumerate() {
             step.forward(&run, y, rows(t), layout.kept[t], layout.shared, first(t))?;
             let bar = if gradients && t == last { layout.bars[0] } else { 0 };
-            self.readouts.read(&run, (head, t), at.n_owned, step, layout.next[t], scale, [sums, bar])?;
+            self.readouts.read(&run, (head, t), at.n_owned, step, layout.next[t], scale * gain, [sums, bar])?;
             if t < last {
                 let next = &self.steps[t + 1];
                 if at.n_atoms > n {
                     // Nobody needs the features of atoms without edges; they must be numbers all the same.
-                    let width = next.up_width() * self.real();
+                    let width = next.up_width() * self.stored();
                     run.clear(layout.up[t + 1] + (n * width) as u64, (at.n_atoms - n) * width)?;
                 }
-                next.up.forward(&run, layout.next[t], layout.up[t + 1], false)?;
+                next.up.forward(&run, &run.all(), layout.next[t], layout.up[t + 1], false)?;
                 if let Some(through) = &mut through {
-                    let features = Features { address: layout.up[t + 1], width: next.up_width(), single: self.single };
+                    let features =
+                        Features { address: layout.up[t + 1], width: next.up_width(), single: self.stored() == 4 };
                     run.exchange_forward(through, t + 1, features)?;
                 }
             }
@@ -285,7 +297,7 @@ impl DeviceNetwork {
             let mut at = 0;
             for (step, &next) in self.steps.iter().zip(&layout.next) {
                 let (width, k, all, start) = (step.next_width() as u32, step.k as u32, all as u32, at as u32);
-                run.over_rows("scalars", arguments![width, k, next, all, start, to.descriptors])?;
+                run.over_rows(&run.all(), "scalars", arguments![width, k, next, all, start, to.descriptors])?;
                 at += step.k;
             }
         }
@@ -304,7 +316,7 @@ impl DeviceNetwork {
                         at.n_owned,
                         below,
                         layout.next[t - 1],
-                        scale,
+                        scale * gain,
                         [0, before],
                     )?;
                 }
@@ -313,7 +325,8 @@ impl DeviceNetwork {
         }
         if gradients || net.zbl.is_some() {
             let (pairs, y_bar) = (self.repulsion.ptr, if gradients { layout.y_bar } else { 0 });
-            let arguments = arguments![graph, n32, owned32, pairs, scale, y, y_bar, sums, to.gradients];
+            let unit = 1.0 / gain;
+            let arguments = arguments![graph, n32, owned32, pairs, scale, y, y_bar, unit, sums, to.gradients];
             run.over_lanes("edge_gradients", arguments)?;
         }
         let (species, energies) = (graph.species, to.energies);
@@ -321,29 +334,34 @@ impl DeviceNetwork {
         run.over("finish", n, arguments![n32, owned32, species, e0, scale, shift, sums, energies])
     }
 
-    fn real(&self) -> usize {
-        if self.single { 4 } else { 8 }
+    /// Bytes of a number in a row of an atom.
+    fn stored(&self) -> usize {
+        self.precision.storage.bytes()
     }
 
     /// Addresses from `base` on, and how many bytes there are.
     fn layout(&self, at: &GraphAt, gradients: bool, base: u64) -> (Layout, usize) {
-        let (n, real, mut arena) = (at.n_centres, self.real(), Arena { at: base });
-        let harmonics = (self.network.lmax + 1).pow(2) * at.n_edges * real;
+        let (n, stored, mut arena) = (at.n_centres, self.stored(), Arena { at: base });
+        let harmonics = (self.network.lmax + 1).pow(2) * at.n_edges * self.precision.arithmetic.bytes();
         let mut layout = Layout { y: arena.take(harmonics), ..Layout::default() };
         layout.y_bar = arena.take(if gradients { harmonics } else { 0 });
-        let most = |f: &dyn Fn(&Step) -> usize| self.steps.iter().map(|s| f(s) * real).max().unwrap_or(0);
+        let most = |f: &dyn Fn(&Step) -> usize| self.steps.iter().map(|s| f(s) * stored).max().unwrap_or(0);
         for (t, step) in self.steps.iter().enumerate() {
-            layout.next.push(arena.take(n * step.next_width() * real));
-            layout.up.push(arena.take(if t > 0 { at.n_atoms * step.up_width() * real } else { 0 }));
+            layout.next.push(arena.take(n * step.next_width() * stored));
+            layout.up.push(arena.take(if t > 0 { at.n_atoms * step.up_width() * stored } else { 0 }));
             layout.kept.push(step.kept(&mut arena, n));
         }
         let bars = if gradients { n * most(&Step::next_width) } else { 0 };
         layout.bars = [arena.take(bars), arena.take(bars)];
         layout.up_bar = arena.take(if gradients { at.n_atoms * most(&Step::up_width) } else { 0 });
-        layout.shared = Step::shared(&self.steps, &mut arena, n, at.n_edges, gradients);
+        layout.shared = Step::shared(&self.steps, &mut arena, [n, at.n_atoms, at.n_edges], gradients);
         layout.sums = arena.take(8 * n);
-        layout.zeros = arena.take(4 * at.n_atoms);
-        layout.order = arena.take(4 * n.next_multiple_of(ROWS));
+        layout.zeros = arena.take(4 * n.min(SLICE));
+        let n_slots = match n <= SLICE {
+            true => n.next_multiple_of(ROWS),
+            false => n.div_ceil(SLICE) * slots(self.network.species.len()),
+        };
+        layout.order = arena.take(4 * n_slots);
         (layout, (arena.at - base) as usize)
     }
 }
@@ -360,12 +378,23 @@ fn check(net: &Network) -> Result<()> {
     }
 }
 
+/// # Errors
+/// Products of matrices that the tensor cores of the device do not know.
+fn check_tensor_cores(precision: Precision, architecture: u32) -> Result<()> {
+    match precision.matrices != Arithmetic::Full && architecture < FIRST_TENSOR {
+        true => Err(Error::Device(format!(
+            "CUDA: precision {precision} is for sm_{FIRST_TENSOR} and later, not for sm_{architecture}"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Every kernel file of a network, for compiling without a device.
-pub(crate) fn sources(network: &Network, single: bool) -> Vec<KernelSource> {
-    let mut all = vec![maps::source(single), source::atoms(network, single)];
+pub(crate) fn sources(network: &Network, precision: Precision) -> Vec<KernelSource> {
+    let mut all = vec![maps::source(precision), source::atoms(network, precision)];
     for (t, layer) in network.layers.iter().enumerate() {
-        all.push(source::convolution(network, t, single));
-        all.push(source::contraction(layer, single).0);
+        all.push(source::convolution(network, t, precision));
+        all.push(source::contraction(layer, precision).0);
     }
     all
 }

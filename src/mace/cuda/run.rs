@@ -1,6 +1,6 @@
 //! What the launches of a call have in common.
 
-use super::{GraphAt, Kernels, LANES, source};
+use super::{GraphAt, Kernels, LANES, ROWS, source};
 use crate::Result;
 use crate::device::cuda::kernel::{Grid, Module, arguments};
 use crate::device::cuda::staging::Pinned;
@@ -22,9 +22,37 @@ pub struct Features {
     pub single: bool,
 }
 
+/// Centres that layers work on at a time, so that messages, by far the widest rows, are there for so many alone.
+pub const SLICE: usize = 1 << 15;
+
+/// Centres that are worked on together.
+#[derive(Clone, Copy)]
+pub struct Slice {
+    pub begin: usize,
+    pub n: usize,
+    /// Their edges; of all centres in one slice, as many as there are at most.
+    pub edges: [usize; 2],
+    /// Centres by species in blocks of [`ROWS`], counted from the first.
+    pub order: u64,
+    pub n_slots: usize,
+}
+
+impl Slice {
+    /// Where the rows of its centres are, of `bytes` each; 0 for rows that are not there.
+    pub fn of(&self, rows: u64, bytes: usize) -> u64 {
+        if rows == 0 { 0 } else { rows + (self.begin * bytes) as u64 }
+    }
+}
+
+/// Slots of a slice where there are several.
+pub fn slots(n_species: usize) -> usize {
+    SLICE + n_species * ROWS
+}
+
 /// What launches of a call have in common.
 pub struct Run<'a> {
     pub at: GraphAt,
+    pub slices: Vec<Slice>,
     /// A species for all.
     pub zeros: u64,
     pub kernels: &'a Kernels,
@@ -47,9 +75,60 @@ impl Run<'_> {
         unsafe { module.launch_blocks(kernel, blocks, grid, self.stream, arguments) }
     }
 
-    /// A block for each centre.
-    pub fn over_rows(&self, kernel: &str, arguments: &[Argument]) -> Result<()> {
-        self.queue(&self.kernels.atoms, kernel, [self.at.n_centres, 1, 1], source::THREADS, arguments)
+    /// All centres, by no species.
+    pub fn all(&self) -> Slice {
+        Slice { begin: 0, n: self.at.n_centres, edges: [0, self.at.n_edges], order: 0, n_slots: 0 }
+    }
+
+    /// Of the centres of a slice.
+    pub fn species(&self, slice: &Slice) -> u64 {
+        slice.of(self.at.graph.species, 4)
+    }
+
+    /// Cuts centres into slices, with room for the order of all at `order`. More than one, and it waits for the edges to be counted.
+    pub fn cut(&mut self, n_species: usize, order: u64) -> Result<()> {
+        let GraphAt { n_centres, n_edges, graph, .. } = self.at;
+        let n32 = n_centres as u32;
+        if n_centres <= SLICE {
+            let (mut order, mut n_slots) = (order, n_centres.next_multiple_of(ROWS));
+            if self.at.order == 0 {
+                let slots = n_slots as u32;
+                self.over("count", n_slots, arguments![n32, slots, order])?;
+            } else {
+                (order, n_slots) = (self.at.order, self.at.n_slots);
+            }
+            self.slices = vec![Slice { begin: 0, n: n_centres, edges: [0, n_edges], order, n_slots }];
+            return Ok(());
+        }
+        let n_slots = slots(n_species);
+        let (slice, block, slots, species) = (SLICE as u32, ROWS as u32, n_slots as u32, graph.species);
+        let n_slices = n_centres.div_ceil(SLICE);
+        let arguments = arguments![n32, slice, block, slots, species, order];
+        self.queue(&self.kernels.atoms, "arrange", [n_slices, 1, 1], 1024, arguments)?;
+        let begins: Vec<usize> = (0..=n_slices).map(|k| (k * SLICE).min(n_centres)).collect();
+        let mut edges = vec![0_u32; begins.len()];
+        for (begin, to) in begins.iter().zip(&mut edges) {
+            let host = Place { address: std::ptr::from_mut(to).addr() as u64, allocation: 0 };
+            let from = Place { address: graph.first + 4 * *begin as u64, allocation: self.allocation };
+            // SAFETY: there is an offset for each centre and one more; the word is looked at after the wait.
+            unsafe { self.stream.download(host, from, 4) }?;
+        }
+        self.stream.wait()?;
+        self.slices = (0..n_slices)
+            .map(|k| Slice {
+                begin: begins[k],
+                n: begins[k + 1] - begins[k],
+                edges: [edges[k] as usize, edges[k + 1] as usize],
+                order: order + (4 * k * n_slots) as u64,
+                n_slots,
+            })
+            .collect();
+        Ok(())
+    }
+
+    /// A block for each centre of a slice.
+    pub fn over_rows(&self, slice: &Slice, kernel: &str, arguments: &[Argument]) -> Result<()> {
+        self.queue(&self.kernels.atoms, kernel, [slice.n, 1, 1], source::THREADS, arguments)
     }
 
     /// Some lanes for each centre.
@@ -63,10 +142,17 @@ impl Run<'_> {
     }
 
     /// `x += rows`, or `x = rows`, with the rows of the species of the centres or of themselves.
-    pub fn add_rows(&self, width: usize, by_species: bool, rows: u64, x: u64, assign: bool) -> Result<()> {
+    pub fn add_rows(
+        &self,
+        slice: &Slice,
+        width: usize,
+        by_species: bool,
+        [rows, x]: [u64; 2],
+        assign: bool,
+    ) -> Result<()> {
         let (width, species, assign) =
-            (width as u32, if by_species { self.at.graph.species } else { 0 }, u32::from(assign));
-        self.over_rows("add_rows", arguments![width, species, rows, x, assign])
+            (width as u32, if by_species { self.species(slice) } else { 0 }, u32::from(assign));
+        self.over_rows(slice, "add_rows", arguments![width, species, rows, x, assign])
     }
 
     /// Features before a layer: rows of owned atoms go to the host, those of the others come back.

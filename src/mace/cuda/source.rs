@@ -1,7 +1,6 @@
 //! The kernel files of a network: sizes, tables and programs in front of what is in `kernels/mace` and `kernels/ops`.
 
 use crate::device::cuda::kernel::KernelSource;
-use crate::dtype::Dtype;
 use crate::mace::network::{Contraction, DECAY, Layer, Network, ReadoutKind};
 use crate::ops::Irrep;
 use crate::ops::contraction::cuda::nested;
@@ -10,6 +9,7 @@ use crate::ops::coupling::{Convention, coupling};
 use crate::ops::cuda::source::{Source, across, list};
 use crate::ops::harmonics_cuda::define as harmonics;
 use crate::ops::product::channelwise_cuda::Paths;
+use crate::precision::Precision;
 use crate::stage::angular::n_harmonics;
 use std::collections::BTreeMap;
 
@@ -22,16 +22,34 @@ pub fn threads(channels: usize) -> usize {
     across(channels, MOST_ACROSS)
 }
 
-/// Pairs of coefficients of the polynomials in radial tables: cubics in single precision, whose traffic is what bounds a convolution, and
-/// quintics in double.
-pub fn radial_pairs(single: bool) -> usize {
-    if single { 2 } else { 3 }
+/// How polynomials in radial tables are kept, whose traffic is what bounds a convolution.
+#[derive(Clone, Copy)]
+pub struct Polynomials {
+    pub degree: usize,
+    /// Of the largest value and slope.
+    pub tolerance: f64,
+    /// Coefficients in pairs.
+    pub pairs: usize,
+    /// Parabolas in the place of a pair.
+    pub packed: bool,
 }
 
-fn begin(net: &Network, single: bool) -> Source {
-    let mut source = Source::new(if single { Dtype::F32 } else { Dtype::F64 });
+impl Polynomials {
+    pub fn of(precision: Precision) -> Polynomials {
+        let (degree, tolerance, pairs) = match (precision.is_single(), precision.packed_tables) {
+            (false, _) => (5, 2e-11, 3),
+            (true, false) => (3, 5e-7, 2),
+            (true, true) => (2, 2e-5, 1),
+        };
+        Polynomials { degree, tolerance, pairs, packed: precision.packed_tables }
+    }
+}
+
+fn begin(net: &Network, precision: Precision) -> Source {
+    let mut source = Source::new(precision.storage);
+    let Polynomials { pairs, packed, .. } = Polynomials::of(precision);
     source.define("N_SPECIES", net.species.len()).define("CUTOFF", format!("{:e}", net.cutoff));
-    source.define("N_Y", n_harmonics(net.lmax)).define("PAIRS", radial_pairs(single));
+    source.define("N_Y", n_harmonics(net.lmax)).define("PAIRS", pairs).define("PACKED", u8::from(packed));
     source
 }
 
@@ -40,7 +58,8 @@ fn finish(name: &'static str, source: Source, kernels: &[&str]) -> KernelSource 
 }
 
 /// The convolution of layer `t`.
-pub fn convolution(net: &Network, t: usize, single: bool) -> KernelSource {
+pub fn convolution(net: &Network, t: usize, precision: Precision) -> KernelSource {
+    let single = precision.is_single();
     let layer = &net.layers[t];
     let (edge, messages) = (layer.edge(), layer.messages());
     let (x, out) = (edge.offsets(), messages.offsets());
@@ -51,7 +70,7 @@ pub fn convolution(net: &Network, t: usize, single: bool) -> KernelSource {
         entries.retain(|e| e.value.abs() > 1e-12);
         paths.add(p, &entries, irreps.map(|i| i.dim()), [x[path.block], path.l2 * path.l2, out[p]]);
     }
-    let mut source = begin(net, single);
+    let mut source = begin(net, precision);
     source.define("FIRST", u8::from(t == 0)).define("MUL", edge.k).define("THREADS", threads(edge.k));
     source.define("N_X", edge.components()).define("N_OUT", messages.components());
     source.define("N_PATHS", layer.paths.len());
@@ -73,13 +92,13 @@ pub fn atoms_of_a_thread(layer: &Layer) -> [usize; 2] {
 }
 
 /// The symmetric contraction of a layer, and the term of each of its coefficients.
-pub fn contraction(layer: &Layer, single: bool) -> (KernelSource, Vec<usize>) {
+pub fn contraction(layer: &Layer, precision: Precision) -> (KernelSource, Vec<usize>) {
     let c = &layer.product;
     let (program, order) = program(c);
     let components = |n: usize| (0..n).map(|q| [q * c.from.k, 1]).collect::<Vec<_>>();
     let (n_in, n_out) = (c.from.components(), c.to.components());
     let [forward, backward] = atoms_of_a_thread(layer);
-    let mut source = Source::new(if single { Dtype::F32 } else { Dtype::F64 });
+    let mut source = Source::new(precision.storage);
     for (name, value) in [
         ("N_IN", n_in),
         ("N_OUT", n_out),
@@ -140,8 +159,8 @@ fn program(c: &Contraction) -> (Program, Vec<usize>) {
 }
 
 /// What is done with edges and atoms beside.
-pub fn atoms(net: &Network, single: bool) -> KernelSource {
-    let mut source = begin(net, single);
+pub fn atoms(net: &Network, precision: Precision) -> KernelSource {
+    let mut source = begin(net, precision);
     source.define("THREADS", THREADS);
     harmonics(&mut source, net.lmax, 1.0);
     let [width, layers] = readout_sizes(net);

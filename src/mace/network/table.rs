@@ -16,7 +16,7 @@ const NEAR: f64 = 1.0 / 32.0;
 pub type Quintic<T> = [T; 6];
 
 /// All columns of a pair of species on equal intervals from 0 to the cutoff, as quintics, which agree to the second derivative where they
-/// meet, or as cubics, which agree to the first.
+/// meet, as cubics, which agree to the first, or as parabolas whose slopes are about the best.
 pub struct Pieces {
     pub n: usize,
     /// The length of an interval, Å.
@@ -28,7 +28,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Of [`Radial::columns`], with an error of about `tolerance`, for a sender and a receiver. The degree is 3 or 5.
+    /// Of [`Radial::columns`], with an error of about `tolerance`, for a sender and a receiver. The degree is 2, 3 or 5.
     pub fn new(radial: &Radial, [sender, receiver]: [usize; 2], degree: usize, tolerance: f64) -> Pieces {
         let cutoff = radial.features.cutoff;
         let columns = |r: f64| radial.columns(sender, receiver, r);
@@ -45,7 +45,7 @@ impl Pieces {
         Pieces { n, step, degree, nodes, accurate: error <= 1e3 * tolerance }
     }
 
-    /// Of a column in an interval; the coefficients of a cubic, too, are six.
+    /// Of a column in an interval; the coefficients of others than quintics, too, are six.
     pub fn at(&self, interval: usize, column: usize) -> Quintic<f64> {
         piece(self.degree, self.step, self.nodes[interval][column], self.nodes[interval + 1][column])
     }
@@ -82,6 +82,11 @@ pub fn evaluate(c: &Quintic<f64>, t: f64) -> [f64; 2] {
 
 /// The polynomial over an interval of length `h` with these values and derivatives, as many as it can have, at its ends.
 fn piece(degree: usize, h: f64, a: Jet, b: Jet) -> Quintic<f64> {
+    if degree == 2 {
+        // A straight line through the slopes at the ends is off to one side by up to a sixteenth of this twice.
+        let third = (b.dd - a.dd) * h * h;
+        return [a.x, a.d * h - third / 16.0, 0.5 * (b.d - a.d) * h, 0.0, 0.0, 0.0];
+    }
     if degree == 3 {
         let (x, y) = (b.x - a.x - a.d * h, (b.d - a.d) * h);
         return [a.x, a.d * h, 3.0 * x - y, y - 2.0 * x, 0.0, 0.0];
