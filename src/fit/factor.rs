@@ -4,14 +4,17 @@
 
 use super::absorb::absorb;
 use crate::parallel;
-use faer::prelude::*;
+use crate::simd::{Isa, Lanes, with_lanes};
 use faer::{Mat, MatMut, MatRef};
+use std::ops::Range;
 
 /// Most rows that wait to be eliminated together.
 const MAX_PENDING: usize = 768;
 const MIN_PENDING: usize = 128;
-/// Rows and columns of what is copied at a time between matrices by rows and by columns: it stays in the cache.
-const TILE: usize = 32;
+/// Rows and columns of what is copied at a time between matrices by rows and by columns: it stays in registers.
+const TILE: usize = 8;
+/// Rows or columns that a thread copies at a time.
+const STRIP: usize = 32;
 
 /// All that least squares need to know of `rows` rows of `n` numbers.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +48,8 @@ impl Factor {
 
     /// From its parts, as [`Factor::triangle`], [`Factor::pending`] and [`Factor::rows`] give them; the triangle row-major.
     pub(crate) fn from_parts(n: usize, rows: u64, triangle: &[f64], pending: Vec<f64>) -> Factor {
-        let triangle = (!triangle.is_empty()).then(|| packed(MatRef::from_row_major_slice(triangle, n, n)));
+        let numbers = || triangle.chunks_exact(n).enumerate().flat_map(|(i, row)| &row[i..]);
+        let triangle = (!triangle.is_empty()).then(|| numbers().copied().collect());
         Factor { n, rows, triangle, pending }
     }
 
@@ -112,7 +116,7 @@ impl Factor {
     fn eliminate(&mut self, scratch: &mut Scratch) {
         let n = self.n;
         let block = sized(&mut scratch.block, self.pending.len() / n, n);
-        fill(block.as_mut(), |i, j| self.pending[i * n + j]);
+        fill(block.as_mut(), |i| (0, &self.pending[i * n..][..n]));
         self.pending.clear();
         let triangle = sized(&mut scratch.triangle, n, n);
         match &mut self.triangle {
@@ -163,27 +167,46 @@ fn packed(r: MatRef<f64>) -> Vec<f64> {
 /// The same into memory that is there.
 fn pack(r: MatRef<f64>, numbers: &mut [f64]) {
     let n = r.ncols();
+    let columns: Vec<&[f64]> =
+        r.col_iter().map(|c| c.try_as_col_major().expect("columns without gaps").as_slice()).collect();
     let (mut rows, mut rest) = (Vec::new(), numbers);
-    for i in (0..n).step_by(TILE) {
-        let (some, more) = rest.split_at_mut(row_start(n.min(i + TILE), n) - row_start(i, n));
+    for i in (0..n).step_by(STRIP) {
+        let (some, more) = rest.split_at_mut(row_start(n.min(i + STRIP), n) - row_start(i, n));
         rows.push(some);
         rest = more;
     }
     parallel::for_each_mut(&mut rows, |k, numbers| {
-        let first = k * TILE;
-        for start in (first..n).step_by(TILE) {
-            for i in first..n.min(first + TILE) {
-                let row = row_start(i, n) - row_start(first, n);
-                (start.max(i)..n.min(start + TILE)).for_each(|j| numbers[row + j - i] = r[(i, j)]);
+        let range = k * STRIP..n.min((k + 1) * STRIP);
+        with_lanes!(Isa::detect(), f64, V => V::vectorize(#[inline(always)] || pack_rows(&columns, range, numbers)));
+    });
+}
+
+/// Rows of the triangle, from their diagonals on.
+#[inline(always)]
+fn pack_rows(columns: &[&[f64]], rows: Range<usize>, numbers: &mut [f64]) {
+    let n = columns.len();
+    let at = |i: usize, j: usize| row_start(i, n) - row_start(rows.start, n) + j - i;
+    for i in rows.clone().step_by(TILE) {
+        for j in (i..n).step_by(TILE) {
+            // Right of all their diagonals, whole.
+            if i + TILE <= rows.end && j >= i + TILE && j + TILE <= n {
+                let to = |k: usize, row: &[f64; TILE]| {
+                    *numbers[at(i + k, j)..].first_chunk_mut().expect("room for a tile") = *row;
+                };
+                transpose(|k| &columns[j + k][i..], to);
+                continue;
+            }
+            for i in i..rows.end.min(i + TILE) {
+                (j.max(i)..n.min(j + TILE)).for_each(|j| numbers[at(i, j)] = columns[j][i]);
             }
         }
-    });
+    }
 }
 
 /// The way back; what stands below the diagonal is zero.
 fn unpack(numbers: &[f64], r: MatMut<f64>) {
     let n = r.ncols();
-    fill(r, |i, j| if i <= j { numbers[row_start(i, n) + j - i] } else { 0.0 });
+    fill(r, |i| (i, &numbers[row_start(i, n)..][..n - i]));
 }
 
 /// A matrix of this shape, made anew where it has another one; its entries are any.
@@ -194,20 +217,74 @@ fn sized(matrix: &mut Mat<f64>, n_rows: usize, n_columns: usize) -> &mut Mat<f64
     matrix
 }
 
-/// Sets every entry `(i, j)` to `of(i, j)`, tile after tile.
-fn fill(to: MatMut<f64>, of: impl Fn(usize, usize) -> f64 + Sync) {
-    let (mut strips, mut rest) = (Vec::new(), to);
-    while rest.ncols() > 0 {
-        let width = TILE.min(rest.ncols());
-        let (some, more) = rest.split_at_col_mut(width);
-        strips.push(some);
-        rest = more;
-    }
-    parallel::for_each_mut(&mut strips, |k, strip| {
-        for start in (0..strip.nrows()).step_by(TILE) {
-            for (j, mut column) in strip.rb_mut().col_iter_mut().enumerate() {
-                (start..column.nrows().min(start + TILE)).for_each(|i| column[i] = of(i, k * TILE + j));
+/// Sets every row to the numbers of `row`, which begin at the column that it names; zeros stand before.
+fn fill<'a>(to: MatMut<f64>, row: impl Fn(usize) -> (usize, &'a [f64]) + Sync) {
+    let mut columns: Vec<&mut [f64]> =
+        to.col_iter_mut().map(|c| c.try_as_col_major_mut().expect("columns without gaps").as_slice_mut()).collect();
+    parallel::for_chunks_mut(&mut columns, STRIP, |k, columns| {
+        let first = k * STRIP;
+        with_lanes!(Isa::detect(), f64, V => V::vectorize(#[inline(always)] || fill_columns(columns, first, &row)));
+    });
+}
+
+/// The columns from `first` on.
+#[inline(always)]
+fn fill_columns<'a>(columns: &mut [&mut [f64]], first: usize, row: &impl Fn(usize) -> (usize, &'a [f64])) {
+    let n_rows = columns.first().map_or(0, |column| column.len());
+    for i in (0..n_rows).step_by(TILE) {
+        let rows: [(usize, &[f64]); TILE] =
+            std::array::from_fn(|k| if i + k < n_rows { row(i + k) } else { (0, &[][..]) });
+        let begin = rows.iter().map(|(begin, _)| *begin).max().unwrap_or(0);
+        for (k, columns) in columns.chunks_mut(TILE).enumerate() {
+            let j = first + k * TILE;
+            if i + TILE <= n_rows && begin <= j && columns.len() == TILE {
+                let to = |k: usize, column: &[f64; TILE]| {
+                    *columns[k][i..].first_chunk_mut().expect("room for a tile") = *column;
+                };
+                transpose(|k| &rows[k].1[j - rows[k].0..], to);
+                continue;
+            }
+            for (column, j) in columns.iter_mut().zip(j..) {
+                for (x, (begin, numbers)) in column[i..].iter_mut().zip(rows) {
+                    *x = if begin <= j { numbers[j - begin] } else { 0.0 };
+                }
             }
         }
-    });
+    }
+}
+
+/// Hands over the columns of a tile of these rows.
+#[inline(always)]
+fn transpose<'a>(row: impl Fn(usize) -> &'a [f64], mut to: impl FnMut(usize, &[f64; TILE])) {
+    let mut tile = [[0.0; TILE]; TILE];
+    for i in 0..TILE {
+        let row = row(i).first_chunk::<TILE>().expect("a whole tile");
+        for j in 0..TILE {
+            tile[j][i] = row[j];
+        }
+    }
+    for (j, column) in tile.iter().enumerate() {
+        to(j, column);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triangles_and_rows_of_any_size_are_copied_whole() {
+        for n in [0, 1, 7, 8, 9, 16, 31, 33, 50, 97] {
+            let r = Mat::from_fn(n, n, |i, j| if i <= j { (1 + i * n + j) as f64 } else { 0.0 });
+            let numbers = packed(r.as_ref());
+            assert!(rows_of(&numbers, n).all(|(i, row)| row.iter().enumerate().all(|(k, x)| *x == r[(i, i + k)])));
+            let mut back = Mat::from_fn(n, n, |_, _| f64::NAN);
+            unpack(&numbers, back.as_mut());
+            assert_eq!(back, r);
+            let rows: Vec<f64> = (0..n * (n + 3)).map(|k| k as f64).collect();
+            let mut block = Mat::from_fn(n + 3, n, |_, _| f64::NAN);
+            fill(block.as_mut(), |i| (0, &rows[i * n..][..n]));
+            assert!((0..n + 3).all(|i| (0..n).all(|j| block[(i, j)] == rows[i * n + j])), "{n}");
+        }
+    }
 }
