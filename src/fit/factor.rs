@@ -259,9 +259,7 @@ fn transpose<'a>(row: impl Fn(usize) -> &'a [f64], mut to: impl FnMut(usize, &[f
     let mut tile = [[0.0; TILE]; TILE];
     for i in 0..TILE {
         let row = row(i).first_chunk::<TILE>().expect("a whole tile");
-        for j in 0..TILE {
-            tile[j][i] = row[j];
-        }
+        tile.iter_mut().zip(row).for_each(|(column, x)| column[i] = *x);
     }
     for (j, column) in tile.iter().enumerate() {
         to(j, column);
