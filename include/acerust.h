@@ -205,12 +205,12 @@
 /**
  * Numbers of 16 bits with 5 of exponent; of trainings.
  */
-#define ACERUST_F16 3
+#define ACERUST_F16 16
 
 /**
  * Numbers of 16 bits with 8 of exponent; of trainings.
  */
-#define ACERUST_BF16 4
+#define ACERUST_BF16 17
 
 /**
  * What a training says of a structure, with all that gradients take of the way to it.

@@ -70,8 +70,8 @@ Training(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, head = 
 training_option(precision) =
     precision === Float64 ? 0 :
     precision === Float32 ? 1 :
-    precision === Float16 ? 3 :
-    precision === :bf16 ? 4 : throw(ArgumentError("precision is Float64, Float32, Float16 or :bf16, not $(repr(precision))"))
+    precision === Float16 ? 16 :
+    precision === :bf16 ? 17 : throw(ArgumentError("precision is Float64, Float32, Float16 or :bf16, not $(repr(precision))"))
 
 function new_trainee(t::Training)
     source, precision, nthreads = t.source, training_option(t.precision), t.nthreads

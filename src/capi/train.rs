@@ -14,9 +14,9 @@ use crate::train::{Cotangent, LossScale, Parameter};
 use std::ffi::c_char;
 
 /// Numbers of 16 bits with 5 of exponent; of trainings.
-pub const ACERUST_F16: i32 = 3;
+pub const ACERUST_F16: i32 = 16;
 /// Numbers of 16 bits with 8 of exponent; of trainings.
-pub const ACERUST_BF16: i32 = 4;
+pub const ACERUST_BF16: i32 = 17;
 
 /// A MACE model whose parameters change.
 #[allow(non_camel_case_types)]
