@@ -72,7 +72,7 @@ void PairACErust::settings(int narg, char **arg)
   wide = ghosts == "wide" || (ghosts.empty() && device == ACERUST_CUDA);
 }
 
-/* cpu, cuda or cuda:N; sets the index as well. */
+/* The number of a preset. */
 int32_t PairACErust::precision_of(const std::string &name)
 {
   static const std::pair<const char *, int32_t> known[] = {
@@ -87,6 +87,7 @@ int32_t PairACErust::precision_of(const std::string &name)
   return ACERUST_F64;
 }
 
+/* cpu, cuda or cuda:N; sets the index as well. */
 int32_t PairACErust::device_of(const std::string &name)
 {
   index = 0;
