@@ -210,6 +210,7 @@ fn bayes(system: &System, norm: f64) -> Result<Solution> {
     }
     let kappa = (scale + 0.5 * (low + high)).exp();
     let (e, variance) = log_evidence_in(system, kappa, &mut memory);
+    drop(memory);
     let mut solution = ridge(system, vec![kappa.sqrt(); system.n()])?;
     solution.noise = (kappa * variance).sqrt();
     solution.log_evidence = Some(e);
