@@ -74,16 +74,17 @@ def rows(images, plan):
     return [plan.rows(*_arrays(atoms)) for atoms in images]
 
 
-def fit(recipe, images, active_set=False):
+def fit(recipe, images, active_set=False, device="cpu"):
     """Fits the model of a recipe to ASE Atoms with energies, forces and stresses.
 
     `recipe`: a dictionary, or the name of a .toml or .json file, as in docs/fit.md; its section `fit` has data, weights, prior, solver
-    and committee. Data are those of the atoms' calculators, or what `info` and `arrays` hold under the names of that section.
+    and committee. Data are those of the atoms' calculators, or what `info` and `arrays` hold under the names of that section. `device`: cpu, cuda or
+    cuda:N, where design rows are computed and factorised.
 
     Returns a dictionary: `model`; `committee` (members, length_basis); `active_set`, bytes where it is asked for; `errors` by group,
     root-mean-square; `skipped`, frames that were not used, by reason; `rows`, how many equations there were.
     """
     if isinstance(recipe, Mapping):
-        return _acerust.fit(json.dumps(recipe), list(images), active_set)
+        return _acerust.fit(json.dumps(recipe), list(images), active_set, device)
     with open(recipe, encoding="utf-8") as file:
-        return _acerust.fit(file.read(), list(images), active_set)
+        return _acerust.fit(file.read(), list(images), active_set, device)

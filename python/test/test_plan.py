@@ -214,6 +214,10 @@ def test_fits_are_those_of_the_program(tmp_path):
         acerust.fit(RECIPE | {"degre": 3}, images)
     with pytest.raises(acerust.errors.FitError):
         acerust.fit(RECIPE, [])
+    with pytest.raises(acerust.errors.ArgumentError, match='device "gpu": none of cpu'):
+        acerust.fit(RECIPE, images, device="gpu")
+    with pytest.raises(acerust.errors.DeviceError):
+        acerust.fit(RECIPE, images, device="cuda:97")
 
 
 def test_results_go_into_arrays_of_the_caller(silicon):
