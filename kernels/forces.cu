@@ -11,11 +11,12 @@ DEVICE void add_virial(double* v, real3 g, real3 x) {
   v[6] -= g.z * x.x, v[7] -= g.z * x.y, v[8] -= g.z * x.z;
 }
 
-// Results go to the places that `atom` names, if it is there.
+// Results go to the places that `atom` names, if it is there; gradients of incoming edges are where `place` says, likewise.
 // F_i = Σ_(i→j) g − Σ_(j→i) g; per block the sums of energy and of −g ⊗ r.
 KERNEL __launch_bounds__(THREADS)
-forces(u32 n_atoms, u32 n_centres, const u32* first, const u32* incoming_first, const u32* incoming, const real3* gradients,
-       const real3* r, const double* energies, const u32* atom, double3* out, double* site_energies, double* partial) {
+forces(u32 n_atoms, u32 n_centres, const u32* first, const u32* last, const u32* incoming_first, const u32* incoming, const u32* place,
+       const real3* gradients, const real3* r, const double* energies, const u32* atom, double3* out, double* site_energies,
+       double* partial) {
   u32 i = blockIdx.x * ATOMS + threadIdx.x / LANES, lane = threadIdx.x % LANES;
   double f[3] = {0, 0, 0}, v[SUMS] = {0};
   if (i < n_centres) {
@@ -23,7 +24,7 @@ forces(u32 n_atoms, u32 n_centres, const u32* first, const u32* incoming_first, 
       v[9] = energies[i];
       if (atom) site_energies[atom[i]] = v[9];
     }
-    for (u32 e = first[i] + lane; e < first[i + 1]; e += LANES) {
+    for (u32 e = first[i] + lane; e < last[i]; e += LANES) {
       real3 g = gradients[e];
       f[0] += g.x, f[1] += g.y, f[2] += g.z;
       add_virial(v, g, r[e]);
@@ -31,7 +32,10 @@ forces(u32 n_atoms, u32 n_centres, const u32* first, const u32* incoming_first, 
   }
   if (i < n_atoms) {
     for (u32 k = incoming_first[i] + lane; k < incoming_first[i + 1]; k += LANES) {
-      real3 g = gradients[incoming[k]];
+      u32 e = incoming[k];
+      if (place) e = place[e];
+      if (e == NONE) continue;
+      real3 g = gradients[e];
       f[0] -= g.x, f[1] -= g.y, f[2] -= g.z;
     }
   }

@@ -14,7 +14,7 @@ DEVICE void copy_pairs(double* to, const double* from, int n) {
 }
 
 // False for a block without centres.
-DEVICE bool open(Site& site, u32& centre, u32& z, const u32* order, const u32* first, u32 n_slots) {
+DEVICE bool open(Site& site, u32& centre, u32& z, const u32* order, const u32* first, const u32* last, u32 n_slots) {
   u32 slot = blockIdx.x * CENTRES + threadIdx.x / GROUP;
 #if N_SPECIES > 1
   if (order[blockIdx.x * CENTRES] == NONE) return false;
@@ -28,7 +28,7 @@ DEVICE bool open(Site& site, u32& centre, u32& z, const u32* order, const u32* f
   site.begin = site.end = 0;
   if (centre != NONE) {
     site.begin = first[centre];
-    site.end = first[centre + 1];
+    site.end = last[centre];
   }
   return true;
 }
@@ -46,12 +46,12 @@ DEVICE bool open(Site& site, u32& centre, u32& z, const u32* order, const u32* f
   __syncthreads();
 
 KERNEL __launch_bounds__(THREADS, BLOCKS_ENERGY)
-site_energies(Parts parts, const u32* order, u32 n_slots, const u32* first, const u32* neighbour, const u32* species,
+site_energies(Parts parts, const u32* order, u32 n_slots, const u32* first, const u32* last, const u32* neighbour, const u32* species,
               const real3* r, double* energies) {
   extern __shared__ __align__(16) char shared[];
   Site site = {neighbour, species, r};
   u32 centre, z;
-  if (!open(site, centre, z, order, first, n_slots)) return;
+  if (!open(site, centre, z, order, first, last, n_slots)) return;
   real energy = 0;
 #define PAIR(P)                                                                  \
   for (u32 e = site.begin + site.lane; e < site.end; e += GROUP) {               \
@@ -77,12 +77,12 @@ site_energies(Parts parts, const u32* order, u32 n_slots, const u32* first, cons
 }
 
 KERNEL __launch_bounds__(THREADS, BLOCKS_GRADIENT)
-site_gradients(Parts parts, const u32* order, u32 n_slots, const u32* first, const u32* neighbour, const u32* species,
+site_gradients(Parts parts, const u32* order, u32 n_slots, const u32* first, const u32* last, const u32* neighbour, const u32* species,
                const real3* r, double* energies, real3* gradients) {
   extern __shared__ __align__(16) char shared[];
   Site site = {neighbour, species, r};
   u32 centre, z;
-  if (!open(site, centre, z, order, first, n_slots)) return;
+  if (!open(site, centre, z, order, first, last, n_slots)) return;
   real energy = 0, pair_energy = 0;
   bool fresh = true;
   // The pair parts ride along with the first many-body part.

@@ -327,6 +327,41 @@ fn vectors_follow_new_positions_and_cells() {
     assert_eq!(message, "graph: 8 positions for a graph of 64 atoms");
 }
 
+#[test]
+fn small_moves_are_followed_and_clashes_found() {
+    let s = silicon(2);
+    let mut g = Graph::build(&s, 5.5).unwrap();
+    let mut moved = s.clone();
+    for step in 0..12 {
+        moved = moved.rattle(0.1, step);
+        g.update_vectors(&moved).unwrap();
+        check_vectors(&moved, &g);
+        let mut fresh = Graph::build(&s, 5.5).unwrap();
+        fresh.update_vectors(&moved).unwrap();
+        assert!(g == fresh && g == g.clone(), "step {step}");
+        // Without having been asked for vectors in between.
+        g.update_vectors(&moved).unwrap();
+    }
+    // Two atoms come nearer in small steps, until they are in one place.
+    let (from, to) = (moved.positions[0], moved.positions[1]);
+    for k in 1..=20 {
+        let t = f64::from(k) / 20.0;
+        moved.positions[0] = std::array::from_fn(|d| (1.0 - t) * from[d] + t * to[d]);
+        let updated = g.update_vectors(&moved);
+        match k {
+            20 => assert!(updated.unwrap_err().to_string().contains("from atom 0 to atom 1: vector")),
+            _ => updated.unwrap(),
+        }
+    }
+    moved.positions[0] = from;
+    g.update_vectors(&moved).unwrap();
+    check_vectors(&moved, &g);
+    moved.positions[3][1] = f64::NAN;
+    assert!(g.update_vectors(&moved).unwrap_err().to_string().ends_with("not finite"));
+    moved.positions[3][1] = 1e200;
+    assert!(g.update_vectors(&moved).unwrap_err().to_string().ends_with("not finite"));
+}
+
 /// The edges of a graph up to a cutoff.
 fn within(g: &Graph, rcut: f64) -> Vec<Edge> {
     let mut all: Vec<Edge> = (0..g.n_centres())

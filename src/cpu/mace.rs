@@ -65,6 +65,8 @@ impl Potential for MacePotential {
         let edges: &mut [[f64; 3]] = crate::potential::vectors(&mut out.edge_gradients).unwrap_or(&mut own);
         let mut descriptors = out.descriptors.take();
         let features = crate::potential::numbers(&mut descriptors).map(|x| (x, true));
+        // Before threads share the work: one of them computes them where they are not there.
+        graph.vectors();
         let input = Input {
             graph,
             species_of: species,

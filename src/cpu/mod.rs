@@ -226,6 +226,7 @@ impl<V: Lanes> Engine for Cpu<V> {
         let n_readouts = readouts.len();
         let graph = sites.graph;
         let (n_centres, n_atoms, n_edges) = (graph.n_owned(), graph.n_atoms(), graph.n_edges());
+        let vectors = if graph.has_vectors() { graph.vectors() } else { &[] };
         let mut call = self.calls.take();
         let Call { schedule, gradients, virials } = &mut *call;
         schedule.fill(graph, sites.species, V::N, self.by_species());
@@ -294,8 +295,8 @@ impl<V: Lanes> Engine for Cpu<V> {
                     let prefetch_lane = |lane: usize| {
                         if let Some(&i) = next.get(lane) {
                             let edges = graph.edges(i as usize);
-                            prefetch(graph.vectors(), edges.clone());
-                            if self.n_species > 1 {
+                            prefetch(vectors, edges.clone());
+                            if self.n_species > 1 || vectors.is_empty() {
                                 prefetch(graph.neighbours(), edges.clone());
                             }
                         }

@@ -1,6 +1,6 @@
 //! Basis, Jacobian and design rows on the device, a chunk of centres at a time.
 
-use super::workspace::{DeviceGraph, Workspace};
+use super::workspace::{DeviceGraph, Shape, Workspace};
 use super::{Cuda, FORCE_LANES};
 use crate::device::cuda::context::{Buffer, Context};
 use crate::device::cuda::kernel::{Grid, Module, arguments};
@@ -208,8 +208,9 @@ impl Cuda {
         if let Some(jacobian) = &mut jacobian {
             jacobian[graph.n_owned_edges() * self.n_basis * 3..].fill(0.0);
         }
-        self.with_workspace(|w| {
-            let on_device = w.upload(Sites { n_species: 1, ..sites }, sites.graph.n_owned(), 1, self.precision)?;
+        let (forces, shape) = (self.module("forces", 0)?, Shape { n_centres: graph.n_owned(), group: 1, near: None });
+        self.with_workspace(graph.edition(), |w| {
+            let on_device = w.upload(Sites { n_species: 1, ..sites }, shape, self.precision, &forces)?;
             let Workspace { stream, memory, staging, .. } = w;
             let mut copy = Vec::new();
             for part in (0..self.parts.len()).filter(|&p| self.parts[p].n_basis > 0) {
@@ -235,8 +236,9 @@ impl Cuda {
         let graph = sites.graph;
         let module = self.module("basis", 0)?;
         let n_params = self.species.len() * self.n_basis;
-        self.with_workspace(|w| {
-            let on_device = w.upload(Sites { n_species: 1, ..sites }, sites.graph.n_owned(), 1, self.precision)?;
+        let (forces, shape) = (self.module("forces", 0)?, Shape { n_centres: graph.n_owned(), group: 1, near: None });
+        self.with_workspace(graph.edition(), |w| {
+            let on_device = w.upload(Sites { n_species: 1, ..sites }, shape, self.precision, &forces)?;
             let Workspace { stream, memory, staging, .. } = w;
             // The last of the sums becomes other than zero where stored rows are not finite.
             let energy_row = memory.sums.fill(0, 7 * n_params + 1, stream)?;

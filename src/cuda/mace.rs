@@ -1,7 +1,7 @@
 //! A MACE model on a CUDA device as a potential: what the plan evaluates.
 
 use super::list::{self, DeviceList};
-use super::workspace::{DeviceGraph, Workspace, Workspaces};
+use super::workspace::{DeviceGraph, Shape, Workspace, Workspaces};
 use super::{LIST_LANES, Targets, forces, list_source, run};
 use crate::Result;
 use crate::device::cuda::context::Context;
@@ -51,8 +51,9 @@ impl MacePotential {
         Ok(MacePotential { shared: Arc::new(shared), embedded })
     }
 
-    fn with_workspace<T>(&self, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
-        self.shared.workspaces.with(&self.shared.device, f)
+    /// With one that has the edges of this edition, if there is one.
+    fn with_workspace<T>(&self, edition: u64, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
+        self.shared.workspaces.with(&self.shared.device, edition, f)
     }
 
     /// Site energies and, where `gradients`, edge gradients and forces; the sums over all atoms.
@@ -104,10 +105,11 @@ impl MacePotential {
         }
         let gradients = stack::wants_gradients(out) || !virials.is_empty();
         let n_descriptors = self.n_descriptors();
-        self.with_workspace(|w| {
+        self.with_workspace(graph.edition(), |w| {
             let stream = w.stream.clone();
             self.shared.evaluator.prepare(species, &stream)?;
-            let on_device = w.upload(sites, n_centres, GROUP, self.shared.precision)?;
+            let shape = Shape { n_centres, group: GROUP, near: None };
+            let on_device = w.upload(sites, shape, self.shared.precision, &self.shared.forces)?;
             let to = w.targets(n_centres, n_atoms)?;
             // SAFETY: `targets` made room. There is no list, but the header is read as a whole.
             unsafe { stream.fill(to.status, 0xff, size_of::<list::Status>()) }?;
@@ -231,7 +233,7 @@ impl Potential for MacePotential {
         stack::from_list(out, |pass| {
             let (list, n) = (self.own(list)?, structure.n_atoms());
             self.shared.evaluator.prepare(species, &list.stream)?;
-            self.with_workspace(|w| {
+            self.with_workspace(0, |w| {
                 run::from_list(list, structure, species, GROUP, pass, w, &mut |graph, gradients, to, stream, w| {
                     self.launch(graph, n, (gradients, 0), None, to, stream, w)
                 })
@@ -249,7 +251,7 @@ impl Potential for MacePotential {
         stack::on_device(at, out, || {
             let (list, n) = (self.own(list)?, at.numbers.len());
             self.shared.evaluator.prepare(species, &list.stream)?;
-            self.with_workspace(|w| {
+            self.with_workspace(0, |w| {
                 run::on_device(list, at, species, GROUP, w, &mut |graph, gradients, to, stream, w| {
                     self.launch(graph, n, (gradients, 0), None, to, stream, w)
                 })

@@ -34,7 +34,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use triangles::DeviceTriangles;
-use workspace::{DeviceGraph, Workspace, Workspaces};
+use workspace::{DeviceGraph, Shape, Workspace, Workspaces};
 
 /// Lanes that share an atom when forces are gathered.
 const FORCE_LANES: usize = 8;
@@ -128,7 +128,8 @@ fn list_source(precision: Precision, lanes: usize) -> KernelSource {
 }
 
 fn forces(precision: Precision) -> KernelSource {
-    source::plain("forces", include_str!("../../kernels/forces.cu"), precision, FORCE_LANES, "")
+    let kernels = concat!(include_str!("../../kernels/forces.cu"), include_str!("../../kernels/edges.cu"));
+    source::plain("forces", kernels, precision, FORCE_LANES, "")
 }
 
 /// Lanes that share a centre, for systems up to so many centres.
@@ -201,8 +202,9 @@ impl Cuda {
         DeviceList::of(list, &self.device, &self.species, self.precision)
     }
 
-    fn with_workspace<T>(&self, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
-        self.workspaces.with(&self.device, f)
+    /// With one that has the edges of this edition, if there is one.
+    fn with_workspace<T>(&self, edition: u64, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
+        self.workspaces.with(&self.device, edition, f)
     }
 
     /// The struct `Parts` of the kernels.
@@ -233,19 +235,19 @@ impl Cuda {
         let energies = if graph.atom == 0 { to.energies } else { w.energies.reserve(graph.n_centres)? };
         let n_slots = graph.n_slots as u32;
         let mut grid = Grid { blocks: graph.n_slots.div_ceil(THREADS / group), threads: THREADS, shared: site.shared };
-        let DeviceGraph { order, first, neighbour, species, r, .. } = *graph;
+        let DeviceGraph { order, first, last, neighbour, species, r, .. } = *graph;
         if gradients {
             let g = w.gradients.reserve(3 * graph.n_edges * self.real())?;
             grid.shared = site.shared_gradient;
             // SAFETY: `reserve` made the outputs large enough; graph and targets belong to the caller.
             unsafe {
-                let arguments = arguments![parts[..], order, n_slots, first, neighbour, species, r, energies, g];
+                let arguments = arguments![parts[..], order, n_slots, first, last, neighbour, species, r, energies, g];
                 site.launch("site_gradients", grid, stream, arguments)?;
             }
         } else {
             // SAFETY: the targets have a number for every centre; the graph is the caller's.
             unsafe {
-                let arguments = arguments![parts[..], order, n_slots, first, neighbour, species, r, energies];
+                let arguments = arguments![parts[..], order, n_slots, first, last, neighbour, species, r, energies];
                 site.launch("site_energies", grid, stream, arguments)?;
             }
         }
@@ -274,16 +276,20 @@ impl Engine for Cuda {
 
     fn pass(&self, sites: Sites, readouts: Range<usize>, out: Pass) -> Result<()> {
         let graph = sites.graph;
-        self.with_workspace(|w| {
-            let on_device = w.upload(sites, graph.n_owned(), group(graph.n_owned()), self.precision)?;
+        let forces = self.module("forces", 0)?;
+        self.with_workspace(graph.edition(), |w| {
             let (n_owned, n_atoms, n_edges) = (graph.n_owned(), graph.n_atoms(), graph.n_edges());
             let Pass { site_energies, mut gradients } = out;
+            // Gradients of edges are asked for by the places that these have.
+            let by_edge = gradients.as_ref().is_some_and(|g| g.edges.is_some() || g.site_virials.is_some());
+            let shape = Shape { n_centres: n_owned, group: group(n_owned), near: (!by_edge).then(|| self.cutoff()) };
+            let on_device = w.upload(sites, shape, self.precision, &forces)?;
             for (k, readout) in readouts.enumerate() {
                 let to = w.targets(n_owned, n_atoms)?;
                 let stream = w.stream.clone();
                 // SAFETY: `targets` made room. There is no list, but the header is read as a whole.
                 unsafe { stream.fill(to.status, 0xff, size_of::<list::Status>()) }?;
-                if gradients.is_some() && graph.n_owned_edges() < n_edges {
+                if gradients.is_some() && on_device.place == 0 && graph.n_owned_edges() < n_edges {
                     // Rows of centres that are not owned have no energy.
                     w.gradients.fill(0, 3 * n_edges * self.real(), &stream)?;
                 }
@@ -322,7 +328,7 @@ impl Engine for Cuda {
 
     fn list(&self, list: &mut Neighbours, structure: &Structure, species: &[u32], out: Pass) -> Result<f64> {
         let (list, group) = (self.own(list)?, group(structure.n_atoms()));
-        self.with_workspace(|w| {
+        self.with_workspace(0, |w| {
             run::from_list(list, structure, species, group, out, w, &mut |graph, gradients, to, stream, w| {
                 self.launch(graph, 0, gradients, to, stream, w)
             })
@@ -331,7 +337,7 @@ impl Engine for Cuda {
 
     unsafe fn on_device(&self, list: &mut Neighbours, at: &OnDevice, species: &[u32]) -> Result<(f64, Virial)> {
         let (list, group) = (self.own(list)?, group(at.numbers.len()));
-        self.with_workspace(|w| {
+        self.with_workspace(0, |w| {
             run::on_device(list, at, species, group, w, &mut |graph, gradients, to, stream, w| {
                 self.launch(graph, 0, gradients, to, stream, w)
             })

@@ -24,7 +24,7 @@ pub fn sum(
     stream: &Stream,
     w: &mut Workspace,
 ) -> Result<()> {
-    let DeviceGraph { n_atoms, n_centres, first, r, incoming_first, incoming, atom, .. } = *graph;
+    let DeviceGraph { n_atoms, n_centres, first, last, r, incoming_first, incoming, place, atom, .. } = *graph;
     let n_partial = match gradients {
         true => n_atoms.div_ceil(THREADS / FORCE_LANES),
         false => n_centres.div_ceil(8 * THREADS),
@@ -41,8 +41,10 @@ pub fn sum(
                 n_atoms,
                 n_centres,
                 first,
+                last,
                 incoming_first,
                 incoming,
+                place,
                 g,
                 r,
                 energies,

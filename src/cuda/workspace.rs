@@ -2,12 +2,13 @@
 
 use super::basis::Memory;
 use super::list::Status;
-use super::{SUMS, Targets};
+use super::{FORCE_LANES, SUMS, Targets};
 use crate::Result;
 use crate::device::cuda::context::{Buffer, Context};
+use crate::device::cuda::kernel::{Grid, Module, arguments};
 use crate::device::cuda::staging::{Pinned, Staging};
 use crate::device::cuda::stream::Stream;
-use crate::graph::Sites;
+use crate::graph::{Graph, Moved, Sites};
 use crate::parallel;
 use crate::part::cuda::THREADS;
 use crate::precision::Precision;
@@ -31,7 +32,15 @@ pub struct Workspace {
     r_single: Buffer<f32>,
     incoming_first: Buffer<u32>,
     incoming: Buffer<u32>,
+    shift: Buffer<[i16; 3]>,
     order: Buffer<u32>,
+    /// Which graph all these are of; `None` where the last upload failed.
+    held: Option<Held>,
+    x: Buffer<[f64; 3]>,
+    /// The edges that are near: their neighbours, the ends of their rows, their places.
+    near: Buffer<u32>,
+    last: Buffer<u32>,
+    place: Buffer<u32>,
     /// Site energies in slot order.
     pub energies: Buffer<f64>,
     /// (n_edges, 3) in the working precision.
@@ -59,9 +68,19 @@ pub struct Workspaces(Mutex<Vec<Workspace>>);
 
 impl Workspaces {
     /// Runs `f` with a workspace; one whose call failed is not used again.
-    pub fn with<T>(&self, device: &Arc<Context>, f: impl FnOnce(&mut Workspace) -> Result<T>) -> Result<T> {
+    ///
+    /// It has the edges of this edition, where there is one that does.
+    pub fn with<T>(
+        &self,
+        device: &Arc<Context>,
+        edition: u64,
+        f: impl FnOnce(&mut Workspace) -> Result<T>,
+    ) -> Result<T> {
         device.bind()?;
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let with_edges = all.iter().position(|w| edition != 0 && w.held.as_ref().is_some_and(|h| h.edition == edition));
+        let kept = with_edges.map(|k| all.remove(k)).or_else(|| all.pop());
+        drop(all);
         let mut workspace = kept.map_or_else(|| Workspace::new(device), Ok)?;
         let result = f(&mut workspace)?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
@@ -81,12 +100,16 @@ pub struct DeviceGraph {
     pub n_centres: usize,
     pub n_edges: usize,
     pub first: u64,
+    /// Where the row of each centre ends.
+    pub last: u64,
     pub neighbour: u64,
     /// Species of every atom.
     pub species: u64,
     pub r: u64,
     pub incoming_first: u64,
     pub incoming: u64,
+    /// Where the gradient of each edge is, where that is not the place of the edge; else 0.
+    pub place: u64,
     /// Centres in slots: blocks of slots have one species; unused with a single species.
     pub order: u64,
     pub n_slots: usize,
@@ -94,6 +117,26 @@ pub struct DeviceGraph {
     pub group: usize,
     /// The atom of each centre, where they differ; else 0.
     pub atom: u64,
+}
+
+/// Which centres of a graph are evaluated, the first ones, and how.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    pub n_centres: usize,
+    /// Lanes that share a centre.
+    pub group: usize,
+    /// Edges of this length (Å) and longer may be left out, and the others be in other places, if that is of use.
+    pub near: Option<f64>,
+}
+
+/// Edges on the device.
+struct Held {
+    edition: u64,
+    species: Vec<u32>,
+    shifts: bool,
+    /// Species, centres and group of the order.
+    order: (usize, usize, usize),
+    n_slots: usize,
 }
 
 impl Workspace {
@@ -107,7 +150,13 @@ impl Workspace {
             r_single: Buffer::new(device),
             incoming_first: Buffer::new(device),
             incoming: Buffer::new(device),
+            shift: Buffer::new(device),
             order: Buffer::new(device),
+            held: None,
+            x: Buffer::new(device),
+            near: Buffer::new(device),
+            last: Buffer::new(device),
+            place: Buffer::new(device),
             energies: Buffer::new(device),
             gradients: Buffer::new(device),
             partial: Buffer::new(device),
@@ -183,42 +232,109 @@ impl Workspace {
         Ok(())
     }
 
-    /// Copies a graph of the host, to be evaluated at its first `n_centres` atoms.
+    /// A graph of the host: copied, or, where this is the graph of the last time and only its atoms have moved, with vectors that are
+    /// computed from their positions by the module `kernels`.
     pub fn upload(
         &mut self,
-        Sites { graph, species, n_species }: Sites,
-        n_centres: usize,
-        group: usize,
+        sites: Sites,
+        shape: Shape,
         precision: Precision,
+        kernels: &Module,
     ) -> Result<DeviceGraph> {
+        let Sites { graph, species, n_species } = sites;
+        let mut held = match self.held.take() {
+            Some(held) if graph.edition() != 0 && held.edition == graph.edition() && held.species == species => held,
+            held => self.upload_edges(graph, species, held)?,
+        };
         let (stream, copy) = (&self.stream, &mut self.staging);
-        let (order, n_slots) = if n_species > 1 {
-            let order = by_species(&species[..n_centres], n_species, THREADS / group);
-            (self.order.upload(&order, stream)?, order.len())
-        } else {
-            (0, n_centres)
-        };
-        let r = if precision.is_single() {
-            let single: Vec<f32> = parallel::map(graph.vectors().as_flattened(), |&x| x as f32);
-            copy.upload(&mut self.r_single, &single, stream)?
-        } else {
-            copy.upload(&mut self.r, graph.vectors(), stream)?
-        };
-        Ok(DeviceGraph {
+        let order = (n_species, shape.n_centres, shape.group);
+        if held.order != order {
+            let order = match n_species {
+                1 => Vec::new(),
+                _ => by_species(&species[..shape.n_centres], n_species, THREADS / shape.group),
+            };
+            self.order.upload(&order, stream)?;
+            held.n_slots = if n_species > 1 { order.len() } else { shape.n_centres };
+        }
+        held.order = order;
+        let n_edges = graph.n_edges();
+        let (first, neighbour) = (self.first.ptr, self.neighbour.ptr);
+        let mut on_device = DeviceGraph {
             n_atoms: graph.n_atoms(),
-            n_centres,
-            n_edges: graph.n_edges(),
-            first: copy.upload(&mut self.first, graph.first(), stream)?,
-            neighbour: copy.upload(&mut self.neighbour, graph.neighbours(), stream)?,
-            species: copy.upload(&mut self.species, species, stream)?,
-            r,
-            incoming_first: copy.upload(&mut self.incoming_first, graph.incoming_first(), stream)?,
-            incoming: copy.upload(&mut self.incoming, graph.incoming(), stream)?,
-            order,
-            n_slots,
-            group,
+            n_centres: shape.n_centres,
+            n_edges,
+            first,
+            last: first + 4,
+            neighbour,
+            species: self.species.ptr,
+            r: 0,
+            incoming_first: self.incoming_first.ptr,
+            incoming: self.incoming.ptr,
+            place: 0,
+            order: if n_species > 1 { self.order.ptr } else { 0 },
+            n_slots: held.n_slots,
+            group: shape.group,
             atom: 0,
-        })
+        };
+        let single = precision.is_single();
+        let Some(Moved { positions, translations }) = graph.moved() else {
+            on_device.r = if single {
+                let single: Vec<f32> = parallel::map(graph.vectors().as_flattened(), |&x| x as f32);
+                copy.upload(&mut self.r_single, &single, stream)?
+            } else {
+                copy.upload(&mut self.r, graph.vectors(), stream)?
+            };
+            self.held = Some(held);
+            return Ok(on_device);
+        };
+        let mut shift = 0;
+        if !graph.shifts().is_empty() {
+            if !held.shifts {
+                copy.upload(&mut self.shift, graph.shifts(), stream)?;
+            }
+            held.shifts = true;
+            shift = self.shift.ptr;
+        }
+        let x = copy.upload(&mut self.x, positions, stream)?;
+        let r = if single { self.r_single.reserve(3 * n_edges)? } else { self.r.reserve(n_edges)? };
+        on_device.r = r;
+        let (cell, n, n_owned) = (translations.cell, graph.n_centres() as u32, graph.n_owned() as u32);
+        let grid = Grid { blocks: graph.n_centres().div_ceil(THREADS / FORCE_LANES), threads: THREADS, shared: 0 };
+        if let Some(length) = shape.near {
+            // A hair more than what the kernels of the parts pass over, whatever their precision.
+            let square = length * length * (1.0 + 1e-6);
+            let (near, place) = (self.near.reserve(n_edges)?, self.place.reserve(n_edges)?);
+            let last = self.last.reserve(graph.n_owned())?;
+            (on_device.neighbour, on_device.last, on_device.place) = (near, last, place);
+            // SAFETY: there is a position for each atom, an offset for each centre and one more, a neighbour and, where not null, a shift
+            // for each edge; `reserve` made room for as many vectors, neighbours and places, and for the end of each owned row.
+            unsafe {
+                let arguments = arguments![cell, n, n_owned, square, first, neighbour, shift, x, last, near, place, r];
+                kernels.launch("near_edges", grid, stream, arguments)?;
+            }
+        } else {
+            // SAFETY: as above.
+            unsafe {
+                let arguments = arguments![cell, n, first, neighbour, shift, x, r];
+                kernels.launch("edge_vectors", grid, stream, arguments)?;
+            }
+        }
+        self.held = Some(held);
+        Ok(on_device)
+    }
+
+    /// Copies edges and species; `held` is of the last graph, whose memory it leaves.
+    fn upload_edges(&mut self, graph: &Graph, species: &[u32], held: Option<Held>) -> Result<Held> {
+        let (stream, copy) = (&self.stream, &mut self.staging);
+        copy.upload(&mut self.first, graph.first(), stream)?;
+        copy.upload(&mut self.neighbour, graph.neighbours(), stream)?;
+        copy.upload(&mut self.species, species, stream)?;
+        copy.upload(&mut self.incoming_first, graph.incoming_first(), stream)?;
+        copy.upload(&mut self.incoming, graph.incoming(), stream)?;
+        let mut kept = held.map(|held| held.species).unwrap_or_default();
+        kept.clear();
+        kept.extend_from_slice(species);
+        Ok(Held { edition: graph.edition(), species: kept, shifts: false, order: (0, 0, 0), n_slots: 0 })
     }
 }
 

@@ -34,7 +34,7 @@ impl Graph {
                 let message = format!("{} vectors for {} neighbours", vectors.len(), graph.n_edges());
                 return Err(Error::Graph(message));
             }
-            graph.r.copy_from_slice(vectors);
+            copy(graph.vectors.renew(), vectors);
             graph.check_vectors()
         })?;
         Ok(graph)
@@ -67,8 +67,9 @@ impl Graph {
             copy(&mut self.first, edges.first);
             copy(&mut self.neighbour, edges.neighbour);
             copy(&mut self.shift, edges.shift);
-            memory::resize(&mut self.r, edges.neighbour.len(), [0.0; 3]);
+            self.vectors.renew();
             incoming::transpose(self, n_atoms, &mut Vec::new());
+            self.reissue();
             fill(self)
         });
         if result.is_err() {

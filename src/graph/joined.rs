@@ -27,7 +27,7 @@ impl Graph {
         memory::caught(|| {
             [&mut all.first, &mut all.incoming_first].into_iter().for_each(|offsets| resize(offsets, n_atoms + 1, 0));
             [&mut all.neighbour, &mut all.incoming].into_iter().for_each(|list| resize(list, n_edges, 0));
-            resize(&mut all.r, n_edges, [0.0; 3]);
+            resize(all.vectors.renew(), n_edges, [0.0; 3]);
             Ok(())
         })?;
         let [first, incoming_first] = [&mut all.first, &mut all.incoming_first].map(|offsets| {
@@ -35,7 +35,7 @@ impl Graph {
             Disjoint::new(offsets)
         });
         let [neighbour, incoming] = [&mut all.neighbour, &mut all.incoming].map(|list| Disjoint::new(list));
-        let r = Disjoint::new(&mut all.r);
+        let r = Disjoint::new(all.vectors.renew());
         let init = || ();
         parallel::for_each_init(graphs.len(), init, |(), k| {
             let (graph, [atom, edge]) = (&graphs[k], ends[k]);
@@ -52,6 +52,7 @@ impl Graph {
             // SAFETY: as above.
             unsafe { r.slice(edge, m) }.copy_from_slice(graph.vectors());
         });
+        all.reissue();
         Ok(all)
     }
 }

@@ -24,6 +24,8 @@ pub use list::NeighbourList;
 pub(crate) use neighbours::ListOnDevice;
 pub(crate) use neighbours::Place;
 pub use neighbours::{Neighbours, OnDevice};
+#[cfg(feature = "cuda")]
+pub(crate) use vectors::Moved;
 
 use crate::memory;
 use crate::parallel;
@@ -31,6 +33,8 @@ use crate::simd::Isa;
 use crate::structure::Structure;
 use crate::{Error, Result};
 use search::Workspace;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use vectors::Vectors;
 
 /// The longest cutoff of a model, Å.
 pub const MAX_CUTOFF: f64 = 100.0;
@@ -49,18 +53,31 @@ const EDGE_BYTES: usize = 2 * size_of::<u32>() + size_of::<[f64; 3]>() + size_of
 /// up to the [`Graph::cutoff`], and perhaps longer ones, which are passed over.
 ///
 /// Offsets rise, neighbours are atoms, and vectors are finite and not zero, whoever made the graph: kernels rely on it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
     cutoff: f64,
     n_owned: usize,
     first: Vec<u32>,
     neighbour: Vec<u32>,
-    r: Vec<[f64; 3]>,
+    vectors: Vectors,
     shift: Vec<[i16; 3]>,
     incoming_first: Vec<u32>,
     incoming: Vec<u32>,
     /// The last update has left vectors that are none.
     broken: bool,
+    /// Others for other edges, whatever graph they are of; 0 for none.
+    edition: u64,
+}
+
+impl PartialEq for Graph {
+    /// Equal atoms and edges, to the last bit of their vectors.
+    fn eq(&self, other: &Graph) -> bool {
+        let whole = |g: &Graph| (g.cutoff, g.n_owned, g.broken);
+        whole(self) == whole(other)
+            && (&self.first, &self.neighbour, &self.shift) == (&other.first, &other.neighbour, &other.shift)
+            && (&self.incoming_first, &self.incoming) == (&other.incoming_first, &other.incoming)
+            && self.vectors() == other.vectors()
+    }
 }
 
 impl Graph {
@@ -83,12 +100,25 @@ impl Graph {
         Graph { n_owned: n_atoms, first: none.clone(), incoming_first: none, ..Graph::default() }
     }
 
+    /// The same for the same edges, wherever atoms are; 0 for none.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    /// The edges are others from now on.
+    fn reissue(&mut self) {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        self.edition = LAST.fetch_add(1, Relaxed) + 1;
+    }
+
     /// [`Graph::build`] into the memory of this graph, with edges up to cutoff and skin.
     fn rebuild(&mut self, structure: &Structure, (cutoff, skin): (f64, f64), workspace: &mut Workspace) -> Result<()> {
         memory::caught(|| {
             search::build(self, structure, cutoff + skin, workspace, Isa::detect())?;
             (self.cutoff, self.n_owned, self.broken) = (cutoff, structure.n_atoms(), false);
             incoming::transpose(self, structure.n_atoms(), &mut workspace.counts);
+            self.reissue();
             Ok(())
         })
     }
@@ -125,11 +155,6 @@ impl Graph {
     /// Neighbour of each edge, (n_edges), an index below `n_atoms`.
     pub fn neighbours(&self) -> &[u32] {
         &self.neighbour
-    }
-
-    /// `x_j + shift·cell − x_i` of each edge, (n_edges, 3), Å.
-    pub fn vectors(&self) -> &[[f64; 3]] {
-        &self.r
     }
 
     /// Cell shift of each edge, (n_edges, 3); empty for a list whose ghosts stand where they are.

@@ -110,7 +110,7 @@ fn lay_rows(graph: &mut Graph, cells: &Cells, degree: &[u32]) {
     }
     graph.first[n_atoms] = next;
     resize(&mut graph.neighbour, next as usize, 0);
-    resize(&mut graph.r, next as usize, [0.0; 3]);
+    resize(graph.vectors.renew(), next as usize, [0.0; 3]);
     resize(&mut graph.shift, next as usize, [0; 3]);
 }
 
@@ -208,8 +208,8 @@ fn name_clash<V: Select>(cells: &Cells, tile: &mut Tile, i: u32, rcut: f64) -> E
 }
 
 fn fill<V: Select>(graph: &mut Graph, structure: &Structure, cells: &Cells, scratch: &mut [Scratch]) {
-    let Graph { first, neighbour, r, shift, .. } = graph;
-    let (neighbour, r, shift) = (Disjoint::new(neighbour), Disjoint::new(r), Disjoint::new(shift));
+    let Graph { first, neighbour, vectors, shift, .. } = graph;
+    let (neighbour, r, shift) = (Disjoint::new(neighbour), Disjoint::new(vectors.renew()), Disjoint::new(shift));
     let (x, translations) = (&structure.positions, Translations::new(structure.cell));
     parallel::for_each_mut(scratch, |_, scratch| {
         V::vectorize(

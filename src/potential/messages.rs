@@ -53,11 +53,12 @@ pub(crate) fn assemble(graph: &Graph, gradients: &[[f64; 3]], forces: &mut [[f64
 
 /// `−Σ g ⊗ r / 2` over the edges that start or end at each atom.
 pub(crate) fn site_virials(graph: &Graph, gradients: &[[f64; 3]], virials: &mut [Virial]) {
+    let vectors = graph.vectors();
     parallel::for_chunks_mut(virials, CHUNK, |c, virials| {
         for (virial, i) in virials.iter_mut().zip(c * CHUNK..) {
             let (own, incoming) = edges_of(graph, i);
             *virial = Virial::default();
-            own.chain(incoming).for_each(|e| add(virial, 0.5, gradients[e], graph.vectors()[e]));
+            own.chain(incoming).for_each(|e| add(virial, 0.5, gradients[e], vectors[e]));
         }
     });
 }

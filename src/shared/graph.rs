@@ -180,8 +180,16 @@ impl Neighbours {
                 true
             }
             Origin::Edges(graph) => {
-                structure.validate()?;
-                self.threads.run(|| graph.update_positions(&structure.positions, &structure.cell))?;
+                let Structure { numbers, positions, cell, pbc } = structure;
+                let plain = numbers.len() == positions.len() && (pbc, cell) == (&[false; 3], &[[0.0; 3]; 3]);
+                self.threads.run(|| {
+                    // Positions near others that were finite are so themselves.
+                    if !(plain && graph.follow(positions, cell)) {
+                        structure.validate()?;
+                        graph.update_positions(positions, cell)?;
+                    }
+                    Ok::<_, Error>(())
+                })?;
                 false
             }
         };

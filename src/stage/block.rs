@@ -122,6 +122,8 @@ pub struct Block<V: Lanes> {
     pub inv_r: Vec<V>,
     /// 1 in lanes with an edge, else 0.
     pub mask: Vec<V>,
+    /// Vectors of a centre, where the graph has none.
+    row: Vec<[f64; 3]>,
 }
 
 impl<V: Lanes> Default for Block<V> {
@@ -141,6 +143,7 @@ impl<V: Lanes> Default for Block<V> {
             r: Vec::new(),
             inv_r: Vec::new(),
             mask: Vec::new(),
+            row: Vec::new(),
         }
     }
 }
@@ -165,7 +168,7 @@ impl<V: Lanes> Block<V> {
     fn pack_inner(&mut self, sites: Sites, species: usize, centres: &[u32], cutoff: Cutoff, each: impl Fn(usize)) {
         let Sites { graph, species: of_atoms, n_species } = sites;
         let Cutoff { rcut, by_species, of_pairs } = cutoff;
-        let (neighbours, vectors) = (graph.neighbours(), graph.vectors());
+        let neighbours = graph.neighbours();
         // Edges are put without a check for each: this one, that of their segment and the counts are what keeps them inside.
         assert!(centres.len() <= V::N, "{} centres for {} lanes", centres.len(), V::N);
         assert!(!by_species || n_species <= MAX_SPECIES_BY_SLOT, "slots by {n_species} species");
@@ -185,6 +188,7 @@ impl<V: Lanes> Block<V> {
         }
         // Edges of each lane in each segment.
         let mut counts = [[0; MAX_LANES]; MAX_SPECIES_BY_SLOT];
+        let row = &mut self.row;
         let mut places = Places {
             x: as_reals_mut(&mut self.x),
             y: as_reals_mut(&mut self.y),
@@ -198,7 +202,7 @@ impl<V: Lanes> Block<V> {
         for (lane, &i) in centres.iter().enumerate() {
             each(lane);
             let edges = graph.edges(i as usize);
-            let vectors = edges.clone().zip(&vectors[edges.clone()]).map(|(e, &r)| (e as u32, r));
+            let vectors = edges.clone().zip(graph.row(i as usize, row)).map(|(e, &r)| (e as u32, r));
             let species = neighbours[edges].iter().map(|&j| of_atoms[j as usize] as usize);
             let of_lane = match (few, n_segments == n_species) {
                 (true, true) if n_species == 1 => {

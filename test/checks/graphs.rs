@@ -6,6 +6,7 @@ use super::results::{Errors, largest, on_graph, results};
 use super::structures;
 use crate::common::evaluate::site_grads;
 use acerust::graph::{Edges, Graph, NeighbourList};
+use acerust::plan::Device;
 use std::collections::HashMap;
 
 /// Periodic images as ghosts: their forces, folded back, are those of the periodic system.
@@ -89,6 +90,68 @@ pub fn skin(cases: &[Case]) {
                 for (r, g) in graph.vectors().iter().zip(&gradients) {
                     let length = r.iter().map(|x| x * x).sum::<f64>().sqrt();
                     assert!(length < plan.rcut() || *g == [0.0; 3], "{}: an edge of {length} Å", case.label());
+                }
+            }
+        }
+    }
+    errors.finish();
+}
+
+/// A graph whose atoms move is one of the vectors that they have now, edges beyond the cutoff among them, whatever is asked for.
+pub fn moving(cases: &[Case]) {
+    let mut errors = Errors::default();
+    for seed in [1, 3, 6] {
+        let model = random_model(seed);
+        for (name, s) in structures::all(seed, model.species()) {
+            for case in cases {
+                let plan = case.plan(&model);
+                let wide = Graph::build(&s, plan.rcut() + 0.8).unwrap();
+                let n = s.n_atoms();
+                for n_owned in [n, n / 2] {
+                    let edges = Edges {
+                        cutoff: plan.rcut(),
+                        n_owned,
+                        n_centres: n,
+                        n_atoms: n,
+                        first: wide.first(),
+                        neighbour: wide.neighbours(),
+                        shift: wide.shifts(),
+                    };
+                    let mut graph = Graph::from_positions(&edges, &s.positions, &s.cell).unwrap();
+                    for step in 0..3 {
+                        let moved = s.clone().rattle(0.1, step);
+                        graph.update_vectors(&moved).unwrap();
+                        let of_now = Graph::from_positions(&edges, &moved.positions, &moved.cell).unwrap();
+                        let still = Graph::from_edges(&edges, of_now.vectors()).unwrap();
+                        let (found, expected) =
+                            (on_graph(&plan, &graph, &s.numbers), on_graph(&plan, &still, &s.numbers));
+                        let label = format!("{}, {name}, seed {seed}, step {step}", case.label());
+                        if case.device == Device::Cpu {
+                            assert_eq!(found, expected, "{label}");
+                        } else {
+                            let rounding = case.rounding();
+                            let scale = largest(&expected.site_energies).max(1e-300);
+                            let energies = (&found.site_energies[..], &expected.site_energies[..]);
+                            errors.check(&rounding, name, "site energies", energies, scale);
+                            let scale = largest(expected.forces.as_flattened()).max(1e-300);
+                            let forces = (found.forces.as_flattened(), expected.forces.as_flattened());
+                            errors.check(&rounding, name, "forces", forces, scale);
+                            let virials = (found.virial.as_flattened(), expected.virial.as_flattened());
+                            errors.check(&rounding, name, "virial", virials, scale * plan.rcut() * n.max(1) as f64);
+                        }
+                        let energy = |graph| plan.energy((graph, &s.numbers[..])).unwrap();
+                        let close = (energy(&graph) - energy(&still)).abs();
+                        assert!(
+                            close <= case.rounding().tolerance * largest(&expected.site_energies) * n as f64,
+                            "{label}"
+                        );
+                        let gradients = |graph: &Graph| {
+                            let mut gradients = vec![[f64::NAN; 3]; graph.n_edges()];
+                            site_grads(&plan, graph, &s.numbers, &mut vec![0.0; n_owned], &mut gradients).unwrap();
+                            gradients
+                        };
+                        assert_eq!(gradients(&graph), gradients(&still), "{label}: gradients of edges");
+                    }
                 }
             }
         }

@@ -26,7 +26,7 @@ macro_rules! battery {
             determinism: any_number_of_threads, used_memory, concurrent_calls;
             dimers: all_distances, continuity_at_the_cutoff;
             edge_cases: few_or_lonely_atoms, models_of_one_part, near_contact, odd_transforms, refusals;
-            graphs: ghosts, skin;
+            graphs: ghosts, skin, moving;
             invariance: symmetries;
             paths: one_sum, virials_of_atoms, owned_centres;
         }

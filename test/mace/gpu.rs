@@ -149,6 +149,16 @@ fn lists_and_graphs_on_devices_agree_with_the_processor() {
                 let (graph, numbers) = (plan.graph(&s).unwrap(), &s.numbers);
                 let on_graph = all(&plan, &graph, numbers);
                 compare(&name, &on_graph, &all(&processor, &graph, numbers), tolerance);
+                // Edges stay on the device while atoms go and come back.
+                let mut graph = graph;
+                for (k, s) in [s.clone().rattle(0.02, 1), s.clone().rattle(0.02, 2), s.clone()].iter().enumerate() {
+                    graph.update_vectors(s).unwrap();
+                    let (here, there) = (all(&plan, &graph, numbers), all(&processor, &graph, numbers));
+                    compare(&format!("{name}, move {k}"), &here, &there, tolerance);
+                    if k == 2 {
+                        compare(&name, &here, &on_graph, 0.0);
+                    }
+                }
                 let mut with = |reuse: bool| {
                     let mut fresh = plan.neighbours(0.3).unwrap();
                     let list = if reuse { &mut list } else { &mut fresh };

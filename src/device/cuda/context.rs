@@ -150,6 +150,7 @@ impl Plain for u32 {}
 impl Plain for f32 {}
 impl Plain for f64 {}
 impl Plain for [f64; 3] {}
+impl Plain for [i16; 3] {}
 
 /// The bytes of numbers in the working precision.
 pub fn reals(x: &[f64], single: bool) -> Vec<u8> {

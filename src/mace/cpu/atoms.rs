@@ -65,10 +65,11 @@ impl<V: Lanes> Cpu<V> {
         gradients: Option<(&mut [[f64; 3]], f64)>,
     ) {
         let Some(zbl) = &self.network.zbl else { return };
+        let vectors = graph.vectors();
         let (gradients, scale) = gradients.map_or((None, 0.0), |(g, s)| (Some(Disjoint::new(g)), s));
         parallel::for_each_mut(&mut energies[..n_owned], |i, energy| {
             for e in graph.edges(i) {
-                let r = graph.vectors()[e];
+                let r = vectors[e];
                 let length = (r[0] * r[0] + r[1] * r[1] + r[2] * r[2]).sqrt();
                 let [p, slope] =
                     zbl.pair(species_of[i] as usize, species_of[graph.neighbours()[e] as usize] as usize, length);

@@ -93,10 +93,11 @@ impl<V: Lanes> Edges<V> {
         self.unit.clear();
         let has_density = conv.has_density();
         let mut group = [[V::Real::default(); crate::simd::MAX_LANES]; 4];
+        let vectors = graph.vectors();
         for &i in atoms {
             let receiver = species_of[i as usize] as usize;
             for e in graph.edges(i as usize) {
-                let r = graph.vectors()[e];
+                let r = vectors[e];
                 let length = (r[0] * r[0] + r[1] * r[1] + r[2] * r[2]).sqrt();
                 if length >= cutoff {
                     continue;
