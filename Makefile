@@ -212,7 +212,7 @@ test-lammps: lammps
 # What the plugin adds to the library, what a second process brings, and SNAP in the same run.
 .PHONY: bench-lammps
 bench-lammps: lammps
-	@ACERUST=$(abspath $(ACERUST)) $(TARGET)/lammps/venv/bin/python benchmark/lammps.py $(CELLS)
+	@ACERUST=$(abspath $(ACERUST)) DEVICE=$(DEVICE) $(TARGET)/lammps/venv/bin/python benchmark/lammps.py $(CELLS)
 
 # Strong and weak scaling over processes.
 .PHONY: bench-lammps-scaling

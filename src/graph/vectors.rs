@@ -100,9 +100,9 @@ impl Vectors {
         self.all.get_mut().expect("set above")
     }
 
-    /// Takes note of positions that are near those whose vectors are sound; refuses others.
-    fn follow(&mut self, positions: &[[f64; 3]], cell: &[[f64; 3]; 3], shifted: bool) -> bool {
-        let near = match &self.sound {
+    /// Whether positions are near those whose vectors are sound.
+    fn are_near(&self, positions: &[[f64; 3]], cell: &[[f64; 3]; 3], shifted: bool) -> bool {
+        match &self.sound {
             Some(Sound { positions: old, limit }) if !shifted || self.translations.cell == *cell => {
                 let near = AtomicBool::new(true);
                 for_chunks(old.len(), |atoms| {
@@ -120,14 +120,14 @@ impl Vectors {
                 near.into_inner()
             }
             _ => false,
-        };
-        if near {
-            if let Some(old) = self.all.take() {
-                *self.spare.get_mut().unwrap_or_else(PoisonError::into_inner) = old;
-            }
-            self.note(positions);
         }
-        near
+    }
+
+    /// Vectors are no longer those of the positions.
+    fn forget(&mut self) {
+        if let Some(old) = self.all.take() {
+            *self.spare.get_mut().unwrap_or_else(PoisonError::into_inner) = old;
+        }
     }
 
     fn note(&mut self, positions: &[[f64; 3]]) {
@@ -257,10 +257,21 @@ impl Graph {
         self.vectors.all.get().is_some()
     }
 
-    /// Takes note of positions from which vectors are sound for certain, as they are near others; says whether these are.
-    pub(crate) fn follow(&mut self, positions: &[[f64; 3]], cell: &[[f64; 3]; 3]) -> bool {
+    /// As [`Graph::update_positions`], where that is no more than to take note of positions; gives the old ones for them.
+    /// Else it does nothing and says so.
+    pub(crate) fn follow(&mut self, positions: &mut Vec<[f64; 3]>, cell: &[[f64; 3]; 3]) -> bool {
+        let near = self.may_follow(positions, cell);
+        if near {
+            self.vectors.forget();
+            std::mem::swap(&mut self.vectors.positions, positions);
+        }
+        near
+    }
+
+    /// Whether vectors are sound for certain, as positions are near others from which they were.
+    fn may_follow(&self, positions: &[[f64; 3]], cell: &[[f64; 3]; 3]) -> bool {
         let shifted = !self.shift.is_empty();
-        !self.broken && positions.len() == self.n_atoms() && self.vectors.follow(positions, cell, shifted)
+        !self.broken && positions.len() == self.n_atoms() && self.vectors.are_near(positions, cell, shifted)
     }
 
     /// Recomputes the vectors from new positions (and cell), with the edges as they are. Allocates nothing.
@@ -283,7 +294,9 @@ impl Graph {
         if positions.len() != n_atoms {
             return Err(Error::Graph(format!("{} positions for a graph of {n_atoms} atoms", positions.len())));
         }
-        if self.follow(positions, cell) {
+        if self.may_follow(positions, cell) {
+            self.vectors.forget();
+            self.vectors.note(positions);
             return Ok(());
         }
         self.vectors.translations = Translations::new(*cell);

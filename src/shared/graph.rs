@@ -167,7 +167,7 @@ impl Neighbours {
 
     /// Brings the graph up to date with the structure; says whether the list was built anew.
     fn update(&mut self) -> Result<bool> {
-        let structure = &self.structure;
+        let structure = &mut self.structure;
         let rebuilt = match &mut self.origin {
             Origin::List(list) => {
                 let builds = list.builds();
@@ -180,15 +180,15 @@ impl Neighbours {
                 true
             }
             Origin::Edges(graph) => {
-                let Structure { numbers, positions, cell, pbc } = structure;
-                let plain = numbers.len() == positions.len() && (pbc, cell) == (&[false; 3], &[[0.0; 3]; 3]);
+                let plain = structure.numbers.len() == structure.n_atoms()
+                    && (structure.pbc, structure.cell) == ([false; 3], [[0.0; 3]; 3]);
                 self.threads.run(|| {
                     // Positions near others that were finite are so themselves.
-                    if !(plain && graph.follow(positions, cell)) {
-                        structure.validate()?;
-                        graph.update_positions(positions, cell)?;
+                    if plain && graph.follow(&mut structure.positions, &structure.cell) {
+                        return Ok(());
                     }
-                    Ok::<_, Error>(())
+                    structure.validate()?;
+                    graph.update_positions(&structure.positions, &structure.cell)
                 })?;
                 false
             }
@@ -203,11 +203,17 @@ impl Neighbours {
 /// # Errors
 /// [`Error::Structure`] for a number that no element has.
 pub fn atomic_numbers(out: &mut Vec<u8>, numbers: &[i32]) -> Result<()> {
+    // Most often they are those of the last time.
+    if out.len() == numbers.len() && out.iter().zip(numbers).fold(true, |same, (&old, &z)| same & (i32::from(old) == z))
+    {
+        return Ok(());
+    }
     out.clear();
     out.extend(numbers.iter().map(|&z| u8::try_from(z).unwrap_or(0)));
     match out.iter().position(|&z| element::symbol(z).is_none()) {
         None => Ok(()),
         Some(i) => {
+            out.clear();
             let message = format!("atom {i}: no element has the atomic number {}", numbers[i]);
             Err(Error::Structure(message))
         }
