@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lammps_runs import NKTV2P, close, expected, lammps, like_the_library, random_system, report, results, setup
+from lammps_runs import close, expected, lammps, like_the_library, random_system, report, results, setup
 from test_mace import SYSTEMS as MACE
-from test_mace import system
+from test_mace import follow_the_first, has_values_of_the_library, system
 from test_values import SYSTEMS as ACE
 
 
@@ -26,15 +26,7 @@ GRIDS = [(1, None, "on"), (2, "2 1 1", "off"), (4, "1 2 2", "on")]
 @pytest.mark.parametrize("processes,grid,newton", GRIDS)
 @pytest.mark.parametrize("ghosts", ["exchange", "wide"])
 def test_mace(tmp_path, processes, grid, newton, ghosts):
-    commands = []
-    for s in MACE:
-        commands += setup(tmp_path, s, f"acerust device cuda ghosts {ghosts}", newton=newton, processors=grid)
-        commands += ["compute e all pe/atom", "compute s all stress/atom NULL virial", "run 0"]
-        commands += report(s.name, tmp_path, "id fx fy fz c_e c_s[1] c_s[2] c_s[3]")
-    found = results(tmp_path, lammps(tmp_path, commands, processes))
-    for s in MACE:
-        like_the_library(found[s.name], s, 1e-10)
-        close(-found[s.name]["dump"][:, 4:].sum(axis=0) / NKTV2P, np.diag(found[s.name]["virial"]), 1e-9, f"{s.name}: virials of atoms")
+    has_values_of_the_library(tmp_path, f"acerust device cuda ghosts {ghosts}", processes, grid, newton, 1e-10)
 
 
 @pytest.mark.parametrize("processes,grid,newton", GRIDS)
@@ -75,13 +67,5 @@ def test_an_empty_process(tmp_path):
 def test_processes_follow_the_same_path(tmp_path, first):
     """That of the processor: atoms come and go between processes, lists are built anew."""
     s = replace(first, velocities=np.random.default_rng(1).normal(0, 3.0, first.positions.shape))
-    paths = {}
     exchange = "device cuda ghosts exchange"
-    for style, processes in [("", 1), (exchange, 1), (exchange, 2), (exchange, 4), ("device cuda", 2)]:
-        commands = setup(tmp_path, s, f"acerust {style}") + ["fix 1 all nve", "timestep 0.0005", "thermo 20", "run 60"]
-        output = lammps(tmp_path, commands + report("end", tmp_path, "id x y z fx fy fz"), processes)
-        paths[style, processes] = results(tmp_path, output)["end"]["dump"]
-    first = paths.pop(("", 1))
-    assert np.max(np.abs(first[:, :3] - s.positions)) > 0.05
-    for key, path in paths.items():
-        close(path, first, 1e-7, f"{key}")
+    follow_the_first(tmp_path, s, [("", 1), (exchange, 1), (exchange, 2), (exchange, 4), ("device cuda", 2)])

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lammps_runs import ROOT, close, expected, lammps, like_the_library, random_system, report, results, setup
+from lammps_runs import NKTV2P, ROOT, close, expected, lammps, like_the_library, random_system, report, results, setup
 
 OWN = ROOT / "test" / "mace"
 
@@ -23,20 +23,36 @@ SYSTEMS = [
 GRIDS = [(1, None, "on"), (1, None, "off"), (2, "1 1 2", "on"), (2, "2 1 1", "off"), (4, "1 2 2", "on"), (4, "2 2 1", "off"), (8, "2 2 2", "on")]
 
 
-@pytest.mark.parametrize("ghosts", ["exchange", "wide"])
-@pytest.mark.parametrize("processes,grid,newton", GRIDS)
-def test_values_of_the_library(tmp_path, processes, grid, newton, ghosts):
+def has_values_of_the_library(tmp_path, style, processes, grid, newton, tolerance):
     commands = []
     for s in SYSTEMS:
-        commands += setup(tmp_path, s, f"acerust ghosts {ghosts}", newton=newton, processors=grid)
+        commands += setup(tmp_path, s, style, newton=newton, processors=grid)
         commands += ["compute e all pe/atom", "compute s all stress/atom NULL virial", "run 0"]
         commands += report(s.name, tmp_path, "id fx fy fz c_e c_s[1] c_s[2] c_s[3]")
     found = results(tmp_path, lammps(tmp_path, commands, processes))
     for s in SYSTEMS:
         result = found[s.name]
-        like_the_library(result, s, 1e-11)
+        like_the_library(result, s, tolerance)
         # LAMMPS' stress of an atom is minus its virial, in bar Å³.
-        close(-result["dump"][:, 4:].sum(axis=0) / 1.6021765e6, np.diag(result["virial"]), 1e-9, f"{s.name}: virials of atoms")
+        close(-result["dump"][:, 4:].sum(axis=0) / NKTV2P, np.diag(result["virial"]), 1e-9, f"{s.name}: virials of atoms")
+
+
+def follow_the_first(tmp_path, s, styles):
+    """Pairs of words of the pair style and processes lead to the same positions and forces."""
+    paths = []
+    for style, processes in styles:
+        commands = setup(tmp_path, s, f"acerust {style}") + ["fix 1 all nve", "timestep 0.0005", "thermo 20", "run 60"]
+        output = lammps(tmp_path, commands + report("end", tmp_path, "id x y z fx fy fz"), processes)
+        paths.append(results(tmp_path, output)["end"]["dump"])
+    assert np.max(np.abs(paths[0][:, :3] - s.positions)) > 0.05
+    for key, path in zip(styles[1:], paths[1:]):
+        close(path, paths[0], 1e-7, f"{key}")
+
+
+@pytest.mark.parametrize("ghosts", ["exchange", "wide"])
+@pytest.mark.parametrize("processes,grid,newton", GRIDS)
+def test_values_of_the_library(tmp_path, processes, grid, newton, ghosts):
+    has_values_of_the_library(tmp_path, f"acerust ghosts {ghosts}", processes, grid, newton, 1e-11)
 
 
 def test_ranks_follow_the_same_path(tmp_path):
@@ -44,15 +60,7 @@ def test_ranks_follow_the_same_path(tmp_path):
     s = SYSTEMS[0]
     rng = np.random.default_rng(1)
     s = replace(s, velocities=rng.normal(0, 3.0, s.positions.shape))
-    paths = {}
-    for processes, ghosts in [(1, "exchange"), (2, "exchange"), (4, "exchange"), (8, "exchange"), (4, "wide")]:
-        commands = setup(tmp_path, s, f"acerust ghosts {ghosts}") + ["fix 1 all nve", "timestep 0.0005", "thermo 20", "run 60"]
-        output = lammps(tmp_path, commands + report("end", tmp_path, "id x y z fx fy fz"), processes)
-        paths[processes, ghosts] = results(tmp_path, output)["end"]["dump"]
-    first = paths.pop((1, "exchange"))
-    assert np.max(np.abs(first[:, :3] - s.positions)) > 0.05
-    for key, path in paths.items():
-        close(path, first, 1e-7, f"{key}")
+    follow_the_first(tmp_path, s, [("ghosts exchange", 1), ("ghosts exchange", 2), ("ghosts exchange", 4), ("ghosts exchange", 8), ("ghosts wide", 4)])
 
 
 @pytest.mark.parametrize("name,elements,style,options", [

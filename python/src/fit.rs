@@ -3,7 +3,7 @@
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
-use crate::plan::device_of;
+use crate::arguments::device_of;
 use acerust::extxyz::{Column, Data, Frame, Value};
 use acerust::fit::{Assembler, Factors, Fitted, Settings, active_set, solve};
 use acerust::plan::Device;

@@ -1,9 +1,10 @@
 //! Evaluations into arrays of other libraries, by DLPack.
 
+use crate::arguments::conditions_of;
 use crate::arrays::{frame, structure};
 use crate::dlpack::{Kind, Place, Tensor, Tensors};
 use crate::errors::{argument, raise};
-use crate::plan::{Neighbours, Plan, conditions_of, dictionary, shape, under, view, view_of};
+use crate::plan::{Neighbours, Plan, dictionary, shape, under, view, view_of};
 use acerust::plan::{Input, OnDevice, Outputs};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

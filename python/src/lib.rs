@@ -7,6 +7,7 @@
 // Functions have the arguments that Python's have.
 #![allow(clippy::too_many_arguments)]
 
+mod arguments;
 mod arrays;
 mod dlpack;
 mod errors;

@@ -1,5 +1,6 @@
 //! Plans and neighbour lists: evaluation.
 
+use crate::arguments::{conditions_of, device_of};
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::into;
@@ -81,11 +82,6 @@ impl Neighbours {
 
 /// A structure as Python has it: numbers, positions, cell, pbc.
 type Arrays<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
-
-/// The device of this name.
-pub fn device_of(name: &str) -> PyResult<Device> {
-    name.parse().map_err(|e| argument(format!("device {name:?}: {e}")))
-}
 
 #[pymethods]
 impl Plan {
@@ -366,26 +362,6 @@ pub fn under<T>(plan: &plan::Plan, conditions: &Conditions, f: impl FnOnce(&plan
         true => f(plan),
         false => f(&plan.at(conditions).map_err(raise)?),
     }
-}
-
-pub fn conditions_of(dictionary: Option<&Bound<PyDict>>) -> PyResult<Conditions> {
-    let mut conditions = Conditions::new();
-    for (key, value) in dictionary.into_iter().flatten() {
-        let key: PyBackedStr = key.extract()?;
-        let whole = || {
-            // A real that is whole is as good, as in extended XYZ.
-            let real = || value.extract().ok().filter(|x: &f64| x.fract() == 0.0 && x.abs() < 1e9).map(|x| x as i64);
-            let no = || argument(format!("conditions: {key} is no whole number"));
-            value.extract().ok().or_else(real).ok_or_else(no)
-        };
-        match &key[..] {
-            "head" => conditions.head = Some(value.extract().map_err(|_| argument("conditions: head is no text"))?),
-            "total_charge" => conditions.total_charge = Some(whole()?),
-            "total_spin" => conditions.total_spin = Some(whole()?),
-            _ => return Err(argument(format!("conditions: {key:?}: none of head, total_charge, total_spin"))),
-        }
-    }
-    Ok(conditions)
 }
 
 /// Names of outputs, by default energy, forces and virial.

@@ -3,7 +3,7 @@
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
-use crate::plan::conditions_of;
+use crate::arguments::conditions_of;
 use acerust::dtype::Dtype;
 use acerust::shared::{SharedEvaluation, SharedTraining, Sites, adapt};
 use acerust::train::Cotangent;

@@ -184,7 +184,7 @@ impl Grader {
                     for ((atom, _), column) in atoms.iter().zip(b.col_iter_mut()) {
                         let row = &features[atom * width..][..*width];
                         let column = column.try_as_col_major_mut().expect("columns without gaps").as_slice_mut();
-                        for (p, to) in column.chunks_exact_mut(n).enumerate() {
+                        for (p, to) in column.chunks_exact_mut(n.max(1)).enumerate() {
                             to.copy_from_slice(&row[first..first + n]);
                             if self.by_coefficients {
                                 to.iter_mut().for_each(|x| *x *= row[slopes_at + p]);
