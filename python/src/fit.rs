@@ -1,9 +1,9 @@
 //! From ASE's atoms with reference data to a model.
 
+use crate::arguments::device_of;
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
-use crate::arguments::device_of;
 use acerust::extxyz::{Column, Data, Frame, Value};
 use acerust::fit::{Assembler, Factors, Fitted, Settings, active_set, solve};
 use acerust::plan::Device;

@@ -1,9 +1,9 @@
 //! Training of MACE models.
 
+use crate::arguments::conditions_of;
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
-use crate::arguments::conditions_of;
 use acerust::dtype::Dtype;
 use acerust::shared::{SharedEvaluation, SharedTraining, Sites, adapt};
 use acerust::train::Cotangent;

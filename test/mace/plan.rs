@@ -177,6 +177,38 @@ fn energies_are_invariant_extensive_and_the_same_every_time() {
     assert!(energy(&plan, &Structure::default()) == 0.0);
 }
 
+/// Calls share memory: whatever the one before left, the next one's results are those of a new plan.
+#[test]
+fn what_an_earlier_call_left_changes_nothing() {
+    for name in ["three_layers.json", "nonlinear.json", "two_heads.json"] {
+        let old = plan(name);
+        let small = crystal(&old, [1, 1, 1]);
+        let large = small.repeat([2, 2, 1]);
+        let mut close = small.repeat([2, 1, 1]);
+        // Distances that tables have no numbers for: the call fails, with infinities in its memory.
+        close.positions[1] = close.positions[0].map(|x| x + 1e-9);
+        let results = |plan: &Plan, s: &Structure, virial: bool| {
+            let (mut energy, mut forces, mut w) = (0.0, vec![[0.0; 3]; s.n_atoms()], [[0.0; 3]; 3]);
+            let mut out = Outputs::new().energy(&mut energy);
+            if virial {
+                out = out.forces(&mut forces[..]).virial(&mut w[..]);
+            }
+            plan.evaluate(s, &mut out).map(|()| (energy, forces, w)).map_err(|e| e.to_string())
+        };
+        for (s, virial) in [
+            (&large, true),
+            (&close, true),
+            (&small, true),
+            (&small, false),
+            (&large, true),
+            (&close, false),
+            (&large, true),
+        ] {
+            assert_eq!(results(&old, s, virial), results(&plan(name), s, virial), "{name}");
+        }
+    }
+}
+
 /// Cuts a crystal into slabs: each owns its atoms and has the others as ghosts, with edges.
 #[test]
 fn pieces_with_a_wide_shell_give_the_whole() {

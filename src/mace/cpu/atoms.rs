@@ -1,5 +1,6 @@
 //! What is done atom by atom around the layers: which atoms need edges, sums by neighbour, the pair term, features for the caller.
 
+use super::convolve::Convolution;
 use super::{Cpu, Evaluate};
 use crate::graph::Graph;
 use crate::parallel::{self, Disjoint};
@@ -35,20 +36,21 @@ pub fn complete(graph: &Graph, n_owned: usize, n_layers: usize) -> Result<()> {
     Ok(())
 }
 
-/// Adds the gradients of the edges of a chunk to the atoms that they end in, in the order of the edges.
-pub(super) fn collect<V: Lanes>(graph: &Graph, chunk: Range<usize>, bars: &[V], n: usize, to: &mut [V]) {
-    if n == 0 {
-        return;
-    }
-    parallel::for_chunks_mut(to, n * 64, |c, rows| {
-        for (k, row) in rows.chunks_mut(n).enumerate() {
-            let j = c * 64 + k;
-            let ends = graph.incoming_first();
-            let incoming = &graph.incoming()[ends[j] as usize..ends[j + 1] as usize];
-            let start = incoming.partition_point(|&e| (e as usize) < chunk.start);
-            for &e in incoming[start..].iter().take_while(|&&e| (e as usize) < chunk.end) {
-                let bar = &bars[(e as usize - chunk.start) * n..][..n];
-                row.iter_mut().zip(bar).for_each(|(r, b)| *r = *r + *b);
+/// Adds the gradients of the edges of a chunk, as [`super::convolve::EdgeRows`] has them, to the rows of the atoms that they end in, in the
+/// order of the edges.
+pub(super) fn collect<V: Lanes>(graph: &Graph, chunk: Range<usize>, bars: &[V], conv: &Convolution<V>, to: &mut [V]) {
+    let (stride, n_x, ends) = (conv.stride(), conv.n_x, graph.incoming_first());
+    parallel::for_chunks_mut(to, stride * 64, |c, rows| {
+        for block in 0..conv.n_blocks {
+            let bars = &bars[block * chunk.len() * n_x..][..chunk.len() * n_x];
+            for (k, row) in rows.chunks_mut(stride).enumerate() {
+                let (j, row) = (c * 64 + k, &mut row[block * n_x..][..n_x]);
+                let incoming = &graph.incoming()[ends[j] as usize..ends[j + 1] as usize];
+                let start = incoming.partition_point(|&e| (e as usize) < chunk.start);
+                for &e in incoming[start..].iter().take_while(|&&e| (e as usize) < chunk.end) {
+                    let bar = &bars[(e as usize - chunk.start) * n_x..][..n_x];
+                    row.iter_mut().zip(bar).for_each(|(r, b)| *r = *r + *b);
+                }
             }
         }
     });

@@ -9,6 +9,7 @@ use super::edges::Edges;
 use super::table::Tables;
 use crate::mace::network::{Layer, Path, Quintic};
 use crate::ops::coupling::{Convention, w3j};
+use crate::parallel::{Disjoint, prefetch};
 use crate::simd::{Lanes, Real};
 
 /// Calls `$known` with the dimensions of the degrees as constants, `$other` for degrees above three.
@@ -64,6 +65,39 @@ struct Step {
     coupled: usize,
 }
 
+/// Where the gradients by the features of the edges of a chunk go, (blocks, edges, n_x): a block is written for all edges before the next.
+#[derive(Clone, Copy)]
+pub struct EdgeRows<'a, V> {
+    all: Disjoint<'a, V>,
+    /// The first edge of the chunk, and how many it has.
+    first: usize,
+    n_edges: usize,
+    n_x: usize,
+}
+
+impl<'a, V> EdgeRows<'a, V> {
+    /// # Safety
+    /// Nobody else reads or writes what belongs to the edges that this is used for while it lives.
+    pub unsafe fn new(all: Disjoint<'a, V>, (first, n_edges): (usize, usize), n_x: usize) -> Self {
+        EdgeRows { all, first, n_edges, n_x }
+    }
+
+    /// What belongs to an edge and a channel block.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub fn at(&self, edge: usize, block: usize) -> &mut [V] {
+        // SAFETY: the word of whoever made it; one is in use at a time.
+        unsafe { self.all.slice((block * self.n_edges + edge - self.first) * self.n_x, self.n_x) }
+    }
+}
+
+/// Memory of the adjoint of an edge and a channel block: gradients by features and harmonics, a path's by `C·Y`.
+struct Scratch<V> {
+    x_bar: [V; MAX_X],
+    y_bar: [V; MAX_Y],
+    g: [V; MAX_MATRIX],
+}
+
 /// The widest matrix of a path.
 const MAX_MATRIX: usize = 13 * 13;
 /// Components of an edge's features, and harmonics with one more place.
@@ -116,8 +150,22 @@ impl<V: Lanes> Convolution<V> {
         self.tables.has_density()
     }
 
-    /// Overwrites `messages` (atoms, blocks, n_m) with `Σ_j w x_j C·Y`; `x` (nodes, blocks, n_x), rows by [`Edges::source`].
+    /// Vectors of a node's features, `n_blocks · n_x`.
+    pub fn width(&self) -> usize {
+        self.n_blocks * self.n_x
+    }
+
+    /// Vectors from one node's features to the next one's: an odd number of cache lines, as a block of all neighbours is read before the next
+    /// one, and lines a power of two apart share a few places in the cache.
+    pub fn stride(&self) -> usize {
+        let line = (64 / size_of::<V>()).max(1);
+        (self.width().div_ceil(line) | 1) * line
+    }
+
+    /// Overwrites `messages` (atoms, blocks, n_m) with `Σ_j w x_j C·Y`; `x` (nodes, blocks, n_x), [`Convolution::stride`] apart, rows by
+    /// [`Edges::source`].
     pub fn forward(&self, edges: &Edges<V>, x: &[V], messages: &mut [V]) {
+        let stride = self.stride();
         V::vectorize(
             #[inline(always)]
             || {
@@ -126,13 +174,23 @@ impl<V: Lanes> Convolution<V> {
                         let m = &mut messages[(atom * self.n_blocks + block) * self.n_m..][..self.n_m];
                         m.fill(V::zero());
                         for e in edges.of(atom) {
-                            let x = &x[(edges.source[e] as usize * self.n_blocks + block) * self.n_x..][..self.n_x];
+                            self.ask_for(edges, e + 1, block);
+                            let x = &x[edges.source[e] as usize * stride + block * self.n_x..][..self.n_x];
                             self.add_edge(edges, e, block, x, m);
                         }
                     }
                 }
             },
         );
+    }
+
+    /// Asks for an edge's part of the table, which is larger than the second cache.
+    #[inline(always)]
+    fn ask_for(&self, edges: &Edges<V>, e: usize, block: usize) {
+        if let (Some(&table), Some(place)) = (edges.table.get(e), edges.place.get(e)) {
+            let rows = self.tables.at(table as usize).rows(block, place.interval);
+            prefetch(rows, 0..rows.len());
+        }
     }
 
     #[inline(always)]
@@ -151,22 +209,26 @@ impl<V: Lanes> Convolution<V> {
         }
     }
 
-    /// The adjoint: with `m_bar` (atoms, blocks, n_m) adds to [`Edges::bars`] the gradients by the harmonics and, last, by the place
-    /// in the table; overwrites `x_bar` (edges, blocks, n_x) with the gradients by the features, if it is asked for.
-    pub fn backward(&self, edges: &mut Edges<V>, x: &[V], m_bar: &[V], mut x_bar: Option<&mut [V]>) {
+    /// The adjoint: with `m_bar` (atoms, blocks, n_m) overwrites [`Edges::bars`] with the gradients by the harmonics and, last, by the place
+    /// in the table; overwrites `x_bar` with the gradients by the features, if they are asked for.
+    pub fn backward(&self, edges: &mut Edges<V>, x: &[V], m_bar: &[V], x_bar: Option<EdgeRows<V>>) {
+        edges.make_room_for_bars(self);
+        let stride = self.stride();
         V::vectorize(
             #[inline(always)]
             || {
+                // Made once: clearing them for every edge would take longer than the edge.
+                let mut scratch =
+                    Scratch { x_bar: [V::zero(); MAX_X], y_bar: [V::zero(); MAX_Y], g: [V::zero(); MAX_MATRIX] };
                 for block in 0..self.n_blocks {
                     for atom in 0..edges.n_atoms() {
                         let m_bar = &m_bar[(atom * self.n_blocks + block) * self.n_m..][..self.n_m];
                         for e in edges.of(atom) {
-                            let x = &x[(edges.source[e] as usize * self.n_blocks + block) * self.n_x..][..self.n_x];
-                            let mut bar = [V::zero(); MAX_X];
-                            let bar = &mut bar[..self.n_x];
-                            self.edge_adjoint(edges, e, block, x, m_bar, bar);
-                            if let Some(x_bar) = &mut x_bar {
-                                x_bar[(e * self.n_blocks + block) * self.n_x..][..self.n_x].copy_from_slice(bar);
+                            self.ask_for(edges, e + 1, block);
+                            let x = &x[edges.source[e] as usize * stride + block * self.n_x..][..self.n_x];
+                            self.edge_adjoint(edges, e, block, x, m_bar, &mut scratch);
+                            if let Some(x_bar) = &x_bar {
+                                x_bar.at(edges.id[e] as usize, block).copy_from_slice(&scratch.x_bar[..self.n_x]);
                             }
                         }
                     }
@@ -176,15 +238,26 @@ impl<V: Lanes> Convolution<V> {
     }
 
     #[inline(always)]
-    fn edge_adjoint(&self, edges: &mut Edges<V>, e: usize, block: usize, x: &[V], m_bar: &[V], x_bar: &mut [V]) {
+    fn edge_adjoint(
+        &self,
+        edges: &mut Edges<V>,
+        e: usize,
+        block: usize,
+        x: &[V],
+        m_bar: &[V],
+        Scratch { x_bar, y_bar, g }: &mut Scratch<V>,
+    ) {
         let rows = self.tables.at(edges.table[e] as usize).rows(block, edges.place[e].interval);
         let t = V::splat(V::Real::of(edges.place[e].t));
         let coupled = &edges.coupled[e * self.n_coupled..][..self.n_coupled];
         let n = self.n_harmonics;
         let bars = &mut edges.bars[e * (n + 1)..][..n + 1];
-        let mut y_bar = [V::zero(); MAX_Y];
-        let y_bar = &mut y_bar[..n + 1];
-        y_bar.copy_from_slice(bars);
+        let (x_bar, y_bar) = (&mut x_bar[..self.n_x], &mut y_bar[..n + 1]);
+        x_bar.fill(V::zero());
+        match block {
+            0 => y_bar.fill(V::zero()),
+            _ => y_bar.copy_from_slice(bars),
+        }
         for (k, (step, row)) in self.paths.iter().zip(rows).enumerate() {
             let (w, slope) = value_and_slope(row, t);
             let Path { l1, l2, l3, .. } = step.path;
@@ -206,8 +279,7 @@ impl<V: Lanes> Convolution<V> {
                     x[0] * sum
                 }
                 _ => {
-                    let mut g = [V::zero(); MAX_MATRIX];
-                    let w_bar = by_degrees!(l1, l3, adjoint, adjoint_any, (w, x, c, m, bar, &mut g));
+                    let w_bar = by_degrees!(l1, l3, adjoint, adjoint_any, (w, x, c, m, bar, g));
                     for row in &self.by_harmonic[k] {
                         let mut y = y_bar[row.harmonic];
                         for &(entry, c) in &row.terms {

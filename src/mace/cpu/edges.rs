@@ -5,7 +5,8 @@
 use super::convolve::Convolution;
 use super::table::Place;
 use crate::graph::Graph;
-use crate::simd::{Lanes, Real, as_reals};
+use crate::memory;
+use crate::simd::{Lanes, MAX_LANES, Real, as_reals};
 use crate::stage::angular::Angular;
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -68,10 +69,6 @@ pub struct Sites<'a> {
 impl<V: Lanes> Edges<V> {
     pub fn n_atoms(&self) -> usize {
         self.first.len() - 1
-    }
-
-    pub fn n(&self) -> usize {
-        self.id.len()
     }
 
     /// The edges of an atom of the tile.
@@ -163,10 +160,9 @@ impl<V: Lanes> Edges<V> {
         );
     }
 
-    /// Makes room for gradients, all zero.
-    pub fn clear_bars(&mut self, conv: &Convolution<V>) {
-        self.bars.clear();
-        self.bars.resize(self.id.len() * (conv.n_harmonics + 1), V::zero());
+    /// Makes room for the gradients of whole groups of edges.
+    pub fn make_room_for_bars(&mut self, conv: &Convolution<V>) {
+        memory::at_least(&mut self.bars, self.unit.len() * V::N * (conv.n_harmonics + 1), V::zero());
     }
 
     /// Calls `f` with each edge of the graph and `∂E/∂r_ij`; `density_bar` are the gradients by the densities of the atoms.
@@ -182,27 +178,27 @@ impl<V: Lanes> Edges<V> {
         for (atom, &bar) in density_bar.iter().enumerate() {
             self.of(atom).for_each(|e| radial[e] = bar * self.density[e][1]);
         }
-        self.scratch.resize(n_y.max(self.scratch.len()), V::zero());
+        self.scratch.resize((n_y + 1).max(self.scratch.len()), V::zero());
+        let norm = V::splat(V::Real::of(norm()));
         for (g, &[z, x, y, inverse]) in self.unit.iter().enumerate() {
             let edges = g * V::N..self.id.len().min((g + 1) * V::N);
-            // Sums over lanes; the lanes of the sums are edges.
-            for k in 0..n_y {
-                let sum = |lane: usize| match edges.start + lane < edges.end {
-                    true => V::Real::of(norm() * lane_sum(self.bars[(edges.start + lane) * (n_y + 1) + k])),
-                    false => V::Real::default(),
-                };
-                self.scratch[k] = V::from_fn(sum);
-            }
+            let bars = &self.bars[g * V::N * (n_y + 1)..][..V::N * (n_y + 1)];
+            let sums = &mut self.scratch[..n_y + 1];
             let one = V::splat(V::Real::of(1.0));
             let pulled = V::vectorize(
                 #[inline(always)]
-                || angular.pullback([z, x, y, one], &self.harmonics[g * n_y..][..n_y], &self.scratch[..n_y]),
+                || {
+                    sums_over_lanes(bars, sums);
+                    sums[..n_y].iter_mut().for_each(|sum| *sum = *sum * norm);
+                    angular.pullback([z, x, y, one], &self.harmonics[g * n_y..][..n_y], &sums[..n_y])
+                },
             );
             // The harmonics are those of the unit vector: their gradient has the factor 1/r.
             let [pz, px, py] = pulled.map(|p| (p * inverse).to_array());
             let [uz, ux, uy] = [z, x, y].map(V::to_array);
+            let by_place = self.scratch[n_y].to_array();
             for (lane, e) in edges.enumerate() {
-                let dr = radial[e] + lane_sum(self.bars[e * (n_y + 1) + n_y]) * self.place[e].inverse_step;
+                let dr = radial[e] + by_place[lane].to_f64() * self.place[e].inverse_step;
                 // By v = −r_ij along its unit vector, hence the sign.
                 let along = |p: V::Real, u: V::Real| -(p.to_f64() + dr * u.to_f64());
                 f(self.id[e], [along(px[lane], ux[lane]), along(py[lane], uy[lane]), along(pz[lane], uz[lane])]);
@@ -211,8 +207,23 @@ impl<V: Lanes> Edges<V> {
     }
 }
 
-/// The sum of all lanes.
+/// Of `N` rows of vectors, one after another, the sums over the lanes of each: the lanes of `sums` are the rows.
 #[inline(always)]
-fn lane_sum<V: Lanes>(v: V) -> f64 {
-    v.to_array()[..V::N].iter().map(|x| x.to_f64()).sum()
+fn sums_over_lanes<V: Lanes>(rows: &[V], sums: &mut [V]) {
+    for (k, sum) in sums.iter_mut().enumerate() {
+        let mut square = [V::zero(); MAX_LANES];
+        for (to, row) in square.iter_mut().zip(rows.chunks_exact(rows.len() / V::N)) {
+            *to = row[k];
+        }
+        V::transpose(&mut square[..V::N]);
+        // In pairs: rounding grows with the logarithm of their number.
+        let mut n = V::N / 2;
+        while n > 0 {
+            for i in 0..n {
+                square[i] = square[i] + square[i + n];
+            }
+            n /= 2;
+        }
+        *sum = square[0];
+    }
 }

@@ -28,21 +28,21 @@ struct Output<V> {
     w: Vec<V>,
 }
 
-/// Rows of features: where the first component of an atom is, for each atom of the tile.
+/// Rows of features: where the first component of each atom of the tile is.
 #[derive(Clone, Copy)]
 pub enum Rows<'a> {
     /// One after another.
     All,
-    /// By index.
-    Of(&'a [u32]),
+    /// By index, so many vectors apart.
+    Of(&'a [u32], usize),
 }
 
 impl Rows<'_> {
     #[inline(always)]
-    fn get(self, k: usize) -> usize {
+    fn start(self, k: usize, width: usize) -> usize {
         match self {
-            Rows::All => k,
-            Rows::Of(rows) => rows[k] as usize,
+            Rows::All => k * width,
+            Rows::Of(rows, stride) => rows[k] as usize * stride,
         }
     }
 }
@@ -154,7 +154,8 @@ impl<V: Lanes> Gemm<V> {
         let x = as_reals(x);
         let (atom, m): ([usize; R], [usize; R]) =
             (std::array::from_fn(|r| (row + r) / o.width), std::array::from_fn(|r| (row + r) % o.width));
-        let base: [usize; R] = std::array::from_fn(|r| x_rows.get(atom[r]) * self.n_blocks * self.n_components + m[r]);
+        let (width, to_width) = (self.n_blocks * self.n_components, self.to_blocks * self.to_components);
+        let base: [usize; R] = std::array::from_fn(|r| x_rows.start(atom[r], width) + m[r]);
         let mut acc = [[V::zero(); B]; R];
         let n_w = o.inputs.len() * self.k;
         let w: [&[V]; B] = std::array::from_fn(|b| &o.w[(block + b) * n_w..][..n_w]);
@@ -181,7 +182,7 @@ impl<V: Lanes> Gemm<V> {
         }
         for r in 0..R {
             for b in 0..B {
-                let to = (y_rows.get(atom[r]) * self.to_blocks + block + b) * self.to_components + o.offset + m[r];
+                let to = y_rows.start(atom[r], to_width) + (block + b) * self.to_components + o.offset + m[r];
                 y[to] = if add { y[to] + acc[r][b] } else { acc[r][b] };
             }
         }

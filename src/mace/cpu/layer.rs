@@ -1,11 +1,12 @@
 //! A layer on a tile of atoms of one species, forwards and backwards.
 
-use super::convolve::Convolution;
+use super::convolve::{Convolution, EdgeRows};
 use super::edges::{Edges, Sites};
 use super::gate::GateStep;
 use super::gemm::{Gemm, Rows};
 use super::product::Product;
 use crate::mace::network::{Layer, Norm};
+use crate::memory;
 use crate::parallel::Disjoint;
 use crate::simd::{Lanes, Real};
 use crate::stage::angular::Angular;
@@ -59,8 +60,6 @@ pub struct Tile<V: Lanes> {
     /// The next features, and the gradient by them.
     pub next: Vec<V>,
     pub next_bar: Vec<V>,
-    /// The gradient by the features of edges, (edges, blocks, components).
-    pub x_bar: Vec<V>,
 }
 
 impl<V: Lanes> Default for Tile<V> {
@@ -77,12 +76,11 @@ impl<V: Lanes> Default for Tile<V> {
             density_bar: Vec::new(),
             next: v(),
             next_bar: v(),
-            x_bar: v(),
         }
     }
 }
 
-/// The features that a layer reads: those of nodes, and those of edges made of them; rows by [`Sites::rows`].
+/// The features that a layer reads: those of nodes, and those of edges made of them, [`Convolution::stride`] apart; rows by [`Sites::rows`].
 #[derive(Clone, Copy)]
 pub struct Nodes<'a, V> {
     pub h: &'a [V],
@@ -160,7 +158,12 @@ impl<V: Lanes> Step<V> {
                 divide(&mut saved.message);
                 saved.gated.clear();
                 saved.gated.extend_from_slice(&saved.message);
-                residual.apply(n, (nodes.up, Rows::Of(nodes.rows)), (&mut saved.gated, Rows::All), true);
+                residual.apply(
+                    n,
+                    (nodes.up, Rows::Of(nodes.rows, self.conv.stride())),
+                    (&mut saved.gated, Rows::All),
+                    true,
+                );
                 mid.resize(a_len, V::zero());
                 gate.forward(&saved.gated, mid);
                 after.apply(n, (mid, Rows::All), (&mut saved.a, Rows::All), false);
@@ -171,29 +174,29 @@ impl<V: Lanes> Step<V> {
         next.resize(n * self.n_blocks * self.n_next, V::zero());
         self.linear[0].apply(n, (products, Rows::All), (next, Rows::All), false);
         if let Some([skip, _]) = Self::of(&self.skip, species) {
-            skip.apply(n, (nodes.h, Rows::Of(nodes.rows)), (next, Rows::All), true);
+            skip.apply(n, (nodes.h, Rows::Of(nodes.rows, self.n_blocks * self.n_h)), (next, Rows::All), true);
         }
     }
 
-    /// From `tile.next_bar` and `tile.saved` to the gradients by the edges, which `f` takes, by the features of edges
-    /// (`tile.x_bar`, if they are wanted), and by the atoms' own features through skip connections, which are added.
+    /// From `tile.next_bar` and `tile.saved` to the gradients by the edges, which `f` takes, and, if they are wanted, by the atoms' own
+    /// features through skip connections, which are added, and by the features of edges.
     pub fn backward(
         &self,
         tile: &mut Tile<V>,
         (species, n): (usize, usize),
         nodes: Nodes<V>,
         angular: &Angular<V>,
-        own: Option<(&mut [V], &mut [V])>,
+        features: Option<((&mut [V], &mut [V]), EdgeRows<V>)>,
         f: impl FnMut(u32, [f64; 3]),
     ) {
-        let Tile { edges, saved, messages, products, mid, bar, bar2, density_bar, next_bar, x_bar, .. } = tile;
+        let Tile { edges, saved, messages, products, mid, bar, bar2, density_bar, next_bar, .. } = tile;
         products.resize(n * self.n_blocks * self.product.n_b, V::zero());
         self.linear[1].apply(n, (next_bar, Rows::All), (products, Rows::All), false);
         bar.resize(n * self.n_blocks * self.product.n_a, V::zero());
         self.product.backward(species, n, &saved.a, products, bar);
-        let (mut h_bar, mut up_bar) = (None, None);
-        if let Some((h, up)) = own {
-            (h_bar, up_bar) = (Some(h), Some(up));
+        let (mut h_bar, mut up_bar, mut x_bar) = (None, None, None);
+        if let Some(((h, up), x)) = features {
+            (h_bar, up_bar, x_bar) = (Some(h), Some(up), Some(x));
         }
         if let (Some(h_bar), Some([_, skip])) = (&mut h_bar, Self::of(&self.skip, species)) {
             skip.apply(n, (next_bar, Rows::All), (h_bar, Rows::All), false);
@@ -222,11 +225,6 @@ impl<V: Lanes> Step<V> {
         let [_, message] = Self::of(&self.message, species).expect("a map of the messages");
         messages.resize(n * self.conv.n_blocks * self.conv.n_m, V::zero());
         message.apply(n, (bar, Rows::All), (messages, Rows::All), false);
-        edges.clear_bars(&self.conv);
-        let x_bar = up_bar.is_some().then(|| {
-            x_bar.resize(edges.n() * self.conv.n_blocks * self.conv.n_x, V::zero());
-            &mut x_bar[..]
-        });
         self.conv.backward(edges, nodes.up, messages, x_bar);
         edges.gradients(&self.conv, angular, density_bar, f);
     }
@@ -253,13 +251,15 @@ impl<V: Lanes> Step<V> {
     }
 
     /// Room for what atoms need on the way back.
-    pub fn room(&self, n: usize, wanted: bool) -> Saved<V> {
-        let n = if wanted { n } else { 0 };
-        let [a, message, gated] = self.widths().map(|w| vec![V::zero(); n * w]);
-        Saved { a, message, gated, norm: vec![0.0; if self.norm.is_some() { n } else { 0 }] }
+    pub fn make_room(&self, saved: &mut Saved<V>, n: usize) {
+        let Saved { a, message, gated, norm } = saved;
+        for (part, width) in [a, message, gated].into_iter().zip(self.widths()) {
+            memory::resize(part, n * width, V::zero());
+        }
+        memory::resize(norm, if self.norm.is_some() { n } else { 0 }, 0.0);
     }
 
-    /// [`Step::room`] to be written by several threads.
+    /// [`Step::make_room`] to be written by several threads.
     pub fn disjoint<'a>(&self, saved: &'a mut Saved<V>) -> Keeper<'a, V> {
         let Saved { a, message, gated, norm } = saved;
         Keeper {

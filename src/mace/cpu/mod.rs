@@ -17,13 +17,14 @@ mod table;
 
 use super::network::{Network, Readout};
 use crate::graph::{Exchange, Graph};
-use crate::memory;
+use crate::memory::{self, Kept};
 use crate::parallel::{self, Disjoint};
 use crate::simd::{Lanes, Real, as_reals, as_reals_mut};
 use crate::stage::angular::Angular;
 use crate::{Error, Result};
 use atoms::collect;
 pub use atoms::complete;
+use convolve::EdgeRows;
 use edges::Sites;
 use gemm::Rows;
 use layer::{Nodes, Saved, Step, Tile};
@@ -67,6 +68,18 @@ pub struct Cpu<V: Lanes> {
     network: Network,
     steps: Vec<Step<V>>,
     angular: Angular<V>,
+    calls: Kept<Call<V>>,
+    workers: Kept<Worker<V>>,
+}
+
+/// Memory of a call.
+struct Call<V> {
+    between: Vec<Between<V>>,
+    /// Gradients by the features of the edges of a chunk, (edges, blocks, components).
+    edge_bars: Vec<V>,
+    /// Features after the last layer, where they are asked for.
+    last: Vec<V>,
+    energies: Vec<f64>,
 }
 
 /// Features of nodes between two layers, and gradients by them.
@@ -78,6 +91,51 @@ struct Between<V> {
     /// Gradients by an atom's own edge features, through its residual.
     own_bar: Vec<V>,
     saved: Saved<V>,
+}
+
+/// Memory of a thread: that of a tile, and what else its atoms have.
+struct Worker<V: Lanes> {
+    tile: Tile<V>,
+    rows: Vec<u32>,
+    energies: Vec<f64>,
+    /// Features of edges, and gradients by them.
+    up: Vec<V>,
+    counted: Vec<V>,
+    own_h: Vec<V>,
+    own_up: Vec<V>,
+}
+
+impl<V> Default for Call<V> {
+    fn default() -> Self {
+        Call { between: vec![], edge_bars: vec![], last: vec![], energies: vec![] }
+    }
+}
+
+impl<V> Default for Between<V> {
+    fn default() -> Self {
+        Between { h: vec![], up: vec![], h_bar: vec![], up_bar: vec![], own_bar: vec![], saved: Saved::default() }
+    }
+}
+
+impl<V: Lanes> Default for Worker<V> {
+    fn default() -> Self {
+        Worker {
+            tile: Tile::default(),
+            rows: vec![],
+            energies: vec![],
+            up: vec![],
+            counted: vec![],
+            own_h: vec![],
+            own_up: vec![],
+        }
+    }
+}
+
+/// `n` entries, all zero.
+fn clear<T: Copy>(v: &mut Vec<T>, n: usize, zero: T) -> &mut [T] {
+    v.clear();
+    memory::resize(v, n, zero);
+    v
 }
 
 /// Evaluation of a network, whatever the instruction set.
@@ -96,7 +154,8 @@ impl<V: Lanes> Cpu<V> {
     pub fn new(network: Network) -> Cpu<V> {
         let tolerance = if size_of::<V::Real>() == 8 { 2e-11 } else { 1e-8 };
         let steps = network.layers.iter().map(|layer| Step::new(layer, network.lmax, tolerance)).collect();
-        Cpu { steps, angular: Angular::new(network.lmax, true), network }
+        let (calls, workers) = (Kept::default(), Kept::default());
+        Cpu { steps, angular: Angular::new(network.lmax, true), network, calls, workers }
     }
 
     /// `h^0` and what edges carry of it, by species.
@@ -112,8 +171,9 @@ impl<V: Lanes> Cpu<V> {
         for (row, x) in as_reals_mut(&mut h).chunks_mut(step.n_blocks * V::N).zip(x.chunks(k)) {
             row.iter_mut().zip(x).for_each(|(to, &x)| *to = V::Real::of(x));
         }
-        let mut up = vec![V::zero(); nz * step.conv.n_blocks * step.conv.n_x];
-        step.up[0].apply(nz, (&h, Rows::All), (&mut up, Rows::All), false);
+        let (rows, stride): (Vec<u32>, usize) = ((0..nz as u32).collect(), step.conv.stride());
+        let mut up = vec![V::zero(); nz * stride];
+        step.up[0].apply(nz, (&h, Rows::All), (&mut up, Rows::Of(&rows, stride)), false);
         Ok([h, up])
     }
 
@@ -161,7 +221,7 @@ impl<V: Lanes> Evaluate for Cpu<V> {
     }
 
     fn n_exchanged(&self) -> usize {
-        self.steps[1..].iter().map(|step| step.conv.n_blocks * step.conv.n_x * V::N).max().unwrap_or(0)
+        self.steps[1..].iter().map(|step| step.conv.stride() * V::N).max().unwrap_or(0)
     }
 
     fn n_features(&self, invariant: bool) -> usize {
@@ -184,19 +244,22 @@ impl<V: Lanes> Evaluate for Cpu<V> {
         let [h0, up0] = self.embedding(properties)?;
         let sites = |t: usize| Sites { graph, species_of, rows: (t == 0).then_some(species_of), cutoff: net.cutoff };
 
-        let mut between: Vec<Between<V>> = Vec::new();
+        let mut call = self.calls.take();
+        let Call { between, edge_bars, last, energies } = &mut *call;
         let width = |t: usize| self.steps[t].n_blocks * self.steps[t].n_h;
-        let up_width = |t: usize| self.steps[t].conv.n_blocks * self.steps[t].conv.n_x;
-        for t in 1..n_layers {
-            let zero = |n: usize, wanted: bool| if wanted { vec![V::zero(); n] } else { Vec::new() };
-            between.push(Between {
-                h: zero(n_atoms * width(t), true),
-                up: zero(n_atoms * up_width(t), true),
-                h_bar: zero(n_centres * width(t), with_gradients),
-                up_bar: zero(n_atoms * up_width(t), with_gradients),
-                own_bar: zero(n_centres * up_width(t), with_gradients && self.steps[t].has_gate()),
-                saved: self.steps[t - 1].room(n_centres, with_gradients),
-            });
+        let up_width = |t: usize| self.steps[t].conv.width();
+        let stride = |t: usize| self.steps[t].conv.stride();
+        between.resize_with(n_layers - 1, Between::default);
+        for (Between { h, up, h_bar, up_bar, own_bar, saved }, t) in between.iter_mut().zip(1..) {
+            memory::resize(h, n_atoms * width(t), V::zero());
+            memory::resize(up, n_atoms * stride(t), V::zero());
+            // Those of atoms without edges come from elsewhere, or act on nothing that counts; what an earlier call left may be no number.
+            up[n_centres * stride(t)..].fill(V::zero());
+            let wanted = |n: usize, wanted: bool| if wanted && with_gradients { n } else { 0 };
+            clear(h_bar, wanted(n_centres * width(t), true), V::zero());
+            clear(up_bar, wanted(n_atoms * stride(t), true), V::zero());
+            clear(own_bar, wanted(n_centres * up_width(t), self.steps[t].has_gate()), V::zero());
+            self.steps[t - 1].make_room(saved, wanted(n_centres, true));
         }
         let nodes = |t: usize, between: &'_ [Between<V>]| -> [*const [V]; 2] {
             match t {
@@ -204,40 +267,45 @@ impl<V: Lanes> Evaluate for Cpu<V> {
                 t => [&between[t - 1].h[..], &between[t - 1].up[..]],
             }
         };
-        let mut energies = vec![0.0; n_centres];
+        let energies = clear(energies, n_centres, 0.0);
 
         for t in 0..n_layers - 1 {
-            let [h, up] = nodes(t, &between);
+            let [h, up] = nodes(t, between);
             // SAFETY: features of layer t are not written while layer t reads them: the next ones are.
             let (h, up) = unsafe { (&*h, &*up) };
             let step = &self.steps[t];
             let Between { h: next_h, up: next_up, saved, .. } = &mut between[t];
             let (next_h, next_up) = (Disjoint::new(next_h), Disjoint::new(next_up));
-            let (saved, energies) = (step.disjoint(saved), Disjoint::new(&mut energies));
-            parallel::for_each_init(schedule.tiles.len(), Tile::<V>::default, |tile, k| {
-                let (species, atoms) = schedule.tile(k);
-                let rows = own_rows(t, species_of, atoms);
-                step.forward(tile, sites(t), (species, atoms), Nodes { h, up, rows: &rows }, &self.angular);
-                let mut e = vec![0.0; atoms.len()];
-                self.read(t, head, &tile.next, &mut e, None);
-                let (width, up_width) = (width(t + 1), up_width(t + 1));
-                let mut up = vec![V::zero(); atoms.len() * up_width];
-                self.steps[t + 1].up[0].apply(atoms.len(), (&tile.next, Rows::All), (&mut up, Rows::All), false);
-                for (a, &i) in atoms.iter().enumerate() {
-                    let i = i as usize;
-                    // SAFETY: an atom belongs to one tile.
-                    unsafe {
-                        *energies.entry(i) += e[a];
-                        next_h.slice(i * width, width).copy_from_slice(&tile.next[a * width..][..width]);
-                        next_up.slice(i * up_width, up_width).copy_from_slice(&up[a * up_width..][..up_width]);
-                        if with_gradients {
-                            saved.keep(&tile.saved, a, i);
+            let (saved, energies) = (step.disjoint(saved), Disjoint::new(energies));
+            parallel::for_each_init(
+                schedule.tiles.len(),
+                || self.workers.take(),
+                |worker, k| {
+                    let Worker { tile, rows, energies: e, up: next, .. } = &mut **worker;
+                    let (species, atoms) = schedule.tile(k);
+                    own_rows(t, species_of, atoms, rows);
+                    step.forward(tile, sites(t), (species, atoms), Nodes { h, up, rows }, &self.angular);
+                    let e = clear(e, atoms.len(), 0.0);
+                    self.read(t, head, &tile.next, e, None);
+                    let (width, up_width, stride) = (width(t + 1), up_width(t + 1), stride(t + 1));
+                    memory::resize(next, atoms.len() * up_width, V::zero());
+                    self.steps[t + 1].up[0].apply(atoms.len(), (&tile.next, Rows::All), (next, Rows::All), false);
+                    for (a, &i) in atoms.iter().enumerate() {
+                        let i = i as usize;
+                        // SAFETY: an atom belongs to one tile.
+                        unsafe {
+                            *energies.entry(i) += e[a];
+                            next_h.slice(i * width, width).copy_from_slice(&tile.next[a * width..][..width]);
+                            next_up.slice(i * stride, up_width).copy_from_slice(&next[a * up_width..][..up_width]);
+                            if with_gradients {
+                                saved.keep(&tile.saved, a, i);
+                            }
                         }
                     }
-                }
-            });
+                },
+            );
             if let Some(exchange) = &mut exchange {
-                let n = up_width(t + 1) * V::N;
+                let n = stride(t + 1) * V::N;
                 Self::exchange(&mut between[t].up, |rows| exchange.forward(t + 1, n, rows))?;
             }
         }
@@ -247,13 +315,8 @@ impl<V: Lanes> Evaluate for Cpu<V> {
             edge_gradients = g.edges;
             edge_gradients.fill([0.0; 3]);
         }
-        let last_features = n_layers - 1;
-        let mut last = match out.features {
-            Some(_) => {
-                vec![V::zero(); n_centres * self.steps[last_features].n_blocks * self.steps[last_features].n_next]
-            }
-            None => Vec::new(),
-        };
+        let features = self.steps[n_layers - 1].n_blocks * self.steps[n_layers - 1].n_next;
+        clear(last, if out.features.is_some() { n_centres * features } else { 0 }, V::zero());
         let with_last = !last.is_empty();
         for t in (0..n_layers).rev() {
             let is_last = t + 1 == n_layers;
@@ -272,16 +335,20 @@ impl<V: Lanes> Evaluate for Cpu<V> {
                 Some(b) => unsafe { (&*std::ptr::from_ref(&b.h[..]), &*std::ptr::from_ref(&b.up[..])) },
             };
             let n_up = if t > 0 && with_gradients { up_width(t) } else { 0 };
-            let mut edge_bars = Vec::new();
             for chunk in &schedule.chunks {
                 let base = graph.first()[chunk.atoms.start] as usize;
                 let n_chunk = graph.first()[chunk.atoms.end] as usize - base;
                 // Every edge of the chunk is written: memory keeps what the last chunk left.
-                edge_bars.resize(edge_bars.len().max(n_chunk * n_up), V::zero());
-                let bars = Disjoint::new(&mut edge_bars);
+                let bars = Disjoint::new(memory::at_least(edge_bars, n_chunk * n_up, V::zero()));
+                // SAFETY: an edge belongs to one atom, an atom to one tile.
+                let bars = (n_up > 0).then(|| unsafe { EdgeRows::new(bars, (base, n_chunk), step.conv.n_x) });
+                let clear_edge = |e: usize| {
+                    let blocks = bars.iter().flat_map(|bars| (0..step.conv.n_blocks).map(|block| bars.at(e, block)));
+                    blocks.for_each(|bar| bar.fill(V::zero()));
+                };
                 let gradients = Disjoint::new(edge_gradients);
-                let energies = Disjoint::new(&mut energies);
-                let features = Disjoint::new(&mut last);
+                let energies = Disjoint::new(&mut *energies);
+                let features = Disjoint::new(&mut *last);
                 let mut none = [Vec::new(), Vec::new()];
                 let [none_a, none_b] = &mut none;
                 let (h_bar, own_bar) = match &mut before {
@@ -290,113 +357,107 @@ impl<V: Lanes> Evaluate for Cpu<V> {
                 };
                 let (h_bar, own_bar) = (Disjoint::new(h_bar), Disjoint::new(own_bar));
                 let after = after.as_deref();
-                parallel::for_each_init(chunk.tiles.len(), Tile::<V>::default, |tile, k| {
-                    let (species, atoms) = schedule.tile(chunk.tiles.start + k);
-                    // Energies of ghosts do not count.
-                    let n_counted = atoms.iter().filter(|&&i| (i as usize) < n_owned).count();
-                    if is_last && n_counted == 0 && !with_last {
-                        for e in atoms.iter().flat_map(|&i| graph.edges(i as usize)) {
-                            // SAFETY: an edge belongs to one atom, an atom to one tile.
-                            unsafe { bars.slice((e - base) * n_up, n_up) }.fill(V::zero());
+                parallel::for_each_init(
+                    chunk.tiles.len(),
+                    || self.workers.take(),
+                    |worker, k| {
+                        let Worker { tile, rows, energies: e, up: bar, counted, own_h, own_up } = &mut **worker;
+                        let (species, atoms) = schedule.tile(chunk.tiles.start + k);
+                        // Energies of ghosts do not count.
+                        let n_counted = atoms.iter().filter(|&&i| (i as usize) < n_owned).count();
+                        if is_last && n_counted == 0 && !with_last {
+                            atoms.iter().flat_map(|&i| graph.edges(i as usize)).for_each(clear_edge);
+                            return;
                         }
-                        return;
-                    }
-                    let n = atoms.len();
-                    let rows = own_rows(t, species_of, atoms);
-                    let nodes = Nodes { h, up, rows: &rows };
-                    let mut e = vec![0.0; n];
-                    tile.next_bar.clear();
-                    tile.next_bar.resize(n * n_next, V::zero());
-                    match after {
-                        None => step.forward(tile, sites(t), (species, atoms), nodes, &self.angular),
-                        Some(after) => {
-                            // Through what the next layer made of these features.
-                            step.recall(tile, &after.saved, atoms);
-                            tile.edges.fill(sites(t), atoms, &step.conv, &self.angular);
-                            tile.next.resize(n * n_next, V::zero());
-                            let n_up = up_width(t + 1);
-                            let mut bar = vec![V::zero(); n * n_up];
+                        let n = atoms.len();
+                        own_rows(t, species_of, atoms, rows);
+                        let nodes = Nodes { h, up, rows };
+                        let e = clear(e, n, 0.0);
+                        clear(&mut tile.next_bar, n * n_next, V::zero());
+                        match after {
+                            None => step.forward(tile, sites(t), (species, atoms), nodes, &self.angular),
+                            Some(after) => {
+                                // Through what the next layer made of these features.
+                                step.recall(tile, &after.saved, atoms);
+                                tile.edges.fill(sites(t), atoms, &step.conv, &self.angular);
+                                tile.next.resize(n * n_next, V::zero());
+                                let n_up = up_width(t + 1);
+                                memory::resize(bar, n * n_up, V::zero());
+                                for (a, &i) in atoms.iter().enumerate() {
+                                    let i = i as usize;
+                                    tile.next[a * n_next..][..n_next].copy_from_slice(&after.h[i * n_next..][..n_next]);
+                                    tile.next_bar[a * n_next..][..n_next]
+                                        .copy_from_slice(&after.h_bar[i * n_next..][..n_next]);
+                                    bar[a * n_up..][..n_up].copy_from_slice(&after.up_bar[i * stride(t + 1)..][..n_up]);
+                                    if let Some(own) = after.own_bar.get(i * n_up..(i + 1) * n_up) {
+                                        bar[a * n_up..][..n_up].iter_mut().zip(own).for_each(|(b, o)| *b = *b + *o);
+                                    }
+                                }
+                                let Tile { next_bar, .. } = &mut *tile;
+                                self.steps[t + 1].up[1].apply(n, (bar, Rows::All), (next_bar, Rows::All), true);
+                            }
+                        }
+                        let counted = clear(counted, if with_gradients { n * n_next } else { 0 }, V::zero());
+                        let bar = with_gradients.then_some((&mut *counted, scale));
+                        self.read(t, head, &tile.next, e, bar);
+                        if is_last {
                             for (a, &i) in atoms.iter().enumerate() {
-                                let i = i as usize;
-                                tile.next[a * n_next..][..n_next].copy_from_slice(&after.h[i * n_next..][..n_next]);
-                                tile.next_bar[a * n_next..][..n_next]
-                                    .copy_from_slice(&after.h_bar[i * n_next..][..n_next]);
-                                bar[a * n_up..][..n_up].copy_from_slice(&after.up_bar[i * n_up..][..n_up]);
-                                if let Some(own) = after.own_bar.get(i * n_up..(i + 1) * n_up) {
-                                    bar[a * n_up..][..n_up].iter_mut().zip(own).for_each(|(b, o)| *b = *b + *o);
-                                }
-                            }
-                            let Tile { next_bar, .. } = &mut *tile;
-                            self.steps[t + 1].up[1].apply(n, (&bar, Rows::All), (next_bar, Rows::All), true);
-                        }
-                    }
-                    let mut counted = vec![V::zero(); if with_gradients { n * n_next } else { 0 }];
-                    let bar = with_gradients.then_some((&mut counted[..], scale));
-                    self.read(t, head, &tile.next, &mut e, bar);
-                    if is_last {
-                        for (a, &i) in atoms.iter().enumerate() {
-                            // SAFETY: an atom belongs to one tile.
-                            unsafe {
-                                *energies.entry(i as usize) += e[a];
-                                if with_last {
-                                    features
-                                        .slice(i as usize * n_next, n_next)
-                                        .copy_from_slice(&tile.next[a * n_next..][..n_next]);
+                                // SAFETY: an atom belongs to one tile.
+                                unsafe {
+                                    *energies.entry(i as usize) += e[a];
+                                    if with_last {
+                                        features
+                                            .slice(i as usize * n_next, n_next)
+                                            .copy_from_slice(&tile.next[a * n_next..][..n_next]);
+                                    }
                                 }
                             }
                         }
-                    }
-                    if !with_gradients {
-                        return;
-                    }
-                    // Owned atoms come first in a tile.
-                    let seeds = tile.next_bar.iter_mut().zip(&counted).take(n_counted * n_next);
-                    seeds.for_each(|(b, c)| *b = *b + *c);
-                    let (mut own_h, mut own_up) = (Vec::new(), Vec::new());
-                    let own = (t > 0).then(|| {
-                        own_h.resize(n * width(t), V::zero());
-                        own_up.resize(n * n_up, V::zero());
-                        (&mut own_h[..], &mut own_up[..])
-                    });
-                    // SAFETY: an edge belongs to one atom, an atom to one tile.
-                    step.backward(tile, (species, n), nodes, &self.angular, own, |e, g| unsafe {
-                        let to = gradients.entry(e as usize);
-                        (0..3).for_each(|d| to[d] += g[d]);
-                    });
-                    if t > 0 {
-                        let mut within = tile.edges.id.iter().zip(tile.x_bar.chunks_exact(n_up)).peekable();
-                        for e in atoms.iter().flat_map(|&i| graph.edges(i as usize)) {
-                            // SAFETY: as above.
-                            let to = unsafe { bars.slice((e - base) * n_up, n_up) };
-                            // Those beyond the cutoff carry nothing.
-                            match within.next_if(|(id, _)| **id as usize == e) {
-                                Some((_, bar)) => to.copy_from_slice(bar),
-                                None => to.fill(V::zero()),
-                            }
+                        if !with_gradients {
+                            return;
                         }
-                        for (a, &i) in atoms.iter().enumerate() {
-                            let (i, width) = (i as usize, width(t));
-                            // SAFETY: as above.
-                            unsafe {
-                                h_bar.slice(i * width, width).copy_from_slice(&own_h[a * width..][..width]);
-                                if step.has_gate() {
-                                    own_bar.slice(i * n_up, n_up).copy_from_slice(&own_up[a * n_up..][..n_up]);
+                        // Owned atoms come first in a tile.
+                        let seeds = tile.next_bar.iter_mut().zip(&*counted).take(n_counted * n_next);
+                        seeds.for_each(|(b, c)| *b = *b + *c);
+                        let own = (t > 0)
+                            .then(|| (clear(own_h, n * width(t), V::zero()), clear(own_up, n * n_up, V::zero())));
+                        // SAFETY: an edge belongs to one atom, an atom to one tile.
+                        step.backward(tile, (species, n), nodes, &self.angular, own.zip(bars), |e, g| unsafe {
+                            let to = gradients.entry(e as usize);
+                            (0..3).for_each(|d| to[d] += g[d]);
+                        });
+                        if t > 0 {
+                            // Edges beyond the cutoff carry nothing.
+                            let mut within = tile.edges.id.iter().peekable();
+                            for e in atoms.iter().flat_map(|&i| graph.edges(i as usize)) {
+                                if within.next_if(|id| **id as usize == e).is_none() {
+                                    clear_edge(e);
+                                }
+                            }
+                            for (a, &i) in atoms.iter().enumerate() {
+                                let (i, width) = (i as usize, width(t));
+                                // SAFETY: as above.
+                                unsafe {
+                                    h_bar.slice(i * width, width).copy_from_slice(&own_h[a * width..][..width]);
+                                    if step.has_gate() {
+                                        own_bar.slice(i * n_up, n_up).copy_from_slice(&own_up[a * n_up..][..n_up]);
+                                    }
                                 }
                             }
                         }
-                    }
-                });
+                    },
+                );
                 if let Some(b) = &mut before
                     && with_gradients
                 {
-                    collect(graph, base..base + n_chunk, &edge_bars, n_up, &mut b.up_bar);
+                    collect(graph, base..base + n_chunk, edge_bars, &step.conv, &mut b.up_bar);
                 }
             }
             if let (Some(exchange), Some(b), true) = (&mut exchange, &mut before, with_gradients) {
-                Self::exchange(&mut b.up_bar, |rows| exchange.backward(t, up_width(t) * V::N, rows))?;
+                Self::exchange(&mut b.up_bar, |rows| exchange.backward(t, stride(t) * V::N, rows))?;
             }
         }
-        self.repulsion(graph, species_of, n_owned, &mut energies, with_gradients.then_some((edge_gradients, scale)));
+        self.repulsion(graph, species_of, n_owned, energies, with_gradients.then_some((edge_gradients, scale)));
         for i in 0..n_owned {
             let interaction = scale * energies[i] + net.shift[head];
             out.site_energies[i] = net.e0[head][species_of[i] as usize] + interaction;
@@ -406,7 +467,7 @@ impl<V: Lanes> Evaluate for Cpu<V> {
         }
         if let Some((to, invariant)) = out.features {
             let mut all: Vec<&[V]> = between.iter().map(|b| &b.h[..]).collect();
-            all.push(&last);
+            all.push(last);
             self.write_features(n_owned, &all, invariant, to);
         }
         Ok(())
@@ -414,10 +475,11 @@ impl<V: Lanes> Evaluate for Cpu<V> {
 }
 
 /// Rows of the features of a tile's own atoms.
-fn own_rows(t: usize, species_of: &[u32], atoms: &[u32]) -> Vec<u32> {
+fn own_rows(t: usize, species_of: &[u32], atoms: &[u32], rows: &mut Vec<u32>) {
+    rows.clear();
     match t {
-        0 => atoms.iter().map(|&i| species_of[i as usize]).collect(),
-        _ => atoms.to_vec(),
+        0 => rows.extend(atoms.iter().map(|&i| species_of[i as usize])),
+        _ => rows.extend_from_slice(atoms),
     }
 }
 
@@ -441,7 +503,7 @@ impl<V: Lanes> Cpu<V> {
         let real = size_of::<V>() as f64;
         let layers = self.steps.iter().skip(1).zip(&self.steps);
         let between = layers.map(|(next, step)| {
-            let features = next.n_blocks * next.n_h + next.conv.n_blocks * next.conv.n_x;
+            let features = next.n_blocks * next.n_h + next.conv.stride();
             let kept = if with_gradients { features + step.kept() } else { 0 };
             (features + kept) as f64 * real
         });
