@@ -89,6 +89,14 @@ pub struct Nodes<'a, V> {
     pub rows: &'a [u32],
 }
 
+/// Where gradients by the features that a layer reads go: those of the tile's own atoms, through skip connections and residuals, and those of
+/// edges.
+pub struct Bars<'a, V> {
+    pub h: &'a mut [V],
+    pub up: &'a mut [V],
+    pub edges: EdgeRows<'a, V>,
+}
+
 impl<V: Lanes> Step<V> {
     pub fn new(layer: &Layer, lmax: usize, tolerance: f64) -> Step<V> {
         let both = |map| [Gemm::new(map), Gemm::transposed(map)];
@@ -186,7 +194,7 @@ impl<V: Lanes> Step<V> {
         (species, n): (usize, usize),
         nodes: Nodes<V>,
         angular: &Angular<V>,
-        features: Option<((&mut [V], &mut [V]), EdgeRows<V>)>,
+        features: Option<Bars<V>>,
         f: impl FnMut(u32, [f64; 3]),
     ) {
         let Tile { edges, saved, messages, products, mid, bar, bar2, density_bar, next_bar, .. } = tile;
@@ -195,8 +203,8 @@ impl<V: Lanes> Step<V> {
         bar.resize(n * self.n_blocks * self.product.n_a, V::zero());
         self.product.backward(species, n, &saved.a, products, bar);
         let (mut h_bar, mut up_bar, mut x_bar) = (None, None, None);
-        if let Some(((h, up), x)) = features {
-            (h_bar, up_bar, x_bar) = (Some(h), Some(up), Some(x));
+        if let Some(Bars { h, up, edges }) = features {
+            (h_bar, up_bar, x_bar) = (Some(h), Some(up), Some(edges));
         }
         if let (Some(h_bar), Some([_, skip])) = (&mut h_bar, Self::of(&self.skip, species)) {
             skip.apply(n, (next_bar, Rows::All), (h_bar, Rows::All), false);

@@ -27,7 +27,7 @@ pub use atoms::complete;
 use convolve::EdgeRows;
 use edges::Sites;
 use gemm::Rows;
-use layer::{Nodes, Saved, Step, Tile};
+use layer::{Bars, Nodes, Saved, Step, Tile};
 use schedule::Schedule;
 
 /// What is to be evaluated.
@@ -419,10 +419,13 @@ impl<V: Lanes> Evaluate for Cpu<V> {
                         // Owned atoms come first in a tile.
                         let seeds = tile.next_bar.iter_mut().zip(&*counted).take(n_counted * n_next);
                         seeds.for_each(|(b, c)| *b = *b + *c);
-                        let own = (t > 0)
-                            .then(|| (clear(own_h, n * width(t), V::zero()), clear(own_up, n * n_up, V::zero())));
+                        let features = bars.map(|edges| Bars {
+                            h: clear(own_h, n * width(t), V::zero()),
+                            up: clear(own_up, n * n_up, V::zero()),
+                            edges,
+                        });
                         // SAFETY: an edge belongs to one atom, an atom to one tile.
-                        step.backward(tile, (species, n), nodes, &self.angular, own.zip(bars), |e, g| unsafe {
+                        step.backward(tile, (species, n), nodes, &self.angular, features, |e, g| unsafe {
                             let to = gradients.entry(e as usize);
                             (0..3).for_each(|d| to[d] += g[d]);
                         });
