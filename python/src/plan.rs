@@ -7,7 +7,7 @@ use crate::into;
 use crate::model::{Model, heads};
 use acerust::batch::{self, Item};
 use acerust::graph::Graph;
-use acerust::plan::{self, ActiveSet, Conditions, Device, Input, Options, Outputs, Precision, RadialMode, Rows};
+use acerust::plan::{self, ActiveSet, Conditions, Input, Options, Outputs, Precision, RadialMode, Rows};
 use acerust::shared::SharedPlan;
 use acerust::structure::Structure;
 use numpy::ndarray::{ArrayViewMut, ArrayViewMut2, ArrayViewMut3, Dimension, IntoDimension};
