@@ -136,6 +136,7 @@ bench-ops-gpu:
 bench-mace-gpu:
 	$(CARGO) run --release --quiet --example gpu_mace
 	$(CARGO) run --release --quiet --example gpu_mace -- --errors
+	$(CARGO) run --release --quiet --example gpu_mace -- --training
 
 # The table of benchmark/README.md.
 bench:

@@ -1368,15 +1368,19 @@ int32_t acerust_op_wait(const acerust_op *op,
                         void *stream);
 
 /**
- * Makes a MACE model ready for training on the processor.
+ * Makes a MACE model ready for training.
  *
+ * @param device `ACERUST_CPU` or `ACERUST_CUDA`.
+ * @param index Of the CUDA device; 0 for the processor.
  * @param precision Of weights and intermediates: `ACERUST_F64`, `ACERUST_F32`, `ACERUST_F16` or `ACERUST_BF16`. Parameters and results are double
  * precision in any case.
  * @param n_threads As in `acerust_options`.
  * @param out To be freed with `acerust_training_free`. It does not need the model any more.
- * @return `ACERUST_ERROR_ARGUMENT` for a model that is no MACE model.
+ * @return `ACERUST_ERROR_ARGUMENT` for a model that is no MACE model, `ACERUST_ERROR_DEVICE` for a device that is missing.
  */
 int32_t acerust_training_new(const acerust_model *model,
+                             int32_t device,
+                             int32_t index,
                              int32_t precision,
                              size_t n_threads,
                              acerust_training **out);

@@ -20,6 +20,7 @@
 //! # Ok::<(), acerust::Error>(())
 //! ```
 
+use crate::device::Device;
 use crate::dtype::Storage;
 use crate::graph::Graph;
 use crate::mace::train::{self, Sites, Trainable};
@@ -71,12 +72,28 @@ pub struct Cotangent<'a> {
 }
 
 impl<S: Storage> Training<S> {
+    /// On the processor.
+    ///
     /// # Errors
-    /// [`Error::Argument`] for a model that is no MACE model; [`Error::Model`] for what training does not cover.
+    /// As [`Training::on`].
     pub fn new(model: &Model) -> Result<Training<S>> {
+        Training::on(model, Device::Cpu)
+    }
+
+    /// On a device. Gradients of a CUDA device are those of the processor but for rounding, and the same bits every time.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a model that is no MACE model; [`Error::Model`] for what training does not cover; [`Error::Device`] for a device
+    /// that is missing.
+    pub fn on(model: &Model, device: Device) -> Result<Training<S>> {
         let not = || Error::Argument("only MACE models are trained; linear ones are fitted (`acerust::fit`)".into());
         let spec = model.mace().ok_or_else(not)?.spec();
-        Ok(Training { name: model.spec().name.clone(), trainable: memory::caught(|| Trainable::new(spec))? })
+        Ok(Training { name: model.spec().name.clone(), trainable: memory::caught(|| Trainable::new(spec, device))? })
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.trainable.device()
     }
 
     /// The tensors that are trained, and where their numbers are among all, in the order of their names.
@@ -90,7 +107,7 @@ impl<S: Storage> Training<S> {
     }
 
     /// # Errors
-    /// [`Error::Argument`] for a wrong length, or a number that is not finite; nothing is changed then.
+    /// [`Error::Argument`] for a wrong length, or a number that is not finite; [`Error::Device`] of the driver; nothing is changed then.
     pub fn set_values(&mut self, values: &[f64]) -> Result<()> {
         self.trainable.set_values(values)
     }

@@ -9,6 +9,7 @@
 mod model;
 
 use acerust::cuda::{compile, sources};
+use acerust::dtype::Dtype;
 use acerust::model::spec::ZblSpec;
 use acerust::model::{Model, PartSpec};
 use acerust::ops::Spec;
@@ -202,6 +203,20 @@ fn kernels_of_operations_compile() {
             failures.extend(check(&title, file, &text, architecture, |_| most));
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn kernels_of_training_compile() {
+    if !prepare() {
+        return;
+    }
+    let cases = [(Dtype::F64, 90), (Dtype::F32, 80), (Dtype::F16, 100), (Dtype::Bf16, 90)];
+    let one = |(dtype, architecture)| {
+        let text = acerust::mace::train::source(dtype);
+        check(&format!("training-{dtype}"), "tape", &text, architecture, |_| 0)
+    };
+    let failures: Vec<String> = cases.into_iter().flat_map(one).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -33,3 +33,6 @@ mod size;
 #[cfg(feature = "ops")]
 #[path = "mace/training.rs"]
 mod training;
+#[cfg(all(feature = "cuda", feature = "ops"))]
+#[path = "mace/training_gpu.rs"]
+mod training_gpu;

@@ -1,5 +1,6 @@
 //! Times MACE models on a CUDA device: `make bench-mace-gpu`. Numbers of atoms and precisions, which others then are not, and names of files as
-//! further models may follow. `--errors` prints what each precision loses instead, of all models or of those that are named.
+//! further models may follow. `--errors` prints what each precision loses instead, of all models or of those that are named; `--training` the time
+//! of a step of training beside that of the processor.
 //!
 //! A rattled diamond with 28 neighbours within 5 Å; energy, forces and virial, in milliseconds on the wall, the shortest of some rounds; with a
 //! neighbour list that is built in the call, and with one that holds. Beside it the target of the call that builds, the memory that is
@@ -8,6 +9,7 @@
 
 mod errors;
 mod model;
+mod training;
 
 use acerust::batch::{self, Item};
 use acerust::mace::Network;
@@ -54,6 +56,9 @@ fn main() -> acerust::Result<()> {
     for file in arguments.iter().filter(is_file) {
         models.push((file.clone(), Model::load(file)?));
     }
+    if std::env::args().any(|a| a == "--training") {
+        return training::print(&models, &only);
+    }
     println!(
         "{:<16} {:>12} {:>8} {:>10} {:>10} {:>9} {:>8} {:>8} {:>7}",
         "model", "", "atoms", "ms", "list held", "µs/atom", "target", "GiB", "share"
@@ -72,11 +77,7 @@ fn main() -> acerust::Result<()> {
                     continue;
                 }
                 let free = mem_get_info().expect("a device").0;
-                let mut s = Structure::diamond(model.species()[0], 5.43).repeat([cells; 3]).rattle(0.087, 1);
-                s.numbers
-                    .iter_mut()
-                    .enumerate()
-                    .for_each(|(i, z)| *z = model.species()[i % model.species().len().min(2)]);
+                let mut s = diamond(&model, [cells; 3]);
                 let mut list = plan.neighbours(0.0)?;
                 let (mut built, mut held) = (f64::INFINITY, f64::INFINITY);
                 let mut forces = vec![[0.0; 3]; n];
@@ -103,6 +104,14 @@ fn main() -> acerust::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A rattled diamond of the first two elements that the model knows.
+fn diamond(model: &Model, cells: [usize; 3]) -> Structure {
+    let species = model.species();
+    let mut s = Structure::diamond(species[0], 5.43).repeat(cells).rattle(0.087, 1);
+    s.numbers.iter_mut().enumerate().for_each(|(i, z)| *z = species[i % species.len().min(2)]);
+    s
 }
 
 /// Milliseconds of a call with many small structures, neighbours included.

@@ -16,7 +16,7 @@ mutable struct Trainee
 end
 
 """
-    Training(model; precision = Float64, nthreads = 0, head = nothing)
+    Training(model; precision = Float64, device = :cpu, nthreads = 0, head = nothing)
     Training(calc; …)
 
 A MACE model whose parameters change: all that the training program trains, by its names, as one vector of numbers. [`ACERust.energy`](@ref),
@@ -36,15 +36,17 @@ calc = WrappedSiteCalculator(ACERust.model(t, θ))
 
 - `precision`: of weights and intermediates, `Float64`, `Float32`, `Float16` or `:bf16`; parameters and results are `Float64`. 16 bits want a
   [`LossScale`](@ref).
+- `device`: as of [`WrappedSiteCalculator`](@ref).
 - `nthreads`: 0 for all of the machine.
 - `head`: as in [`WrappedSiteCalculator`](@ref); a system's own `:head`, `:total_charge` and `:total_spin` count as there.
 
-It runs on the processor, by the equivariant operations: slower than calculators, and with all intermediates in memory until the gradient is there.
+It runs by the equivariant operations: slower than calculators, and with all intermediates in memory until the gradient is there.
 Several tasks may use one training at once, with parameters of their own.
 """
 mutable struct Training
     const source::Model
     const precision::Precision
+    const device::Union{Symbol,Int}
     const nthreads::Int
     const head::Union{Nothing,String}
     const parameters::Vector{Parameter}
@@ -54,18 +56,20 @@ mutable struct Training
     loss_scale::Float64
 end
 
-function Training(model::ACERustModel; precision = Float64, nthreads::Integer = 0, head = nothing)
-    training_option(precision)   # for its error
+function Training(model::ACERustModel; precision = Float64, device = :cpu, nthreads::Integer = 0, head = nothing)
+    training_option(precision), device_option(device)   # for their errors
     source = model.handle isa Model ? model.handle : model_from_json(CCall(), model_to_json(model))
-    training = Training(source, precision, nthreads, head, Parameter[], ReentrantLock(), Trainee[], Float64[], 1.0)
+    training = Training(source, precision, device, nthreads, head, Parameter[], ReentrantLock(), Trainee[], Float64[], 1.0)
     trainee = new_trainee(training)
     append!(training.parameters, parameters(trainee))
     append!(training.values, trainee.values)
     push!(training.idle, trainee)
     return training
 end
-Training(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, head = calc.settings.head, options...) =
-    Training(calc.model; nthreads, head, options...)
+function Training(calc::WrappedSiteCalculator; options...)
+    (; nthreads, device, head) = calc.settings
+    return Training(calc.model; nthreads, device, head, options...)
+end
 
 training_option(precision) =
     precision === Float64 ? 0 :
@@ -75,8 +79,9 @@ training_option(precision) =
 
 function new_trainee(t::Training)
     source, precision, nthreads = t.source, training_option(t.precision), t.nthreads
+    index = device_option(t.device)
     handle = Address{:training}(out -> @acerust acerust_training_new(
-        source::Ptr{Cvoid}, precision::Int32, nthreads::Csize_t, out::Ptr{Ptr{Cvoid}}
+        source::Ptr{Cvoid}, (index >= 0)::Int32, max(index, 0)::Int32, precision::Int32, nthreads::Csize_t, out::Ptr{Ptr{Cvoid}}
     ))
     values = Vector{Float64}(undef, tally(out -> @acerust acerust_training_n_parameters(handle::Ptr{Cvoid}, out::Ptr{Csize_t})))
     @acerust acerust_training_parameters(handle::Ptr{Cvoid}, values::Ptr{Float64}, length(values)::Csize_t)

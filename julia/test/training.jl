@@ -78,6 +78,7 @@ end
     n = length(values(t))
     @test_throws "only MACE models are trained" Training(sio_o2())
     @test_throws "precision is Float64, Float32, Float16 or :bf16" tiny(; precision = :mixed)
+    @test_throws "device is :cpu, :cuda" tiny(; device = :gpu)
     @test_throws "parameters: expected $n, got 2" ACERust.energy(t, sys, [1.0, 2.0])
     @test_throws "is NaN" ACERust.set_values!(t, fill(NaN, n))
     @test all(isfinite, values(t))

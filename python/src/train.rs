@@ -1,6 +1,6 @@
 //! Training of MACE models.
 
-use crate::arguments::conditions_of;
+use crate::arguments::{conditions_of, device_of};
 use crate::arrays::{numbers, result, structure};
 use crate::errors::{argument, raise};
 use crate::model::Model;
@@ -16,8 +16,8 @@ use std::sync::{Mutex, PoisonError};
 #[pyclass(frozen, module = "acerust")]
 pub struct Training {
     shared: SharedTraining,
-    /// The words it was made with.
-    words: (String, usize),
+    /// The words it was made with: precision, threads, device.
+    words: (String, usize, String),
 }
 
 /// What a training says of a structure, with all that gradients take of the way to it.
@@ -34,14 +34,15 @@ type Parameter<'py> = (String, Bound<'py, PyTuple>, Bound<'py, PySlice>);
 #[pymethods]
 impl Training {
     /// `precision` of weights and intermediates: f64, f32, f16, bf16; parameters and results are double precision in any case. `threads`: 0 for
-    /// all of the machine, or as many as RAYON_NUM_THREADS says.
+    /// all of the machine, or as many as RAYON_NUM_THREADS says. `device`: cpu, cuda, cuda:N.
     #[new]
-    #[pyo3(signature = (model, precision="f64", threads=0))]
-    fn new(py: Python, model: &Model, precision: &str, threads: usize) -> PyResult<Training> {
+    #[pyo3(signature = (model, precision="f64", threads=0, device="cpu"))]
+    fn new(py: Python, model: &Model, precision: &str, threads: usize, device: &str) -> PyResult<Training> {
         let dtype: Dtype = serde_json::from_value(precision.into())
             .map_err(|_| argument(format!("precision {precision:?}: none of f64, f32, f16, bf16")))?;
-        let shared = py.detach(|| SharedTraining::new(&model.0, dtype, threads)).map_err(raise)?;
-        Ok(Training { shared, words: (precision.into(), threads) })
+        let at = device_of(device)?;
+        let shared = py.detach(|| SharedTraining::new(&model.0, at, dtype, threads)).map_err(raise)?;
+        Ok(Training { shared, words: (precision.into(), threads, device.into()) })
     }
 
     /// The tensors that are trained, in the order of their numbers: name and shape as the training program has them, and the slice of `values`.
@@ -81,6 +82,11 @@ impl Training {
     #[getter]
     fn threads(&self) -> usize {
         self.words.1
+    }
+
+    #[getter]
+    fn device(&self) -> &str {
+        &self.words.2
     }
 
     /// Multiplies gradients by this while they are computed, so that those of 16 bits do not vanish; results have it divided out again.
@@ -136,13 +142,15 @@ impl Training {
 
     fn __repr__(&self, py: Python) -> PyResult<String> {
         let n = py.detach(|| self.shared.values().len());
-        Ok(format!("acerust.Training({}: {n} parameters, {})", self.model(py)?.0.spec().name, self.words.0))
+        let (precision, _, device) = &self.words;
+        Ok(format!("acerust.Training({}: {n} parameters, {device}, {precision})", self.model(py)?.0.spec().name))
     }
 
     fn __reduce__<'py>(slf: Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, training) = (slf.py(), slf.get());
-        let (precision, threads) = &training.words;
-        Ok((slf.get_type().into_any(), (training.model(py)?, precision, *threads).into_pyobject(py)?))
+        let (precision, threads, device) = &training.words;
+        let arguments = (training.model(py)?, precision, *threads, device);
+        Ok((slf.get_type().into_any(), arguments.into_pyobject(py)?))
     }
 }
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 import acerust
-from acerust.errors import ArgumentError, NotFiniteError
+from acerust.errors import ArgumentError, DeviceError, NotFiniteError
 
 GOLDEN = ROOT / "test" / "golden" / "mace" / "models" / "two_layers_scalar.json"
 TINY = ROOT / "test" / "mace"
@@ -78,7 +78,7 @@ def test_parameters_go_back_into_a_model(tmp_path):
     plan = acerust.Plan(acerust.Model(tmp_path / "changed.safetensors"))
     assert plan.evaluate(*arrays)["energy"] == pytest.approx(energy, rel=1e-9)
     twin = pickle.loads(pickle.dumps(training))
-    assert twin.evaluate(*arrays).energy == pytest.approx(energy, rel=1e-12) and "parameters, f64" in repr(twin)
+    assert twin.evaluate(*arrays).energy == pytest.approx(energy, rel=1e-12) and "parameters, cpu, f64" in repr(twin)
 
 
 def test_conditions():
@@ -97,6 +97,7 @@ def test_what_is_refused(silicon):
     n, run = len(training.values), training.evaluate(*crystal())
     for message, call in [
         ("only MACE models are trained", lambda: acerust.Training(silicon)),
+        ('device "gpu": none of cpu', lambda: acerust.Training(training.model, device="gpu")),
         ("precision 'f8'|precision \"f8\"", lambda: tiny("f8")),
         (f"expected {n}, got 2", lambda: training.set_values([1.0, 2.0])),
         ("is NaN", lambda: training.set_values(np.full(n, np.nan))),
@@ -109,7 +110,9 @@ def test_what_is_refused(silicon):
     ]:
         with pytest.raises(ArgumentError, match=message):
             call()
-    assert training.evaluate(*arrays).energy == run.energy
+    with pytest.raises(DeviceError):
+        acerust.Training(training.model, device="cuda:97")
+    assert training.device == "cpu" and training.evaluate(*arrays).energy == run.energy
 
 
 def test_a_scale_is_found():

@@ -4,7 +4,7 @@ use super::buffer::{self, output, result, return_text, sized};
 use super::evaluate::{acerust_input, acerust_outputs};
 use super::handle::Table;
 use super::model::{MODELS, acerust_model};
-use super::plan::{ACERUST_F32, ACERUST_F64, acerust_conditions};
+use super::plan::{ACERUST_F32, ACERUST_F64, acerust_conditions, device_of};
 use super::status::{Failure, Result, guard};
 use crate::dtype::Dtype;
 use crate::model::Model;
@@ -47,16 +47,20 @@ pub struct acerust_cotangent {
     pub virial: *const f64,
 }
 
-/// Makes a MACE model ready for training on the processor.
+/// Makes a MACE model ready for training.
 ///
+/// @param device `ACERUST_CPU` or `ACERUST_CUDA`.
+/// @param index Of the CUDA device; 0 for the processor.
 /// @param precision Of weights and intermediates: `ACERUST_F64`, `ACERUST_F32`, `ACERUST_F16` or `ACERUST_BF16`. Parameters and results are double
 /// precision in any case.
 /// @param n_threads As in `acerust_options`.
 /// @param out To be freed with `acerust_training_free`. It does not need the model any more.
-/// @return `ACERUST_ERROR_ARGUMENT` for a model that is no MACE model.
+/// @return `ACERUST_ERROR_ARGUMENT` for a model that is no MACE model, `ACERUST_ERROR_DEVICE` for a device that is missing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn acerust_training_new(
     model: *const acerust_model,
+    device: i32,
+    index: i32,
     precision: i32,
     n_threads: usize,
     out: *mut *mut acerust_training,
@@ -65,6 +69,7 @@ pub unsafe extern "C" fn acerust_training_new(
     guard(|| unsafe {
         let out = result("out", out)?;
         let model: &Model = &*MODELS.get(model)?;
+        let device = device_of(device, index)?;
         let dtype = match precision {
             ACERUST_F64 => Dtype::F64,
             ACERUST_F32 => Dtype::F32,
@@ -72,7 +77,7 @@ pub unsafe extern "C" fn acerust_training_new(
             ACERUST_BF16 => Dtype::Bf16,
             other => return Err(Failure::argument(format!("no precision {other} of a training"))),
         };
-        TRAININGS.insert(SharedTraining::new(model, dtype, n_threads)?, out);
+        TRAININGS.insert(SharedTraining::new(model, device, dtype, n_threads)?, out);
         Ok(())
     })
 }

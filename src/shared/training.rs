@@ -4,7 +4,7 @@ use super::{Sites, Threads};
 use crate::dtype::{Dtype, Storage};
 use crate::graph::Graph;
 use crate::model::Model;
-use crate::plan::{Conditions, Virial};
+use crate::plan::{Conditions, Device, Virial};
 use crate::train::{Cotangent, Evaluation, LossScale, Parameter, Training};
 use crate::{Error, Result};
 use half::{bf16, f16};
@@ -84,13 +84,13 @@ impl<S: Storage> Trained for Training<S> {
 
 impl SharedTraining {
     /// # Errors
-    /// As [`Training::new`] and [`Threads::new`].
-    pub fn new(model: &Model, dtype: Dtype, n_threads: usize) -> Result<SharedTraining> {
+    /// As [`Training::on`] and [`Threads::new`].
+    pub fn new(model: &Model, device: Device, dtype: Dtype, n_threads: usize) -> Result<SharedTraining> {
         let training: Box<dyn Trained> = match dtype {
-            Dtype::F64 => Box::new(Training::<f64>::new(model)?),
-            Dtype::F32 => Box::new(Training::<f32>::new(model)?),
-            Dtype::F16 => Box::new(Training::<f16>::new(model)?),
-            Dtype::Bf16 => Box::new(Training::<bf16>::new(model)?),
+            Dtype::F64 => Box::new(Training::<f64>::on(model, device)?),
+            Dtype::F32 => Box::new(Training::<f32>::on(model, device)?),
+            Dtype::F16 => Box::new(Training::<f16>::on(model, device)?),
+            Dtype::Bf16 => Box::new(Training::<bf16>::on(model, device)?),
         };
         Ok(SharedTraining { training: RwLock::new(training), threads: Threads::new(n_threads)? })
     }

@@ -37,7 +37,7 @@ fn a_training_is_that_of_the_library() {
     let mut training = Training::<f64>::new(&known).unwrap();
     let mut out = null_mut();
     let owner = model(&known);
-    ok!(acerust_training_new(owner.0, ACERUST_F64, 1, &mut out));
+    ok!(acerust_training_new(owner.0, ACERUST_CPU, 0, ACERUST_F64, 1, &mut out));
     let own = Owned(out);
 
     let mut n = 0;
@@ -124,11 +124,15 @@ fn a_training_is_that_of_the_library() {
     let site = Model::load(concat!(env!("CARGO_MANIFEST_DIR"), "/benchmark/models/si_fit.json")).unwrap();
     let message = "argument: only MACE models are trained; linear ones are fitted (`acerust::fit`)";
     let site = model(&site);
-    fails!(a, message, acerust_training_new(site.0, ACERUST_F64, 1, &mut out));
-    fails!(a, "argument: no precision 2 of a training", acerust_training_new(owner.0, 2, 1, &mut out));
+    fails!(a, message, acerust_training_new(site.0, ACERUST_CPU, 0, ACERUST_F64, 1, &mut out));
+    fails!(a, "argument: no precision 2 of a training", acerust_training_new(owner.0, ACERUST_CPU, 0, 2, 1, &mut out));
+    let message = "argument: no device with the index -1";
+    fails!(a, message, acerust_training_new(owner.0, ACERUST_CUDA, -1, ACERUST_F64, 1, &mut out));
+    let missing = unsafe { acerust_training_new(owner.0, ACERUST_CUDA, 97, ACERUST_F64, 1, &mut out) };
+    assert_eq!(missing, ACERUST_ERROR_DEVICE);
     // Of another type of numbers the evaluation is none.
     let mut half = null_mut();
-    ok!(acerust_training_new(owner.0, ACERUST_BF16, 1, &mut half));
+    ok!(acerust_training_new(owner.0, ACERUST_CPU, 0, ACERUST_BF16, 1, &mut half));
     let half = Owned(half);
     let message = "argument: the evaluation is of another training";
     fails!(a, message, acerust_training_gradient(half.0, run.0, &cotangent, gradient.as_mut_ptr(), n));
@@ -140,7 +144,7 @@ fn the_scale_of_a_loss_is_found() {
     let known = Model::load(concat!(env!("CARGO_MANIFEST_DIR"), "/test/mace/two_heads.json")).unwrap();
     let s = Structure::bcc(known.species()[0], 3.3).rattle(0.2, 1);
     let (owner, mut out) = (model(&known), null_mut());
-    ok!(acerust_training_new(owner.0, ACERUST_F16, 1, &mut out));
+    ok!(acerust_training_new(owner.0, ACERUST_CPU, 0, ACERUST_F16, 1, &mut out));
     let own = Owned(out);
     let mut n = 0;
     ok!(acerust_training_n_parameters(own.0, &mut n));

@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Numbers from −1 to 1.
-fn random(n: usize, seed: u64) -> Vec<f64> {
+pub fn random(n: usize, seed: u64) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -25,28 +25,28 @@ fn random(n: usize, seed: u64) -> Vec<f64> {
     (0..n).map(|_| next()).collect()
 }
 
-fn relative(is: &[f64], should: &[f64]) -> f64 {
+pub fn relative(is: &[f64], should: &[f64]) -> f64 {
     assert_eq!(is.len(), should.len());
     let largest = should.iter().fold(1e-12, |m: f64, x| m.max(x.abs()));
     is.iter().zip(should).fold(0.0, |m: f64, (a, b)| if a.is_nan() { f64::NAN } else { m.max((a - b).abs()) }) / largest
 }
 
 /// A golden structure.
-struct Case {
-    graph: Graph,
-    species: Vec<u32>,
+pub struct Case {
+    pub graph: Graph,
+    pub species: Vec<u32>,
     properties: Vec<i64>,
     head: usize,
 }
 
 impl Case {
-    fn new<S: Storage>(trainable: &Trainable<S>, s: &Value) -> Case {
+    pub fn new<S: Storage>(trainable: &Trainable<S>, s: &Value) -> Case {
         let net = trainable.network();
         let head = s["head"].as_u64().unwrap() as usize;
         Case { graph: graph(s).0, species: species(net, s), properties: properties(net, s), head }
     }
 
-    fn sites(&self) -> Sites<'_> {
+    pub fn sites(&self) -> Sites<'_> {
         Sites { graph: &self.graph, species: &self.species, head: self.head, properties: &self.properties }
     }
 
@@ -58,7 +58,7 @@ impl Case {
     }
 }
 
-fn files() -> Vec<(String, MaceSpec, Value)> {
+pub fn files() -> Vec<(String, MaceSpec, Value)> {
     let one = |path: &std::path::PathBuf| {
         let bytes = read(path);
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -70,8 +70,8 @@ fn files() -> Vec<(String, MaceSpec, Value)> {
 #[test]
 fn energies_and_edge_gradients_are_golden() {
     for (name, spec, file) in files() {
-        let double = Trainable::<f64>::new(&spec).unwrap();
-        let single = Trainable::<f32>::new(&spec).unwrap();
+        let double = Trainable::<f64>::new(&spec, Device::Cpu).unwrap();
+        let single = Trainable::<f32>::new(&spec, Device::Cpu).unwrap();
         for (k, s) in file["structures"].as_array().unwrap().iter().enumerate() {
             let case = Case::new(&double, s);
             let run = double.evaluate(case.sites()).unwrap();
@@ -100,9 +100,14 @@ fn energies_and_edge_gradients_are_golden() {
 #[test]
 fn gradients_by_parameters_are_golden() {
     let (_, spec, file) = files().into_iter().find(|(name, ..)| name == "two_layers_scalar").unwrap();
-    let trainable = Trainable::<f64>::new(&spec).unwrap();
+    let trainable = Trainable::<f64>::new(&spec, Device::Cpu).unwrap();
+    meets_golden_gradients(&trainable, &file);
+}
+
+/// Of energy and forces, by every parameter.
+pub fn meets_golden_gradients(trainable: &Trainable<f64>, file: &Value) {
     let golden = &file["parameter_gradients"];
-    let case = Case::new(&trainable, &file["structures"][golden["structure"].as_u64().unwrap() as usize]);
+    let case = Case::new(trainable, &file["structures"][golden["structure"].as_u64().unwrap() as usize]);
     let run = trainable.evaluate(case.sites()).unwrap();
     let cotangent = floats(&golden["cotangent"]["data"]);
     let (n, f) = (case.species.len(), cotangent.as_chunks::<3>().0);
@@ -126,8 +131,8 @@ fn gradients_by_parameters_are_golden() {
 #[test]
 fn gradients_by_parameters_agree_with_finite_differences() {
     for (name, spec, file) in files() {
-        let mut trainable = Trainable::<f64>::new(&spec).unwrap();
-        let single = Trainable::<f32>::new(&spec).unwrap();
+        let mut trainable = Trainable::<f64>::new(&spec, Device::Cpu).unwrap();
+        let single = Trainable::<f32>::new(&spec, Device::Cpu).unwrap();
         let structures = file["structures"].as_array().unwrap();
         // A molecule; of models with heads or charges the last one as well.
         let net = trainable.network();
@@ -317,8 +322,8 @@ fn errors(frames: &[Frame], of: impl Fn(&Frame) -> (f64, Vec<[f64; 3]>)) -> [f64
 }
 
 /// Trains by Adam on energies and forces and returns the errors of forces on the frames that it has not seen, before and after.
-fn learn<S: Storage>(seen: &[Frame], unseen: &[Frame], steps: usize, rate: f64) -> [[f64; 2]; 2] {
-    let mut training = Training::<S>::new(&pupil()).unwrap();
+fn learn<S: Storage>(device: Device, seen: &[Frame], unseen: &[Frame], steps: usize, rate: f64) -> [[f64; 2]; 2] {
+    let mut training = Training::<S>::on(&pupil(), device).unwrap();
     let test = |training: &Training<S>| {
         // By the fast evaluator.
         let plan = Plan::new(&training.model().unwrap(), Device::Cpu, Precision::F64).unwrap();
@@ -368,6 +373,10 @@ fn learn<S: Storage>(seen: &[Frame], unseen: &[Frame], steps: usize, rate: f64) 
 /// are off by.
 #[test]
 fn a_small_model_learns_silicon() {
+    learns_silicon(Device::Cpu);
+}
+
+pub fn learns_silicon(device: Device) {
     let crystals: Vec<Frame> =
         frames().into_iter().filter(|f| f.energy.unwrap() < -5.0 * f.structure.n_atoms() as f64).collect();
     let (mut seen, mut unseen) = (Vec::new(), Vec::new());
@@ -377,6 +386,6 @@ fn a_small_model_learns_silicon() {
         println!("{name}: energies {before:.3?} to {after:.3?} eV/atom, eV/Å; no forces {none:.3}");
         assert!(after[1] < 0.5 * before[1].min(none), "{name}: {before:?} {after:?} {none}");
     };
-    report("f32", learn::<f32>(&seen, &unseen, 40, 0.03));
-    report("bf16", learn::<bf16>(&seen, &unseen, 40, 0.03));
+    report("f32", learn::<f32>(device, &seen, &unseen, 40, 0.03));
+    report("bf16", learn::<bf16>(device, &seen, &unseen, 40, 0.03));
 }

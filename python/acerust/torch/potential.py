@@ -6,16 +6,16 @@ from .._acerust import Model, Training
 
 
 class Potential(torch.nn.Module):
-    """Energies, forces and virials of a MACE model, whose derivatives by its parameters PyTorch knows; on the processor.
+    """Energies, forces and virials of a MACE model, whose derivatives by its parameters PyTorch knows.
 
-    `model` is a Model or the name of a file, `precision` and `threads` are those of `acerust.Training`. Parameters have the names and shapes of
+    `model` is a Model or the name of a file, `precision`, `threads` and `device` are those of `acerust.Training`. Parameters have the names and shapes of
     mace-torch's: `named_parameters()` finds them for optimizers, `state_dict()` for a module of mace-torch. They are float64, or whatever `to` makes
-    of them; results are float64.
+    of them; results are float64, on the host wherever it runs.
     """
 
-    def __init__(self, model, precision="f64", threads=0):
+    def __init__(self, model, precision="f64", threads=0, device="cpu"):
         super().__init__()
-        self._training = Training(model if isinstance(model, Model) else Model(model), precision, threads)
+        self._training = Training(model if isinstance(model, Model) else Model(model), precision, threads, device)
         values = torch.from_numpy(self._training.values)
         for name, shape, where in self._training.parameters:
             *path, last = name.split(".")

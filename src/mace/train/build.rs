@@ -2,8 +2,8 @@
 
 use super::builder::{Builder, Id, Leaf};
 use super::parameters::{Packed, Parameters, Piece};
-use super::tape::{Index, Kind, Tape, Value};
-use crate::dtype::Storage;
+use super::tape::{Curve, Index, Kind, Tape, Value};
+use crate::dtype::Dtype;
 use crate::mace::network::Network;
 use crate::mace::spec::{
     ContractionConfig, GateConfig, InteractionConfig, LinearConfig, MaceSpec, MlpConfig, ProductConfig, ReadoutConfig,
@@ -19,8 +19,7 @@ use crate::ops::{Extent, Irrep, Irreps, Operation};
 use crate::{Error, Result};
 
 /// Operations from leaves and weights to readouts.
-pub struct Program<S: Storage> {
-    pub tape: Tape<S>,
+pub struct Program {
     pub leaves: Vec<(usize, Leaf)>,
     pub packed: Vec<Packed>,
     pub parameters: Parameters,
@@ -28,17 +27,18 @@ pub struct Program<S: Storage> {
     pub readouts: Vec<usize>,
 }
 
-impl<S: Storage> Program<S> {
+impl Program {
     /// Of a spec that is a network's.
     ///
     /// # Errors
     /// What an operation says of its irreps; what is not covered.
-    pub fn new(spec: &MaceSpec, net: &Network) -> Result<Program<S>> {
+    pub fn new(spec: &MaceSpec, net: &Network, storage: Dtype) -> Result<(Program, Tape)> {
         let c = &spec.config;
         let mut b = Builder {
             spec,
             n_species: net.species.len(),
-            tape: Tape { values: Vec::new(), steps: Vec::new() },
+            storage,
+            tape: Tape::default(),
             leaves: Vec::new(),
             packed: Vec::new(),
             names: Vec::new(),
@@ -62,7 +62,7 @@ impl<S: Storage> Program<S> {
         let parameters = Parameters::new(spec, names.clone());
         let place = |name: &str| parameters.list.iter().position(|p| p.name == name).expect("all names are there");
         packed.iter_mut().flat_map(|p| &mut p.pieces).for_each(|p| p.parameter = place(&names[p.parameter]));
-        Ok(Program { tape, leaves, packed, parameters, readouts })
+        Ok((Program { leaves, packed, parameters, readouts }, tape))
     }
 }
 
@@ -77,7 +77,7 @@ fn scalars(n: usize) -> Result<Irreps> {
     Irreps::uniform(n, [Irrep::SCALAR])
 }
 
-impl<S: Storage> Builder<'_, S> {
+impl Builder<'_> {
     /// `h^0`.
     fn embedding(&mut self, net: &Network) -> Result<Id> {
         let spec = self.spec;
@@ -128,11 +128,11 @@ impl<S: Storage> Builder<'_, S> {
         a = match &c.density_fn {
             None => {
                 let factor = 1.0 / c.avg_num_neighbors;
-                self.map(a, Box::new(move |x| [factor * x, factor, 0.0]))
+                self.map(a, Curve::Line { factor, shift: 0.0 })
             }
             Some(density) => {
                 let norm = self.norm(t, c, density, input, edges)?;
-                self.scaled(a, norm, Box::new(|x| [1.0 / x, -1.0 / (x * x), 2.0 / (x * x * x)]))
+                self.scaled(a, norm, Curve::Inverse)
             }
         };
         let mut skip = None;
@@ -217,7 +217,7 @@ impl<S: Storage> Builder<'_, S> {
     fn late(&mut self, w: Id, edges: &Edges) -> Id {
         match self.spec.config.radial.apply_cutoff {
             true => w,
-            false => self.scaled(w, edges.cutoff, Box::new(|f| [f, 1.0, 0.0])),
+            false => self.scaled(w, edges.cutoff, Curve::IDENTITY),
         }
     }
 
@@ -225,14 +225,7 @@ impl<S: Storage> Builder<'_, S> {
     fn norm(&mut self, t: usize, c: &InteractionConfig, density: &MlpConfig, input: Id, edges: &Edges) -> Result<Id> {
         let name = format!("interactions.{t}");
         let d = self.net(&format!("{name}.density_fn"), density, input)?;
-        let rho = self.map(
-            d,
-            Box::new(|d| {
-                let f = (d * d).tanh();
-                let f1 = 1.0 - f * f;
-                [f, 2.0 * d * f1, 2.0 * f1 * (1.0 - 4.0 * d * d * f)]
-            }),
-        );
+        let rho = self.map(d, Curve::Density);
         let rho = self.late(rho, edges);
         let scalar = || scalars(1);
         let product = Channelwise {
@@ -246,7 +239,7 @@ impl<S: Storage> Builder<'_, S> {
         let indices = [Index::Sender, Index::Receiver];
         let sum = self.op(Operation::Channelwise(product), &[ones[0], ones[1], rho], Extent::Rows, &indices)?;
         if c.equivariant_nonlin.is_none() {
-            return Ok(self.map(sum, Box::new(|x| [1.0 + x, 1.0, 0.0])));
+            return Ok(self.map(sum, Curve::Line { factor: 1.0, shift: 1.0 }));
         }
         let map = Linear { irreps_in: scalar()?, irreps_out: scalar()?, bias: true, species: None };
         let inputs = [sum, self.tensor(&format!("{name}.beta")), self.tensor(&format!("{name}.alpha"))];

@@ -1,12 +1,11 @@
 //! How operations are put one after another: values, weights made of tensors, single steps.
 
 use super::parameters::{Packed, Piece};
-use super::tape::{Function, Index, Kind, Step, Tape, Value};
-use crate::dtype::Storage;
+use super::tape::{Curve, Index, Kind, Step, Tape, Value};
+use crate::dtype::Dtype;
 use crate::mace::spec::{LinearConfig, MaceSpec};
-use crate::ops::activation::Activation;
 use crate::ops::linear::Linear;
-use crate::ops::{Extent, Op, Operation, Spec};
+use crate::ops::{Extent, Operation, Spec};
 use crate::{Error, Result};
 
 /// What is known before a call, and what a call brings.
@@ -25,10 +24,12 @@ pub enum Leaf {
 }
 
 /// What has been put there so far.
-pub struct Builder<'a, S: Storage> {
+pub struct Builder<'a> {
     pub spec: &'a MaceSpec,
     pub n_species: usize,
-    pub tape: Tape<S>,
+    /// Of all operations.
+    pub storage: Dtype,
+    pub tape: Tape,
     pub leaves: Vec<(usize, Leaf)>,
     pub packed: Vec<Packed>,
     /// Of parameters, as pieces count them.
@@ -38,7 +39,7 @@ pub struct Builder<'a, S: Storage> {
 /// The place of an array of numbers.
 pub type Id = usize;
 
-impl<S: Storage> Builder<'_, S> {
+impl Builder<'_> {
     pub fn value(&mut self, value: Value) -> Id {
         self.tape.values.push(value);
         self.tape.values.len() - 1
@@ -51,7 +52,7 @@ impl<S: Storage> Builder<'_, S> {
         id
     }
 
-    pub fn step(&mut self, kind: Kind<S>, inputs: &[Id], extent: Extent, width: usize) -> Id {
+    pub fn step(&mut self, kind: Kind, inputs: &[Id], extent: Extent, width: usize) -> Id {
         let any = |f: fn(&Value) -> bool| inputs.iter().any(|&k| f(&self.tape.values[k]));
         let (varies, moves) = (any(|v| v.varies), any(|v| v.moves));
         let out = self.value(Value { extent, width, is_parameter: false, varies, moves });
@@ -60,8 +61,8 @@ impl<S: Storage> Builder<'_, S> {
     }
 
     pub fn op(&mut self, operation: Operation, inputs: &[Id], over: Extent, indices: &[Index]) -> Result<Id> {
-        let op = Op::<S>::new(&Spec { storage: S::DTYPE, ..Spec::new(operation) })?;
-        let (ports, values) = (op.ports(), &self.tape.values);
+        let spec = Spec { storage: self.storage, ..Spec::new(operation) };
+        let (ports, values) = (spec.ports()?, &self.tape.values);
         for (port, &k) in ports.inputs.iter().zip(inputs) {
             let (is, should) = match port.extent {
                 Extent::Fixed(n) => (values[k].width, n * port.width),
@@ -73,17 +74,17 @@ impl<S: Storage> Builder<'_, S> {
         }
         let extent = if ports.output.extent == Extent::Rows { over } else { ports.output.extent };
         let width = ports.output.width;
-        Ok(self.step(Kind::Op { op: Box::new(op), over, indices: indices.to_vec() }, inputs, extent, width))
+        Ok(self.step(Kind::Op { spec: Box::new(spec), over, indices: indices.to_vec() }, inputs, extent, width))
     }
 
-    pub fn map(&mut self, x: Id, f: Function) -> Id {
+    pub fn map(&mut self, x: Id, curve: Curve) -> Id {
         let Value { extent, width, .. } = self.tape.values[x];
-        self.step(Kind::Map(f), &[x], extent, width)
+        self.step(Kind::Map(curve), &[x], extent, width)
     }
 
-    pub fn scaled(&mut self, x: Id, by: Id, f: Function) -> Id {
+    pub fn scaled(&mut self, x: Id, by: Id, curve: Curve) -> Id {
         let Value { extent, width, .. } = self.tape.values[x];
-        self.step(Kind::Scale(f), &[x, by], extent, width)
+        self.step(Kind::Scale(curve), &[x, by], extent, width)
     }
 
     pub fn sum(&mut self, a: Id, b: Id) -> Id {
@@ -98,7 +99,7 @@ impl<S: Storage> Builder<'_, S> {
     }
 
     pub fn activated(&mut self, x: Id, constant: f64) -> Id {
-        self.map(x, Box::new(move |x| Activation::Silu.eval(x).map(|y| constant * y)))
+        self.map(x, Curve::Silu { factor: constant })
     }
 
     /// The number of a parameter among the names.

@@ -1,11 +1,11 @@
 //! From positions to what a network reads of them: harmonics, radial features and cutoffs of edges, in double precision; forwards, along a
 //! direction, and backwards.
 
-use crate::Result;
 use crate::graph::Graph;
 use crate::mace::network::{Jet, Network};
 use crate::ops::harmonics::{Harmonics, Normalization};
 use crate::ops::{Args, Op, Operation, Sizes, Spec, Workspace};
+use crate::{Result, parallel};
 
 pub struct Geometry {
     harmonics: Op<f64>,
@@ -55,15 +55,19 @@ impl Geometry {
             if length >= net.cutoff {
                 continue;
             }
-            let mut features = radial.at(species[j as usize] as usize, species[i] as usize, length);
-            features.0.push(features.1);
             rows.edge.push(e);
             rows.centre.push(i as u32);
             rows.neighbour.push(j);
             rows.v.push(r.map(|x| -x));
             rows.length.push(length);
-            rows.features.push(features.0);
         }
+        let all: Vec<usize> = (0..rows.edge.len()).collect();
+        rows.features = parallel::map(&all, |&k| {
+            let [from, to] = [rows.neighbour[k], rows.centre[k]].map(|i| species[i as usize] as usize);
+            let (mut features, cutoff) = radial.at(from, to, rows.length[k]);
+            features.push(cutoff);
+            features
+        });
         let mut y = vec![0.0; rows.v.len() * (net.lmax + 1).pow(2)];
         self.harmonics.forward(&rows.args(&[rows.v.as_flattened()]), &mut y, workspace)?;
         rows.y = y;

@@ -4,7 +4,9 @@
 //! | --- | --- |
 //! | from positions to harmonics and radial features | `geometry` |
 //! | the operations of a model, with its tensors as weights | `build`, of what `builder` has |
-//! | how they run: forwards, backwards, along a direction | `tape` |
+//! | the same as plain data, with shapes | `tape` |
+//! | how they run: forwards, backwards, along a direction | `passes` |
+//! | on what: processor, CUDA device | `engine`, `processor`, `cuda` |
 //! | parameters as the file has them | `parameters` |
 //!
 //! Forces and the virial in a loss are derivatives themselves: `Σ f·F + Σ v V = −dE` along the direction in which the vector of every edge
@@ -13,14 +15,24 @@
 
 mod build;
 mod builder;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod engine;
 mod geometry;
 mod parameters;
+mod passes;
+mod processor;
 mod tape;
+
+#[cfg(feature = "cuda")]
+#[doc(hidden)]
+pub use cuda::source;
 
 pub use parameters::Parameter;
 
 use super::network::Network;
 use super::spec::MaceSpec;
+use crate::device::Device;
 use crate::dtype::Storage;
 use crate::graph::Graph;
 use crate::memory;
@@ -29,9 +41,12 @@ use crate::{Error, Result};
 use build::Program;
 use builder::Leaf;
 use geometry::{EdgeRows, Geometry, Leaves};
+use passes::{Kept, OnEngine, Passes};
+use processor::Processor;
 use std::fmt::{self, Debug, Formatter};
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tape::{Arrays, Counts, add};
+use tape::{Arrays, Counts, Tape};
 
 /// Of harmonics and radial features of an edge with their derivatives, for each harmonic, about.
 const EDGE_BYTES: usize = 256;
@@ -42,9 +57,9 @@ pub struct Trainable<S: Storage> {
     number: u64,
     spec: MaceSpec,
     network: Network,
-    program: Program<S>,
-    /// Those of the program, in its types.
-    weights: Vec<Vec<S>>,
+    program: Program,
+    device: Device,
+    passes: Box<dyn Passes<S>>,
     geometry: Geometry,
     /// What gradients are multiplied by while they are computed.
     loss_scale: f64,
@@ -52,7 +67,7 @@ pub struct Trainable<S: Storage> {
 
 impl<S: Storage> Debug for Trainable<S> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "Trainable({} parameters, {})", self.values().len(), S::DTYPE)
+        write!(f, "Trainable({} parameters, {}, {:?})", self.values().len(), S::DTYPE, self.device)
     }
 }
 
@@ -76,33 +91,40 @@ pub struct Evaluated<S: Storage> {
     number: u64,
     counts: Counts,
     rows: EdgeRows,
-    x: Arrays<S>,
+    kept: Kept,
+    numbers: PhantomData<S>,
 }
 
 impl<S: Storage> Debug for Evaluated<S> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "Evaluated({} atoms, {} edges)", self.counts.atoms, self.counts.edges())
+        write!(f, "Evaluated({} atoms, {} edges)", self.counts.atoms, self.counts.edges)
     }
 }
 
 impl<S: Storage> Trainable<S> {
     /// # Errors
-    /// As [`Network::new`]; what training does not cover, by its name.
-    pub fn new(spec: &MaceSpec) -> Result<Trainable<S>> {
+    /// As [`Network::new`]; what training does not cover, by its name; a device that is missing.
+    pub fn new(spec: &MaceSpec, device: Device) -> Result<Trainable<S>> {
         super::evaluator::check_built()?;
         let network = Network::new(spec)?;
-        let program = Program::new(spec, &network)?;
-        let geometry = Geometry::new(network.lmax)?;
+        let (program, tape) = Program::new(spec, &network, S::DTYPE)?;
+        let (passes, geometry) = (passes(tape, device)?, Geometry::new(network.lmax)?);
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let (number, spec, weights) = (NUMBER.fetch_add(1, Ordering::Relaxed), spec.clone(), Vec::new());
-        let mut own = Trainable { number, spec, network, program, weights, geometry, loss_scale: 1.0 };
-        own.pack();
+        let (number, spec) = (NUMBER.fetch_add(1, Ordering::Relaxed), spec.clone());
+        let mut own = Trainable { number, spec, network, program, device, passes, geometry, loss_scale: 1.0 };
+        own.pack(&own.values().to_vec())?;
         Ok(own)
     }
 
-    fn pack(&mut self) {
+    /// Brings weights into the types of the program.
+    fn pack(&mut self, values: &[f64]) -> Result<()> {
         let Program { packed, parameters, .. } = &self.program;
-        self.weights = packed.iter().map(|p| p.pack(parameters).into_iter().map(S::of).collect::<Vec<S>>()).collect();
+        let weights = packed.iter().map(|p| (p.value, array(&p.pack(&parameters.list, values))));
+        self.passes.set_weights(weights.collect())
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     pub fn network(&self) -> &Network {
@@ -120,11 +142,11 @@ impl<S: Storage> Trainable<S> {
     }
 
     /// # Errors
-    /// A wrong length, a number that is not finite; nothing is changed then.
+    /// A wrong length, a number that is not finite, no memory; nothing is changed then.
     pub fn set_values(&mut self, values: &[f64]) -> Result<()> {
         self.program.parameters.check(values)?;
+        self.pack(values)?;
         self.program.parameters.values.copy_from_slice(values);
-        self.pack();
         Ok(())
     }
 
@@ -156,29 +178,29 @@ impl<S: Storage> Trainable<S> {
         if head >= self.network.heads.len() || species.iter().any(|&z| z as usize >= self.network.species.len()) {
             return Err(Error::Argument("a head or species that the model has not".into()));
         }
-        let all = Counts { sender: vec![0; graph.n_edges()], atoms: n, head, ..Counts::default() };
+        let what = || format!("training MACE on {n} atoms with {} edges", graph.n_edges());
         let of_edges = EDGE_BYTES * (self.network.lmax + 1).pow(2) * graph.n_edges();
-        let bytes = self.program.tape.bytes(&all) + of_edges as f64;
-        memory::check(bytes, || format!("training MACE on {n} atoms with {} edges", graph.n_edges()))?;
+        memory::check(of_edges as f64, what)?;
+        self.passes.check(&Counts { edges: graph.n_edges(), atoms: n, ..Counts::default() }, &what)?;
         let mut workspace = Workspace::new();
         let rows = self.geometry.edges(&self.network, graph, species, &mut workspace)?;
         let counts = Counts {
             atoms: n,
-            species: species.to_vec(),
-            sender: rows.neighbour.clone(),
-            receiver: rows.centre.clone(),
-            zeros: vec![0; n],
+            edges: rows.edge.len(),
+            species: species.into(),
+            sender: rows.neighbour.clone().into(),
+            receiver: rows.centre.clone().into(),
+            zeros: vec![0_u32; n].into(),
             head,
         };
-        let mut x = self.inputs(&counts, &rows, sites.properties)?;
-        self.program.tape.forward(&counts, &mut x, &mut workspace).map_err(beyond)?;
-        let (mut site_energies, mut gradients) = (self.energies(&counts, &x), vec![[0.0; 3]; graph.n_edges()]);
-        let mut bars = self.seeds(&counts, |_| self.loss_scale);
-        self.program.tape.reverse(&counts, &x, &mut bars, |v| v.moves, &mut workspace).map_err(beyond)?;
-        let leaves = self.leaf_bars(&counts, &bars);
+        let (leaves, readouts) = (self.inputs(&counts, &rows, sites.properties)?, &self.program.readouts);
+        let run = self.passes.evaluate(counts.clone(), leaves, readouts, self.seeds(&counts, |_| self.loss_scale))?;
+        let mut site_energies = self.energies(&counts, &run.results);
+        let (mut gradients, leaves) = (vec![[0.0; 3]; graph.n_edges()], self.leaf_bars(&counts, &run.bars));
         self.geometry.back(&rows, &leaves, &mut gradients, &mut workspace).map_err(beyond)?;
         self.repulsion(sites, &mut site_energies, &mut gradients);
-        Ok(Evaluated { site_energies, gradients, number: self.number, counts, rows, x })
+        let (number, kept, numbers) = (self.number, run.kept, PhantomData);
+        Ok(Evaluated { site_energies, gradients, number, counts, rows, kept, numbers })
     }
 
     /// Adds the gradient of `Σ a_i E_i − Σ_e u_e · ∂E/∂r_e` by all parameters to `to`.
@@ -186,32 +208,31 @@ impl<S: Storage> Trainable<S> {
     /// # Errors
     /// Numbers that are not finite.
     pub fn gradient(&self, run: &Evaluated<S>, a: &[f64], u: &[[f64; 3]], to: &mut [f64]) -> Result<()> {
-        let Evaluated { counts, rows, x, .. } = run;
+        let Evaluated { counts, rows, kept, .. } = run;
         if run.number != self.number {
             return Err(Error::Argument("the evaluation is of another training".into()));
         }
         expect("a", a.len(), counts.atoms)?;
         expect("u", u.len(), run.gradients.len())?;
         expect("to", to.len(), self.values().len())?;
-        let (tape, mut workspace) = (&self.program.tape, Workspace::new());
+        let mut workspace = Workspace::new();
         // Derivatives of the loss of about one, so that they are not lost in few bits.
         let most = a.iter().chain(u.as_flattened()).fold(0.0, |most: f64, x| most.max(x.abs()));
         let scale = if most > 0.0 { (-most.log2().round()).exp2() } else { 1.0 };
         let u: Vec<[f64; 3]> = u.iter().map(|u| u.map(|x| x * scale)).collect();
         let leaves = self.geometry.along(rows, &u, &mut workspace).map_err(beyond)?;
-        let mut dx: Arrays<S> = x.iter().map(|_| None).collect();
+        let mut along = self.tape().nothing();
         for &(value, leaf) in &self.program.leaves {
-            dx[value] = match leaf {
+            along[value] = match leaf {
                 Leaf::Harmonics => Some(array(&leaves.y)),
                 Leaf::Features => Some(array(&leaves.features)),
                 Leaf::Cutoff => Some(array(&leaves.cutoff)),
                 _ => None,
             };
         }
-        tape.tangents(counts, x, &mut dx, &mut workspace).map_err(beyond)?;
-        let mut bars = self.seeds(counts, |_| -self.loss_scale);
-        let mut dbars = self.seeds(counts, |i| self.loss_scale * scale * a[i]);
-        tape.reverse_along(counts, [x, &dx], &mut bars, &mut dbars, &mut workspace).map_err(beyond)?;
+        let bars = self.seeds(counts, |_| -self.loss_scale);
+        let dbars = self.seeds(counts, |i| self.loss_scale * scale * a[i]);
+        let dbars = self.passes.gradient(kept, along, bars, dbars)?;
         for packed in &self.program.packed {
             if let Some(bar) = &dbars[packed.value] {
                 packed.unpack(|k| bar[k].to_f64(), self.parameters(), 1.0 / (self.loss_scale * scale), to);
@@ -220,10 +241,13 @@ impl<S: Storage> Trainable<S> {
         Ok(())
     }
 
-    /// Leaves and weights.
+    fn tape(&self) -> &Tape {
+        self.passes.tape()
+    }
+
+    /// Leaves.
     fn inputs(&self, counts: &Counts, rows: &EdgeRows, properties: &[i64]) -> Result<Arrays<S>> {
-        let values = &self.program.tape.values;
-        let mut x: Arrays<S> = values.iter().map(|_| None).collect();
+        let mut x = self.tape().nothing();
         let leaves = rows.values();
         let one_hot = |n: usize, width: usize, column: &dyn Fn(usize) -> usize, one: f64| {
             let mut to = vec![S::default(); n * width];
@@ -234,7 +258,7 @@ impl<S: Storage> Trainable<S> {
             one_hot(ends.len(), width, &|e| counts.species[ends[e] as usize] as usize, 1.0)
         };
         for &(value, leaf) in &self.program.leaves {
-            let width = values[value].width;
+            let width = self.tape().values[value].width;
             x[value] = Some(match leaf {
                 Leaf::Harmonics => array(&leaves.y),
                 Leaf::Features => array(&leaves.features),
@@ -247,24 +271,21 @@ impl<S: Storage> Trainable<S> {
                     let row = extra.properties[k].row(properties[k]).map_err(Error::Argument)?;
                     one_hot(counts.atoms, width, &|_| row, (width as f64).sqrt())
                 }
-                Leaf::Constant(c) => vec![S::of(c); self.program.tape.len(counts, value)],
+                Leaf::Constant(c) => vec![S::of(c); self.tape().len(counts, value)],
             });
-        }
-        for (packed, weights) in self.program.packed.iter().zip(&self.weights) {
-            x[packed.value] = Some(weights.clone());
         }
         Ok(x)
     }
 
-    /// Without the repulsion of nuclei.
-    fn energies(&self, counts: &Counts, x: &Arrays<S>) -> Vec<f64> {
+    /// Of what the readouts have come to, without the repulsion of nuclei.
+    fn energies(&self, counts: &Counts, readouts: &[Vec<S>]) -> Vec<f64> {
         let (net, head) = (&self.network, counts.head);
-        let read = |i: usize, r: &usize| {
-            let width = self.program.tape.values[*r].width;
-            x[*r].as_ref().expect("evaluated")[i * width + head.min(width - 1)].to_f64()
-        };
         let energy = |i: usize| {
-            let sum: f64 = self.program.readouts.iter().map(|r| read(i, r)).sum();
+            let read = |x: &Vec<S>| {
+                let width = x.len() / counts.atoms;
+                x[i * width + head.min(width - 1)].to_f64()
+            };
+            let sum: f64 = readouts.iter().map(read).sum();
             net.e0[head][counts.species[i] as usize] + net.scale[head] * sum + net.shift[head]
         };
         (0..counts.atoms).map(energy).collect()
@@ -272,15 +293,15 @@ impl<S: Storage> Trainable<S> {
 
     /// Gradients by readouts: that by the energy of each atom, times the scale.
     fn seeds(&self, counts: &Counts, of: impl Fn(usize) -> f64) -> Arrays<S> {
-        let tape = &self.program.tape;
-        let mut bars: Arrays<S> = tape.values.iter().map(|_| None).collect();
+        let tape = self.tape();
+        let mut bars: Arrays<S> = tape.nothing();
         for &r in &self.program.readouts {
             let width = tape.values[r].width;
             let mut bar = vec![S::default(); tape.len(counts, r)];
             for (i, row) in bar.chunks_mut(width).enumerate() {
                 row[counts.head.min(width - 1)] = S::of(of(i) * self.network.scale[counts.head]);
             }
-            add(&mut bars[r], Some(bar));
+            bars[r] = Some(bar);
         }
         bars
     }
@@ -291,7 +312,7 @@ impl<S: Storage> Trainable<S> {
             let scaled = |x: &S| x.to_f64() / self.loss_scale;
             match &bars[*value] {
                 Some(bar) => bar.iter().map(scaled).collect(),
-                None => vec![0.0; self.program.tape.len(counts, *value)],
+                None => vec![0.0; self.tape().len(counts, *value)],
             }
         };
         Leaves {
@@ -315,6 +336,17 @@ impl<S: Storage> Trainable<S> {
                 (0..3).for_each(|d| gradients[e][d] += scale * slope * r[d] / length);
             }
         }
+    }
+}
+
+/// A tape made ready for a device.
+fn passes<S: Storage>(tape: Tape, device: Device) -> Result<Box<dyn Passes<S>>> {
+    match device {
+        Device::Cpu => Ok(Box::new(OnEngine::new(Processor::<S>::new(), tape)?)),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(index) => Ok(Box::new(OnEngine::new(cuda::Cuda::<S>::new(index)?, tape)?)),
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda(_) => Err(Error::Device("this build has no CUDA backend (feature `cuda`)".into())),
     }
 }
 

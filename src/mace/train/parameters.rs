@@ -103,10 +103,11 @@ impl Parameters {
 }
 
 impl Packed {
-    pub fn pack(&self, parameters: &Parameters) -> Vec<f64> {
+    /// The array with these values of all parameters.
+    pub fn pack(&self, list: &[Parameter], values: &[f64]) -> Vec<f64> {
         let mut to = vec![0.0; self.len];
         for piece in &self.pieces {
-            let from = &parameters.values[parameters.list[piece.parameter].range.clone()];
+            let from = &values[list[piece.parameter].range.clone()];
             for &[a, b, n] in &piece.runs {
                 to[b..b + n].iter_mut().zip(&from[a..a + n]).for_each(|(to, x)| *to = piece.factor * x);
             }

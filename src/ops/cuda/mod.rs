@@ -290,6 +290,15 @@ impl DeviceOp {
         })?)
     }
 
+    /// Which result on a stream since the last time is not finite, in words. What was queued there is done.
+    pub(crate) fn overflow(&self, stream: &CudaStream) -> Option<String> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let marks = &lanes.get(&(stream.cu_stream() as usize))?.marks;
+        let port = self.ports.inputs.get(marks.first()?).unwrap_or(&self.ports.output);
+        marks.clear();
+        Some(format!("{}: a result of its shape exceeds {}", port.name, self.spec.storage))
+    }
+
     /// Waits for all streams of the device.
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.device.bind()?;
