@@ -112,15 +112,15 @@ impl<S: Storage> Trainable<S> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let (number, spec) = (NUMBER.fetch_add(1, Ordering::Relaxed), spec.clone());
         let mut own = Trainable { number, spec, network, program, device, passes, geometry, loss_scale: 1.0 };
-        own.pack(&own.values().to_vec())?;
+        let weights = own.packed(own.values());
+        own.passes.set_weights(weights)?;
         Ok(own)
     }
 
-    /// Brings weights into the types of the program.
-    fn pack(&mut self, values: &[f64]) -> Result<()> {
+    /// The weights of the program with these parameters, in its types.
+    fn packed(&self, values: &[f64]) -> Vec<(usize, Vec<S>)> {
         let Program { packed, parameters, .. } = &self.program;
-        let weights = packed.iter().map(|p| (p.value, array(&p.pack(&parameters.list, values))));
-        self.passes.set_weights(weights.collect())
+        packed.iter().map(|p| (p.value, array(&p.pack(&parameters.list, values)))).collect()
     }
 
     pub fn device(&self) -> Device {
@@ -145,7 +145,7 @@ impl<S: Storage> Trainable<S> {
     /// A wrong length, a number that is not finite, no memory; nothing is changed then.
     pub fn set_values(&mut self, values: &[f64]) -> Result<()> {
         self.program.parameters.check(values)?;
-        self.pack(values)?;
+        self.passes.set_weights(self.packed(values))?;
         self.program.parameters.values.copy_from_slice(values);
         Ok(())
     }
