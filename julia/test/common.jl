@@ -7,6 +7,8 @@ end
 skipped(what, why) = (printstyled("SKIPPED: ", what, ": ", why, '\n'; color = :yellow); nothing)
 
 const GOLDEN = ACERust.repository("test", "golden")
+const MODELS = joinpath(GOLDEN, "mace", "models")
+const TINY = ACERust.repository("test", "mace")
 
 parse_json(text) = ACERust.JSON.parse(text)
 
@@ -17,6 +19,13 @@ function difference(found, expected)
     return maximum(norm, collect(found) .- collect(expected); init = 0.0) / (scale == 0 ? 1.0 : scale)
 end
 bare(x) = ustrip.(x)
+
+"A structure of a golden file, with more keys."
+function golden_structure(s; extra...)
+    atoms = [Atom(Int(z), SVector{3,Float64}(x) * u"Å") for (z, x) in zip(s["numbers"], s["positions"])]
+    cell = Tuple(SVector{3,Float64}(v) * u"Å" for v in s["cell"])
+    return FlexibleSystem(atoms; cell_vectors = cell, periodicity = Tuple(Bool.(s["pbc"])), extra...)
+end
 
 "Silicon and oxygen: periodic, rattled by hand."
 silica(; scale = 1.0) = periodic_system(

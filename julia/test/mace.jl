@@ -3,16 +3,6 @@ include("common.jl")
 using AtomsCalculators.Testing: test_energy_forces_virial
 using Serialization
 
-const MACE = joinpath(GOLDEN, "mace", "models")
-const TINY = ACERust.repository("test", "mace")
-
-"A structure of a golden file, with more keys."
-function structure(s; extra...)
-    atoms = [Atom(Int(z), SVector{3,Float64}(x) * u"Å") for (z, x) in zip(s["numbers"], s["positions"])]
-    cell = Tuple(SVector{3,Float64}(v) * u"Å" for v in s["cell"])
-    return FlexibleSystem(atoms; cell_vectors = cell, periodicity = Tuple(Bool.(s["pbc"])), extra...)
-end
-
 "Energy, forces and virial as a golden file has them."
 function golden_agrees(found, s; tol = 1e-10)
     E = abs(bare(found.energy) - s["energy"]) <= tol * abs(s["energy"])
@@ -25,11 +15,11 @@ efv(sys, calc; options...) = AtomsCalculators.energy_forces_virial(sys, calc; op
 calculator_of(path; settings...) = WrappedSiteCalculator(load_model(path); settings...)
 
 @testset "MACE: $name" for name in ("two_layers_scalar", "mp0_like", "off_like", "one_layer", "omat_like")
-    path = joinpath(MACE, "$name.json")
+    path = joinpath(MODELS, "$name.json")
     golden, calc = parse_json(read(path, String)), calculator_of(path)
     @test calc.model isa ACERust.MACEModel && occursin("MACE", sprint(show, MIME("text/plain"), calc.model))
     for s in golden["structures"]
-        sys = structure(s)
+        sys = golden_structure(s)
         found = efv(sys, calc)
         @test golden_agrees(found, s)
         G = interaction_graph(sys, calc.rcut)
@@ -38,7 +28,7 @@ calculator_of(path; settings...) = WrappedSiteCalculator(load_model(path); setti
         single = efv(sys, calc; precision = Float32)
         @test isapprox(single.energy, found.energy; rtol = 1e-4) && difference(bare.(single.forces), bare.(found.forces)) < 1e-3
     end
-    test_energy_forces_virial(structure(golden["structures"][2]), calc)
+    test_energy_forces_virial(golden_structure(golden["structures"][2]), calc)
 end
 
 @testset "MACE as a calculator" begin
@@ -105,25 +95,25 @@ const PRESENT = ACERust.PRESENT[]
     by_head(head) = calculator_of(joinpath(TINY, "two_heads.json"); head)
     calc = by_head(nothing)
     wanted = heads[1 + s["head"]]
-    E = [AtomsCalculators.potential_energy(structure(s), by_head(head)) for head in heads]
-    @test !(E[1] ≈ E[2]) && AtomsCalculators.potential_energy(structure(s), calc) == E[1]
-    @test golden_agrees(efv(structure(s), by_head(wanted)), s) && golden_agrees(efv(structure(s; head = wanted), calc), s)
+    E = [AtomsCalculators.potential_energy(golden_structure(s), by_head(head)) for head in heads]
+    @test !(E[1] ≈ E[2]) && AtomsCalculators.potential_energy(golden_structure(s), calc) == E[1]
+    @test golden_agrees(efv(golden_structure(s), by_head(wanted)), s) && golden_agrees(efv(golden_structure(s; head = wanted), calc), s)
     # The system's own head comes first; copies keep the calculator's.
-    @test AtomsCalculators.potential_energy(structure(s; head = heads[1]), by_head(heads[2])) == E[1]
-    @test AtomsCalculators.potential_energy(structure(s), deepcopy(by_head(heads[2]))) == E[2]
-    @test_throws "head `c`: the model has $(join(heads, ", "))" efv(structure(s), by_head("c"))
-    @test_throws "a NUL in the head" efv(structure(s), by_head("a\0"))
+    @test AtomsCalculators.potential_energy(golden_structure(s; head = heads[1]), by_head(heads[2])) == E[1]
+    @test AtomsCalculators.potential_energy(golden_structure(s), deepcopy(by_head(heads[2]))) == E[2]
+    @test_throws "head `c`: the model has $(join(heads, ", "))" efv(golden_structure(s), by_head("c"))
+    @test_throws "a NUL in the head" efv(golden_structure(s), by_head("a\0"))
     @test_throws "only MACE models have heads" WrappedSiteCalculator(sio_o2(); head = "a")
 
     path = joinpath(TINY, "nonlinear.json")
     golden, calc = parse_json(read(path, String)), calculator_of(path)
     for s in golden["structures"]
         own = (; (Symbol(key) => Int(s[key]) for key in ("total_charge", "total_spin") if haskey(s, key))...)
-        @test golden_agrees(efv(structure(s; own...), calc), s)
+        @test golden_agrees(efv(golden_structure(s; own...), calc), s)
         isempty(own) && continue
-        @test !golden_agrees(efv(structure(s; own..., total_charge = own.total_charge == 1 ? 0 : 1), calc), s)
-        @test_throws "total_charge is 0.5, not a whole number" efv(structure(s; total_charge = 0.5), calc)
-        @test_throws "charge" efv(structure(s; total_charge = 10_000), calc)
+        @test !golden_agrees(efv(golden_structure(s; own..., total_charge = own.total_charge == 1 ? 0 : 1), calc), s)
+        @test_throws "total_charge is 0.5, not a whole number" efv(golden_structure(s; total_charge = 0.5), calc)
+        @test_throws "charge" efv(golden_structure(s; total_charge = 10_000), calc)
     end
 end
 ACERust.PRESENT[] = PRESENT

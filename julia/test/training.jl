@@ -1,15 +1,6 @@
 # Training of MACE models: gradients by parameters against golden data and differences, by Zygote, and a loss that falls.
 include("common.jl")
 
-const TINY = ACERust.repository("test", "mace")
-const MODELS = joinpath(GOLDEN, "mace", "models")
-
-"A structure of a golden file, with more keys."
-function structure(s; extra...)
-    atoms = [Atom(Int(z), SVector{3,Float64}(x) * u"Å") for (z, x) in zip(s["numbers"], s["positions"])]
-    cell = Tuple(SVector{3,Float64}(v) * u"Å" for v in s["cell"])
-    return FlexibleSystem(atoms; cell_vectors = cell, periodicity = Tuple(Bool.(s["pbc"])), extra...)
-end
 lithium_fluoride(; k = 0) = periodic_system(
     [:Li => [0.0, 0.1k, 0.0]u"Å", :F => [1.65, 1.6, 1.75 - 0.1k]u"Å", :Li => [3.3 + 0.1k, 0.2, 0.1]u"Å"],
     ([6.6, 0.0, 0.0]u"Å", [0.0, 3.3, 0.3]u"Å", [0.2, 0.0, 3.4]u"Å"),
@@ -25,7 +16,7 @@ slope(f, x, d; h = 1e-3) = sum(w / h * (f(x + k * h * d) - f(x - k * h * d)) for
     golden = parse_json(read(path, String))
     t, expected = Training(load_model(path)), golden["parameter_gradients"]
     s = golden["structures"][1 + expected["structure"]]
-    run = ACERust.evaluate(t, structure(s))
+    run = ACERust.evaluate(t, golden_structure(s))
     @test run.energy ≈ s["energy"] rtol = 1e-10
     @test difference(run.site_energies, Float64.(s["node_energy"])) < 1e-10
     F̄ = reshape(Float64.(expected["cotangent"]["data"]), 3, :)
