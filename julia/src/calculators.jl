@@ -156,13 +156,12 @@ end
 
 # Parameters reach a plan when it is next used, so that setting them in a calculator, once they are checked, cannot fail half-way.
 function bring_up_to_date!(prepared::Prepared, calc::WrappedSiteCalculator)
-    members = calc.members
-    if passes_messages(calc)   # no linear parameters were set, as there are none
-        members === nothing || throw(ArgumentError("a MACE model has no linear parameters for a committee"))
+    if passes_messages(calc)   # there are no linear parameters, nor a committee of them
         prepared.version = calc.version
         return nothing
     end
     plan_set_linear_parameters(prepared.handle, calc.linear)
+    members = calc.members
     plan_set_committee(prepared.handle, members === nothing ? zeros(length_basis(calc), 0) : members)
     prepared.version = calc.version
     return nothing

@@ -17,6 +17,7 @@ end
 "A copy of a committee that fits a calculator, as `checked_parameters`."
 checked_committee(::Calculator, ::Nothing) = nothing
 function checked_committee(calc::Calculator, θs::AbstractMatrix)
+    passes_messages(calc) && throw(ArgumentError("a MACE model has no linear parameters for a committee"))
     expect_parameters(size(θs, 1), length_basis(calc))
     copied = Matrix{Float64}(θs)
     all(isfinite, copied) && return copied
@@ -41,7 +42,10 @@ end
 
 "The number of committee members; 0 where there is no committee."
 n_members(calc::WrappedSiteCalculator) = (members = calc.members; members === nothing ? 0 : size(members, 2))
-n_members(stack::StackedCalculator) = minimum(n_members, ours(stack); init = typemax(Int))
+function n_members(stack::StackedCalculator)
+    numbers = Int[n_members(calc) for calc in ours(stack)]
+    return isempty(numbers) || !allequal(numbers) ? 0 : first(numbers)
+end
 
 """
     committee_energy_forces_virial(sys, calc; nthreads, precision) -> (; energies, forces, virials)

@@ -65,6 +65,7 @@ function Grader(stack::StackedCalculator, set::ActiveSet; options...)
     return Grader(present(only(stack.fused), stack), set; options...)
 end
 Base.close(grader::Grader) = close(grader.plan)
+Base.show(io::IO, grader::Grader) = print(io, "Grader(", isopen(grader.plan) ? "" : "closed", ")")
 
 """
     extrapolation_grades(sys, grader) -> Vector{Float64}

@@ -160,6 +160,14 @@ model(t::Training, θ::AbstractVector{<:Real} = t.values) = with_trainee(t, θ) 
     adopted(Model(out -> @acerust acerust_training_model(handle::Ptr{Cvoid}, out::Ptr{Ptr{Cvoid}})))
 end
 
+# Trainings of the library change with their parameters: a copy has its own.
+function Base.deepcopy_internal(t::Training, seen::IdDict)
+    return get!(seen, t) do
+        Training(t.source, t.precision, t.nthreads, t.head, t.parameters, ReentrantLock(), Trainee[], copy(t.values), t.loss_scale)
+    end::Training
+end
+
+"Frees what the library keeps for a training; calls after that make it again."
 function Base.close(t::Training)
     @lock t.lock foreach(trainee -> close(trainee.handle), splice!(t.idle, eachindex(t.idle)))
     return nothing

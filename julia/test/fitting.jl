@@ -70,6 +70,9 @@ end
     @test_throws "too small for this basis" smoothness_prior(stack, :gaussian; wn = 0.01)
 end
 
+"A calculator of another package."
+struct Foreign end
+
 @testset "committee" begin
     sys, stack = silica(), StackedCalculator(sio_o2())
     θ = get_linear_parameters(stack)
@@ -103,6 +106,16 @@ end
         @test_throws "no committee" committee_energies(sys, calc)
     end
     @test_throws DimensionMismatch set_committee!(stack, [θ[2:end]])
+    # A stack has a committee where all of its calculators have one of the same size.
+    first_part, others... = stack.calcs
+    set_committee!(first_part, [get_linear_parameters(first_part)])
+    @test_throws "no committee" committee_energies(sys, stack)
+    foreach(calc -> set_committee!(calc, [get_linear_parameters(calc) for _ in 1:2]), others)
+    @test ACERust.n_members(stack) == 0
+    @test_throws "no committee" committee_energies(sys, stack)
+    set_committee!(first_part, [get_linear_parameters(first_part) for _ in 1:2])
+    @test committee_energies(sys, stack) ≈ fill(AtomsCalculators.potential_energy(sys, stack), 2)
+    @test ACERust.n_members(StackedCalculator((Foreign(),))) == 0
 end
 
 @testset "updates that fail change nothing" begin

@@ -19,7 +19,12 @@ const SILICON = ACERust.repository("benchmark", "data", "Si_test.extxyz")
     write(path, set)
     single = Grader(WrappedSiteCalculator(ACERust.build_model(recipe)), ActiveSet(path); nthreads = 1)
     @test [extrapolation_grades(s, single) for s in systems] == within
+    copied = deepcopy(single)
+    GC.gc()
+    @test extrapolation_grades(systems[1], copied) == within[1]
+    @test sprint(show, single) == "Grader()"
     close(single)
+    @test sprint(show, single) == "Grader(closed)"
     @test_throws "closed" extrapolation_grades(systems[1], single)
     @test sprint(show, set) == "ActiveSet($(filesize(path)) bytes)"
     # Frames of files.

@@ -82,7 +82,11 @@ end
         for call in (() -> site_basis(calc, G), () -> site_basis_jacobian(calc, G), () -> energy_forces_virial_basis(sys, calc), () -> splinify(calc))
             @test_throws r"MACE|linear" call()
         end
-        @test_throws "no linear parameters for a committee" efv(sys, set_committee!(deepcopy(calc), zeros(0, 2)))
+        for refusing in (calc, StackedCalculator((WrappedSiteCalculator(onebody_model([z => 0.5 for z in known])), calc)))
+            @test_throws "no linear parameters for a committee" set_committee!(refusing, zeros(0, 2))
+            @test_throws "no committee" committee_energies(sys, refusing)
+            @test isfinite(efv(sys, refusing).energy)
+        end
     end
 end
 

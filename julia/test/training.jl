@@ -53,7 +53,8 @@ end
     end
     # Changed parameters go back into a calculator, and a file.
     t, sys = tiny(), lithium_fluoride()
-    θ = 0.9 * values(t)
+    before = values(t)
+    θ = 0.9 * before
     @test t.parameters[end].range[end] == length(θ) && occursin("Training(", sprint(show, t))
     mktempdir() do dir
         path = save_model(joinpath(dir, "changed.safetensors"), ACERust.model(t, θ))
@@ -61,7 +62,13 @@ end
         @test energy ≈ ACERust.energy(t, sys, θ) rtol = 1e-9
         @test !(energy ≈ ACERust.energy(t, sys))
     end
+    own = deepcopy(t)
     @test values(ACERust.set_values!(t, θ)) == θ && ACERust.energy(t, sys) == ACERust.energy(t, sys, θ)
+    # A copy keeps its own, whatever is done to the other.
+    @test values(own) == before && ACERust.energy(own, sys) == ACERust.energy(tiny(), sys)
+    expected = ACERust.energy(t, sys)
+    close(t)
+    @test ACERust.energy(own, sys, θ) == expected == ACERust.energy(t, sys)
 end
 
 @testset "what is refused" begin

@@ -53,6 +53,8 @@ const ListHandle = Handle{:list}
 
 Base.isopen(handle::Handle) = is_open(handle)
 Base.close(handle::Handle) = release(handle)
+# Copies share what is not Julia's memory; what changes it, or would close it for others, has copies of its own (`serialization.jl`).
+Base.deepcopy_internal(handle::Handle, ::IdDict) = handle
 
 """
 An error of the library: `status` is one of `ACERUST_ERROR_…` of `acerust.h`, `message` names the culprit. Atoms and edges count from 1 in it,
