@@ -163,7 +163,7 @@ end
 # Trainings of the library change with their parameters: a copy has its own.
 function Base.deepcopy_internal(t::Training, seen::IdDict)
     return get!(seen, t) do
-        Training(t.source, t.precision, t.nthreads, t.head, t.parameters, ReentrantLock(), Trainee[], copy(t.values), t.loss_scale)
+        Training(t.source, t.precision, t.device, t.nthreads, t.head, t.parameters, ReentrantLock(), Trainee[], copy(t.values), t.loss_scale)
     end::Training
 end
 
