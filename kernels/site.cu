@@ -28,7 +28,8 @@ DEVICE bool open(Site& site, u32& centre, u32& z, const u32* order, const u32* f
   site.begin = site.end = 0;
   if (centre != NONE) {
     site.begin = first[centre];
-    site.end = last[centre];
+    // Another way of reading it, and the registers do not suffice.
+    site.end = __ldg(last + centre);
   }
   return true;
 }
