@@ -14,6 +14,7 @@ mod layer;
 mod product;
 mod schedule;
 mod table;
+mod workspace;
 
 use super::network::{Network, Readout};
 use crate::graph::{Exchange, Graph};
@@ -27,8 +28,9 @@ pub use atoms::complete;
 use convolve::EdgeRows;
 use edges::Sites;
 use gemm::Rows;
-use layer::{Bars, Nodes, Saved, Step, Tile};
+use layer::{Bars, Nodes, Step, Tile};
 use schedule::Schedule;
+use workspace::{Between, Call, Worker, clear};
 
 /// What is to be evaluated.
 #[derive(Debug)]
@@ -70,72 +72,6 @@ pub struct Cpu<V: Lanes> {
     angular: Angular<V>,
     calls: Kept<Call<V>>,
     workers: Kept<Worker<V>>,
-}
-
-/// Memory of a call.
-struct Call<V> {
-    between: Vec<Between<V>>,
-    /// Gradients by the features of the edges of a chunk, (edges, blocks, components).
-    edge_bars: Vec<V>,
-    /// Features after the last layer, where they are asked for.
-    last: Vec<V>,
-    energies: Vec<f64>,
-}
-
-/// Features of nodes between two layers, and gradients by them.
-struct Between<V> {
-    h: Vec<V>,
-    up: Vec<V>,
-    h_bar: Vec<V>,
-    up_bar: Vec<V>,
-    /// Gradients by an atom's own edge features, through its residual.
-    own_bar: Vec<V>,
-    saved: Saved<V>,
-}
-
-/// Memory of a thread: that of a tile, and what else its atoms have.
-struct Worker<V: Lanes> {
-    tile: Tile<V>,
-    rows: Vec<u32>,
-    energies: Vec<f64>,
-    /// Features of edges, and gradients by them.
-    up: Vec<V>,
-    counted: Vec<V>,
-    own_h: Vec<V>,
-    own_up: Vec<V>,
-}
-
-impl<V> Default for Call<V> {
-    fn default() -> Self {
-        Call { between: vec![], edge_bars: vec![], last: vec![], energies: vec![] }
-    }
-}
-
-impl<V> Default for Between<V> {
-    fn default() -> Self {
-        Between { h: vec![], up: vec![], h_bar: vec![], up_bar: vec![], own_bar: vec![], saved: Saved::default() }
-    }
-}
-
-impl<V: Lanes> Default for Worker<V> {
-    fn default() -> Self {
-        Worker {
-            tile: Tile::default(),
-            rows: vec![],
-            energies: vec![],
-            up: vec![],
-            counted: vec![],
-            own_h: vec![],
-            own_up: vec![],
-        }
-    }
-}
-
-/// `n` entries, all zero.
-fn clear<T: Copy>(v: &mut Vec<T>, n: usize, zero: T) -> &mut [T] {
-    v.clear();
-    memory::resize(v, n, zero);
-    v
 }
 
 /// Evaluation of a network, whatever the instruction set.
