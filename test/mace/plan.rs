@@ -185,7 +185,7 @@ fn what_an_earlier_call_left_changes_nothing() {
         let small = crystal(&old, [1, 1, 1]);
         let large = small.repeat([2, 2, 1]);
         let mut close = small.repeat([2, 1, 1]);
-        // Distances that tables have no numbers for: the call fails, with infinities in its memory.
+        // Nearer than atoms ever are: numbers of other sizes are left.
         close.positions[1] = close.positions[0].map(|x| x + 1e-9);
         let results = |plan: &Plan, s: &Structure, virial: bool| {
             let (mut energy, mut forces, mut w) = (0.0, vec![[0.0; 3]; s.n_atoms()], [[0.0; 3]; 3]);
