@@ -230,3 +230,39 @@ fn pieces_that_exchange_features_give_the_whole() {
         }
     }
 }
+
+/// Rows of what is no number.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Exchange for Nowhere {
+    fn forward(&mut self, _: usize, _: usize, rows: &mut [f64]) -> acerust::Result<()> {
+        rows.fill(f64::NAN);
+        Ok(())
+    }
+
+    fn backward(&mut self, _: usize, _: usize, rows: &mut [f64]) -> acerust::Result<()> {
+        rows.fill(f64::NAN);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_call_that_failed_leaves_nothing_behind() {
+    for name in ["three_layers.json", "nonlinear.json", "two_heads.json"] {
+        let old = plan(name);
+        let s = crystal(&old, [2, 2, 1]);
+        let (graph, atoms) = cut(&old.graph(&s).unwrap(), 0, 2);
+        let numbers: Vec<u8> = atoms.iter().map(|&i| s.numbers[i]).collect();
+        let (mut energy, mut forces) = (0.0, vec![[0.0; 3]; atoms.len()]);
+        let mut out = Outputs::new().energy(&mut energy).forces(&mut forces[..]);
+        let failed = old.evaluate(PlanInput::Exchanged(&graph, &numbers, &mut Nowhere), &mut out);
+        assert!(matches!(failed, Err(acerust::Error::NotFinite(_))), "{failed:?}");
+        let results = |plan: &Plan| {
+            let (mut energy, mut forces) = (0.0, vec![[0.0; 3]; s.n_atoms()]);
+            plan.evaluate(&s, &mut Outputs::new().energy(&mut energy).forces(&mut forces[..])).unwrap();
+            (energy, forces)
+        };
+        assert_eq!(results(&old), results(&plan(name)), "{name}");
+    }
+}
