@@ -25,10 +25,7 @@ end
 "A copy of linear parameters that fit a calculator. All is checked here, before the first member of a stack changes."
 function checked_parameters(calc::Calculator, θ::AbstractVector)
     expect_parameters(length(θ), length_basis(calc))
-    copied = Vector{Float64}(θ)
-    k = findfirst(!isfinite, copied)
-    k === nothing || throw(ArgumentError("linear parameter $k is not finite"))
-    return copied
+    return copy(reals("linear parameter", θ))
 end
 
 function replace_parameters!(calc::WrappedSiteCalculator, θ::Vector{Float64})

@@ -43,6 +43,9 @@ function smoothness_prior(calc::Union{Calculator,ACERustModel}, kind::Symbol = :
     for name in keys(options)
         haskey(defaults, name) || throw(ArgumentError("there is no keyword $name; the $kind prior takes $(join(keys(defaults), ", "))"))
     end
+    for (name, x) in pairs(options)
+        x isa Real || throw(ArgumentError("$name is $(repr(x)), not a number"))
+    end
     (; p, wl, wn) = merge((p = 1.0,), defaults, values(options))
     γ = exp.(log_prior(calc, code, Float64(p), Float64(wl), Float64(wn)))
     k = findfirst(x -> !(0 < x < Inf), γ)

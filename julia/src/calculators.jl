@@ -11,12 +11,13 @@ struct Settings
     skin::Float64
     device::Union{Symbol,Int}
     head::Union{Nothing,String}
-    function Settings(; nthreads::Integer = 0, precision = Float64, radial = :default, skin::Real = 0.5, device = :cpu, head = nothing)
-        nthreads >= 0 || throw(ArgumentError("nthreads is 0 (all) or more, not $nthreads"))
-        precision_option(precision)   # for their errors
-        radial_option(radial)
-        device_option(device)
-        return new(nthreads, precision, radial isa Symbol ? radial : Float64(radial), skin, device, head)
+    function Settings(; nthreads = 0, precision = Float64, radial = :default, skin = 0.5, device = :cpu, head = nothing, others...)
+        expect_none(others, "calculators take nthreads, precision, radial, skin, device and head")
+        precision_option(precision)   # for its error
+        tolerance = radial_option(radial)
+        return new(
+            nthreads_option(nthreads), precision, radial isa Symbol ? radial : tolerance, skin_option(skin), kept_device(device), head_option(head)
+        )
     end
 end
 keywords(s::Settings) = (; s.nthreads, s.precision, s.radial, s.skin, s.device, s.head)
@@ -137,11 +138,12 @@ new_plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precisi
 
 "The plan of a precision, with the present parameters and committee, for `nthreads` threads."
 function plan(calc::WrappedSiteCalculator; nthreads = calc.settings.nthreads, precision = calc.settings.precision)
+    nthreads = nthreads_option(nthreads)
     return @lock calc.lock begin
         found = get(calc.plans, precision, nothing)   # `get!` would have a closure made for each call
         prepared = found === nothing ? add_plan!(calc, precision, nthreads) : found
         if prepared.nthreads != nthreads
-            plan_set_threads(prepared.handle, Int(nthreads))
+            plan_set_threads(prepared.handle, nthreads)
             prepared.nthreads = nthreads
         end
         prepared.version == calc.version || bring_up_to_date!(prepared, calc)
@@ -172,13 +174,14 @@ with_plan(f, calc::WrappedSiteCalculator, ::Nothing; options...) = f(plan(calc; 
 function with_plan(
     f, calc::WrappedSiteCalculator, θ::Vector{Float64}; nthreads = calc.settings.nthreads, precision = calc.settings.precision
 )
+    precision_option(precision)   # for its error
     idle = @lock calc.lock get!(() -> PlanHandle[], calc.spare, precision)
     spare = @lock calc.lock isempty(idle) ? nothing : pop!(idle)
     if spare === nothing
         isopen(calc.model) || throw(closed(:model))
         spare = new_plan(calc; nthreads, precision)
     else
-        plan_set_threads(spare, Int(nthreads))
+        plan_set_threads(spare, nthreads_option(nthreads))
     end
     plan_set_linear_parameters(spare, θ)
     result = f(spare)
@@ -227,13 +230,13 @@ end
 
 "Head, charge and spin that a system names, else that head: vectors, empty where nobody does."
 conditions(sys, head) = (
-    terminated(condition(sys, :head, head)), whole(condition(sys, :total_charge), :total_charge), whole(condition(sys, :total_spin), :total_spin)
+    terminated(head_option(condition(sys, :head, head))), number_of(condition(sys, :total_charge), :total_charge),
+    number_of(condition(sys, :total_spin), :total_spin),
 )
 condition(sys, key, otherwise = nothing) = haskey(sys, key) ? sys[key] : otherwise
-whole(::Nothing, key) = Int[]
-whole(x, key) = x isa Real && isinteger(x) ? [Int(x)] : throw(ArgumentError("$key is $x, not a whole number"))
+number_of(x, key) = x === nothing ? Int[] : [whole(key, x)]
 terminated(::Nothing) = UInt8[]
-terminated(head) = '\0' in head ? throw(ArgumentError("a NUL in the head $(repr(head))")) : [codeunits(head); 0x00]
+terminated(head::String) = [codeunits(head); 0x00]
 
 const Given = Union{Nothing,Vector{Float64}}
 
@@ -354,18 +357,23 @@ function AtomsCalculators.energy_forces_virial(sys::AbstractSystem, calc::Calcul
     return (energy = E[] * u"eV", forces = with_unit(F), virial = V[] * u"eV")
 end
 
-# These add to what is there.
+# These add to what is there. Those of one atom would be added to each of many, where broadcasting is not kept from it.
+function add!(f, forces)
+    length(f) == length(forces) || throw(DimensionMismatch("room for $(length(f)) forces, of $(length(forces)) atoms"))
+    return f .+= forces
+end
+
 AtomsCalculators.forces!(f::AbstractVector, sys::AbstractSystem, calc::Calculator; options...) =
-    f .+= AtomsCalculators.forces(sys, calc; options...)
+    add!(f, AtomsCalculators.forces(sys, calc; options...))
 
 function AtomsCalculators.energy_forces!(f::AbstractVector, sys::AbstractSystem, calc::Calculator; options...)
     result = AtomsCalculators.energy_forces(sys, calc; options...)
-    f .+= result.forces
+    add!(f, result.forces)
     return (; result.energy, forces = f)
 end
 
 function AtomsCalculators.energy_forces_virial!(f::AbstractVector, sys::AbstractSystem, calc::Calculator; options...)
     result = AtomsCalculators.energy_forces_virial(sys, calc; options...)
-    f .+= result.forces
+    add!(f, result.forces)
     return (; result.energy, forces = f, result.virial)
 end

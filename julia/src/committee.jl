@@ -6,8 +6,10 @@
 Sets the committee: one set of linear parameters a column, (length_basis, n_members), or a vector of such sets; `nothing` removes it.
 The calculator's own parameters stay.
 """
-set_committee!(calc::Calculator, θs::AbstractVector{<:AbstractVector}) =
-    set_committee!(calc, isempty(θs) ? nothing : reduce(hcat, θs))
+function set_committee!(calc::Calculator, θs::AbstractVector{<:AbstractVector})
+    allequal(length.(θs)) || throw(DimensionMismatch("committee members have different lengths: $(join(length.(θs), ", "))"))
+    return set_committee!(calc, isempty(θs) ? nothing : reduce(hcat, θs))
+end
 
 function set_committee!(calc::Calculator, θs::Union{Nothing,AbstractMatrix})
     replace_committee!(calc, checked_committee(calc, θs))
@@ -19,10 +21,12 @@ checked_committee(::Calculator, ::Nothing) = nothing
 function checked_committee(calc::Calculator, θs::AbstractMatrix)
     passes_messages(calc) && throw(ArgumentError("a MACE model has no linear parameters for a committee"))
     expect_parameters(size(θs, 1), length_basis(calc))
-    copied = Matrix{Float64}(θs)
-    all(isfinite, copied) && return copied
-    k, member = Tuple(findfirst(!isfinite, copied))
-    throw(ArgumentError("committee member $member: linear parameter $k is not finite"))
+    is_number(x) = x isa Real && isfinite(x)
+    all(is_number, θs) && return Matrix{Float64}(θs)
+    place = findfirst(!is_number, θs)
+    k, member = Tuple(place)
+    found = θs[place] isa Real ? "not finite" : "$(repr(θs[place])), not a real number"
+    throw(ArgumentError("committee member $member: linear parameter $k is $found"))
 end
 
 function replace_committee!(calc::WrappedSiteCalculator, θs::Union{Nothing,Matrix{Float64}})

@@ -22,21 +22,22 @@ end
 
 function AtomsData(
     @nospecialize(sys::AbstractSystem); energy = nothing, forces = nothing, virial = nothing, stress = nothing, weights = (E = 1, F = 1, V = 1),
-    reference = nothing, group = :config_type
+    reference = nothing, group = :config_type, others...
 )
+    expect_none(others, "observations are energy, forces, virial and stress; beside them there are weights, reference and group")
+    isempty(sys) && throw(ArgumentError("a system without atoms has no observations"))
     E, F, V, σ = look_up(sys, energy), look_up(sys, forces), look_up(sys, virial), look_up(sys, stress)
     F === nothing || length(F) == length(sys) ||
         throw(DimensionMismatch("$(length(F)) forces for $(length(sys)) atoms"))
-    strip(unit, x) = x isa Unitful.Quantity ? ustrip(unit, x) : x
-    finite(name, x) = all(isfinite, x) ? x : throw(ArgumentError("$name is not finite"))
+    group isa Symbol || throw(ArgumentError("the key of the group's name is a Symbol, not $(repr(group))"))
     name = haskey(sys, group) ? string(sys[group]) : "default"
     is_stress = V === nothing && σ !== nothing
     return AtomsData(
         sys,
-        E === nothing ? nothing : finite("the energy", Float64(strip(u"eV", E))),
-        F === nothing ? nothing : [finite("the force on atom $i", SVector{3,Float64}(strip.(u"eV/Å", f))) for (i, f) in enumerate(F)],
-        is_stress ? finite("the stress", -volume(sys) * tensor("stress", strip.(u"eV/Å^3", flat(σ)))) :
-        V === nothing ? nothing : finite("the virial", tensor("virial", strip.(u"eV", flat(V)))),
+        E === nothing ? nothing : finite("the energy", in_unit(u"eV", "the energy", E)),
+        F === nothing ? nothing : [force("the force on atom $i", f) for (i, f) in enumerate(F)],
+        is_stress ? finite("the stress", -volume(sys) * tensor("stress", u"eV/Å^3", σ)) :
+        V === nothing ? nothing : finite("the virial", tensor("virial", u"eV", V)),
         is_stress,
         weights_of(weights, name),
         reference,
@@ -44,10 +45,19 @@ function AtomsData(
     )
 end
 
-"The numbers of a matrix, of a vector, or of a vector of vectors."
-flat(x) = collect(Iterators.flatten(x))
+finite(name, x) = all(isfinite, x) ? x : throw(ArgumentError("$name is not finite"))
 
-function tensor(name, x)
+function force(name, f)
+    length(f) == 3 || throw(DimensionMismatch("$name has $(length(f)) components"))
+    x, y, z = f
+    return finite(name, SVector(in_unit(u"eV/Å", name, x), in_unit(u"eV/Å", name, y), in_unit(u"eV/Å", name, z)))
+end
+
+"A tensor from a matrix, a vector, or a vector of vectors."
+function tensor(name, unit, given)
+    given isa Union{AbstractArray,Tuple} || throw(ArgumentError("the $name is $(repr(given)), not a matrix, nor nine numbers or six"))
+    rows = all(row -> row isa Union{AbstractArray,Tuple}, given)
+    x = [in_unit(unit, "the $name", number) for number in (rows ? Iterators.flatten(given) : given)]
     length(x) == 6 && return SMatrix{3,3,Float64}(x[[1, 6, 5, 6, 2, 4, 5, 4, 3]])
     length(x) == 9 && return SMatrix{3,3,Float64}(x)
     throw(DimensionMismatch("a $name of $(length(x)) numbers, not of nine or six"))
@@ -67,13 +77,20 @@ function look_up(sys, key::Symbol)
 end
 known_keys(sys) = join(repr.((keys(sys)..., atomkeys(sys)...)), ", ")
 
-weights_of(w::NamedTuple, group) = (E = Float64(w.E), F = Float64(w.F), V = Float64(w.V))
+function weights_of(w::NamedTuple, group)
+    return map((E = :E, F = :F, V = :V)) do key
+        x = get(w, key, nothing)
+        x isa Real && 0 <= x < Inf || throw(ArgumentError("the weight $key of the group $(repr(group)) is $(repr(x)), not a finite number from 0 on"))
+        Float64(x)
+    end
+end
 function weights_of(w::AbstractDict, group)
     own = get(() -> get(w, "default", nothing), w, group)
     own === nothing && throw(ArgumentError("there are no weights for the group $(repr(group)), and none for \"default\""))
     # As ACEpotentials has them: a dictionary for each group.
-    return weights_of(own isa AbstractDict ? (E = own["E"], F = own["F"], V = own["V"]) : own, group)
+    return weights_of(own isa AbstractDict ? map(key -> get(own, key, nothing), (E = "E", F = "F", V = "V")) : own, group)
 end
+weights_of(w, group) = throw(ArgumentError("weights are (E = …, F = …, V = …), or a dictionary of such by group, not $(repr(w))"))
 
 """
     atoms_data(
@@ -88,6 +105,7 @@ periodic in all directions.
 function atoms_data(
     systems, calc; energy = :energy, forces = :forces, virial = :virial, stress = :stress, reference = fixed_part(calc), options...
 )
+    expect_systems(systems)
     isempty(systems) && throw(ArgumentError("there are no systems to take observations from"))
     has(sys, key) = haskey(sys, key) || hasatomkey(sys, key)
     for key in (energy, forces, virial, stress)

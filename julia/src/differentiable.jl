@@ -10,7 +10,7 @@ variables(sys::AbstractSystem, calc::Calculator) =
     (positions = Structure(sys).positions, cell = first(box(sys)), linear = get_linear_parameters(calc))
 
 "The system with its atoms at other places, in another cell."
-function moved(sys::AbstractSystem, X::AbstractMatrix, cell::AbstractMatrix)
+function moved(sys::AbstractSystem, X, cell)
     size(X) == (3, length(sys)) || throw(DimensionMismatch("positions of size $(size(X)) for $(length(sys)) atoms, not (3, $(length(sys)))"))
     size(cell) == (3, 3) || throw(DimensionMismatch("a cell of size $(size(cell)), not (3, 3)"))
     vectors = Tuple(SVector{3,Float64}(c) * u"Å" for c in eachcol(cell))

@@ -30,6 +30,7 @@ end
 recipe_text(recipe::AbstractString) =
     startswith(lstrip(recipe), '{') || '\n' in recipe ? String(recipe) : read(recipe, String)
 recipe_text(recipe::Union{AbstractDict,NamedTuple}) = json(recipe)
+recipe_text(recipe) = throw(ArgumentError("a recipe is the name of a file, its text, a dictionary or a named tuple, not a $(typeof(recipe))"))
 
 "A model of the C interface as one of the present binding."
 adopted(model::Model) = binding() isa CCall ? ACERustModel(model) : model_from_json(model_to_json(model))
@@ -52,12 +53,13 @@ Where there are worker processes of `Distributed` that have loaded ACERust, each
 these; the share of a worker that ends is done again by another. `shares` are as many as there are workers; the result is the same to rounding.
 """
 function fit(
-    recipe, data; settings = nothing, test = String[], leave_one_out = false, factors = nothing, nthreads = 0, device = :cpu, shares = nworkers(),
-    progress = stderr isa Base.TTY, keys...
+    recipe, data; settings = nothing, test = String[], leave_one_out = false, factors = nothing, nthreads = 0,
+    device = :cpu, shares = nworkers(), progress = stderr isa Base.TTY, keys...
 )
     text, source = recipe_text(recipe), fit_data(data; keys...)
-    of = nprocs() == 1 ? 1 : Int(shares)
-    of >= 1 || throw(ArgumentError("there is at least one share, not $of"))
+    expect_settings(settings, leave_one_out)
+    factors isa Union{Nothing,AbstractString} || throw(ArgumentError("factors is the name of a file, not $(repr(factors))"))
+    of = nprocs() == 1 ? 1 : whole("shares", shares; least = 1)
     fit = new_fit(text, nthreads, of == 1 ? device : :cpu)
     bar = Progress(of == 1 ? length(source) : of; desc = "Fitting ", enabled = progress)
     try
@@ -82,8 +84,9 @@ Solves again from the file of factors that [`fit`](@ref) or `acerust fit --facto
 `settings` is the section `fit` of a recipe; without it the usual ones.
 """
 function refit(factors::AbstractString; settings = nothing, leave_one_out = false, test = String[], nthreads = 0)
-    path = String(factors)
-    fit = Address{:fit}(out -> @acerust acerust_fit_load(path::Cstring, nthreads::Csize_t, out::Ptr{Ptr{Cvoid}}))
+    expect_settings(settings, leave_one_out)
+    path, threads = String(factors), nthreads_option(nthreads)
+    fit = Address{:fit}(out -> @acerust acerust_fit_load(path::Cstring, threads::Csize_t, out::Ptr{Ptr{Cvoid}}))
     try
         return solve(fit; settings, leave_one_out, training = String[], test = names_of(test))
     finally
@@ -91,23 +94,46 @@ function refit(factors::AbstractString; settings = nothing, leave_one_out = fals
     end
 end
 
+function expect_settings(settings, leave_one_out)
+    settings isa Union{Nothing,AbstractString,AbstractDict,NamedTuple} ||
+        throw(ArgumentError("settings are a dictionary, a named tuple or the text of a section, not $(repr(settings))"))
+    leave_one_out isa Bool || throw(ArgumentError("leave_one_out is true or false, not $(repr(leave_one_out))"))
+end
+
 function new_fit(text::String, nthreads, device = :cpu)
-    index = device_option(device)
+    index, threads = device_option(device), nthreads_option(nthreads)
     return Address{:fit}(out -> @acerust acerust_fit_new(
-        text::Ptr{UInt8}, sizeof(text)::Csize_t, (index >= 0)::Int32, max(index, 0)::Int32, nthreads::Csize_t, out::Ptr{Ptr{Cvoid}}
+        text::Ptr{UInt8}, sizeof(text)::Csize_t, (index >= 0)::Int32, max(index, 0)::Int32, threads::Csize_t, out::Ptr{Ptr{Cvoid}}
     ))
 end
 
 names_of(path::AbstractString) = [String(path)]
-names_of(paths) = String[path for path in paths]
+function names_of(paths)
+    paths isa AbstractVector && all(path -> path isa AbstractString, paths) || throw(ArgumentError("names of files were expected, not a $(typeof(paths))"))
+    return String[path for path in paths]
+end
 
 "Observations of a system with the weight that it has itself."
 const Weighted = Tuple{AtomsData,Union{Nothing,Float64}}
 
-fit_data(paths::Union{AbstractString,AbstractVector{<:AbstractString}}) = abspath.(names_of(paths))
+function fit_data(paths::Union{AbstractString,AbstractVector{<:AbstractString}}; keys...)
+    isempty(keys) || throw(ArgumentError("$(first(Base.keys(keys))) is a keyword for systems; in files, keys are what the recipe says"))
+    return abspath.(names_of(paths))
+end
 function fit_data(systems; weight = :weight, keys...)
+    known = (:energy, :forces, :virial, :stress, :group)
+    for name in Base.keys(keys)
+        name in known || throw(ArgumentError("there is no keyword $name; keys of observations are $(join(known, ", ")) and weight"))
+    end
+    weight isa Union{Nothing,Symbol} || throw(ArgumentError("the key of the weight is a Symbol or nothing, not $(repr(weight))"))
     data = atoms_data(systems, nothing; reference = nothing, keys...)
-    return Weighted[(d, weight !== nothing && haskey(d.system, weight) ? Float64(d.system[weight]) : nothing) for d in data]
+    return Weighted[(d, weight === nothing ? nothing : own_weight(d.system, k, weight)) for (k, d) in enumerate(data)]
+end
+
+function own_weight(sys, k, key)
+    haskey(sys, key) || return nothing
+    x = sys[key]
+    return x isa Real ? Float64(x) : throw(ArgumentError("system $k: $key is $(repr(x)), not a number"))
 end
 
 "What a share of the data takes from here: of files their names, of systems every `of`-th."
@@ -244,9 +270,10 @@ function ace1_recipe(;
     elements, order, totaldegree, r0 = :bondlen, rcut = (:bondlen, 2.5), transform = (:agnesi, 2, 4), pair_transform = (:agnesi, 1, 3),
     pair_envelope = (:r, 2), pair_degree = :totaldegree, Eref = missing, options...
 )
-    exponents((kind, p, q)) = kind === :agnesi ? [q, p] : throw(ArgumentError("a transform is (:agnesi, p, q), not one of $(repr(kind))"))
-    first(pair_envelope) === :r || throw(ArgumentError("pair_envelope is (:r, p), not $(repr(pair_envelope))"))
-    unless(default, name, x) = x == default ? (;) : NamedTuple{(name,)}((x isa Unitful.Quantity ? ustrip(u"Å", x) : x,))
+    exponents(t) = t isa Tuple && length(t) == 3 && first(t) === :agnesi ? [t[3], t[2]] : throw(ArgumentError("a transform is (:agnesi, p, q), not $(repr(t))"))
+    pair_envelope isa Tuple && length(pair_envelope) == 2 && first(pair_envelope) === :r || throw(ArgumentError("pair_envelope is (:r, p), not $(repr(pair_envelope))"))
+    unless(default, name, x) = x == default ? (;) : NamedTuple{(name,)}((x isa Unitful.Quantity ? in_unit(u"Å", name, x) : x,))
+    Eref === missing || all(entry -> entry isa Pair, Eref) || throw(ArgumentError("Eref are pairs of elements and energies, or a dictionary, not $(repr(Eref))"))
     energies = Eref === missing ? (;) : (; E0 = Dict(string(z) => electronvolt(e) for (z, e) in (Eref isa AbstractDict ? pairs(Eref) : Eref)))
     return (;
         preset = "ace1", elements, order, degree = totaldegree, unless(:bondlen, :r0, r0)..., unless((:bondlen, 2.5), :rcut, rcut)...,

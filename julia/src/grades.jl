@@ -10,6 +10,7 @@ that a fit would use, or systems. `write(path, set)` makes a file of it.
 """
 struct ActiveSet
     bytes::Vector{UInt8}
+    ActiveSet(bytes::Vector{UInt8}) = isempty(bytes) ? throw(ArgumentError("an active set cannot be empty")) : new(bytes)
 end
 ActiveSet(path::AbstractString) = ActiveSet(read(path))
 Base.write(io::IO, set::ActiveSet) = write(io, set.bytes)
@@ -35,6 +36,7 @@ function look!(fit, paths::Union{AbstractString,AbstractVector{<:AbstractString}
 end
 
 function look!(fit, systems)
+    expect_systems(systems)
     for s in Iterators.map(Structure, systems)
         GC.@preserve s begin
             input = Ref(structure(C_NULL, s.numbers, pointer(s.positions), s.cell, s.pbc))
@@ -54,7 +56,7 @@ struct Grader
     plan::Plan
 end
 function Grader(calc::WrappedSiteCalculator, set::ActiveSet; nthreads = calc.settings.nthreads, device = calc.settings.device)
-    plan = plan_new(model_from_json(CCall(), model_to_json(present_model(calc))), device_option(device), 0, NaN, Int(nthreads))
+    plan = plan_new(model_from_json(CCall(), model_to_json(present_model(calc))), device_option(device), 0, NaN, nthreads_option(nthreads))
     bytes = set.bytes
     @acerust acerust_plan_active_set_from_file(plan::Ptr{Cvoid}, bytes::Ptr{UInt8}, length(bytes)::Csize_t)
     return Grader(plan)

@@ -1,6 +1,6 @@
 # Neighbour graphs: for the site level with edges to look at, for calculators as lists that follow moving atoms.
 
-build_graph(s::Structure, cutoff, skin, nthreads) = graph_build(binding(), atoms(s)..., Float64(cutoff), Float64(skin), Int(nthreads))
+build_graph(s::Structure, cutoff, skin, nthreads) = graph_build(binding(), atoms(s)..., Float64(cutoff), Float64(skin), nthreads_option(nthreads))
 
 """
     InteractionGraph
@@ -64,16 +64,18 @@ end
 A graph of the caller's edges: `first` and `jj` as in [`InteractionGraph`](@ref), `r` in Å. Atoms beyond `length(first) − 1` are ghosts.
 """
 function graph_from_edges(numbers, first, jj, r; rcut = Inf)
-    z, offsets, neighbour = Int32.(numbers), UInt32.(first .- 1), UInt32.(jj .- 1)
-    edges = Vector{SVector{3,Float64}}(r)
+    indices(name, x) = UInt32[whole("$name[$k]", i; least = 1, most = typemax(UInt32)) - 1 for (k, i) in enumerate(x)]
+    z = Int32[whole("numbers[$k]", i; least = 1, most = typemax(Int32)) for (k, i) in enumerate(numbers)]
+    offsets, neighbour = indices("first", first), indices("jj", jj)
+    isempty(offsets) && throw(ArgumentError("first is empty: it has an entry more than there are centres"))
+    edges = [length(x) == 3 ? SVector{3,Float64}(x) : throw(DimensionMismatch("r[$k] has $(length(x)) components")) for (k, x) in enumerate(r)]
     length(edges) == length(neighbour) == Int(last(offsets)) ||
         throw(ArgumentError("$(length(neighbour)) neighbours and $(length(edges)) vectors for $(Int(last(offsets))) edges"))
     # No model has a longer cutoff than 100 Å.
-    cutoff = isfinite(rcut) ? Float64(rcut) : 100.0
+    reach = in_ångström(rcut)
+    cutoff = reach == Inf ? 100.0 : reach
     handle = graph_from_edges(binding(), z, offsets, neighbour, collect(reinterpret(reshape, Float64, edges)), cutoff)
-    return InteractionGraph(handle, centres(offsets), Int.(jj), Int.(first), SVector{3,Int32}[], edges, z, rcut)
+    return InteractionGraph(handle, centres(offsets), Int.(jj), Int.(first), SVector{3,Int32}[], edges, z, reach)
 end
 
 centres(first) = [i for i in 1:(length(first) - 1) for _ in 1:(first[i + 1] - first[i])]
-in_ångström(rcut::Real) = Float64(rcut)
-in_ångström(rcut) = Float64(ustrip(u"Å", rcut))

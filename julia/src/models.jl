@@ -89,6 +89,7 @@ julia> AtomsCalculators.potential_energy(silicon, calc)
 ```
 """
 function onebody_model(E0; name = "onebody")
+    all(entry -> entry isa Pair, E0) || throw(ArgumentError("one-body energies are pairs of elements and energies, or a dictionary, not a $(typeof(E0))"))
     entries = E0 isa AbstractDict ? sort!([element(z) => e for (z, e) in E0]; by = first) : [element(z) => e for (z, e) in E0]
     return single_part(name, first.(entries), (type = "onebody", E0 = [electronvolt(e) for (_, e) in entries]))
 end
@@ -109,10 +110,8 @@ function one_body(D::AbstractDict, catfun = x -> x.z)
 end
 
 element(z::Integer) = Int(z)
-element(z) = Int(atomic_number(z))
+element(z) = applicable(atomic_number, z) ? Int(atomic_number(z)) : throw(ArgumentError("$(repr(z)) is no element: 14, :Si and ChemicalSpecies(:Si) are"))
 element(z::Symbol) = Int(atomic_number(ChemicalSpecies(z)))
-electronvolt(e::Real) = Float64(e)
-electronvolt(e) = Float64(ustrip(u"eV", e))
 
 "A model of one part, as the model file has it."
 single_part(name, species, part; source = "") =
@@ -181,10 +180,10 @@ With natural cubic splines through `Nspl` nodes in place of polynomials in the r
 30 nodes for a pair model and 50 for others. A copy of the model with its present parameters, or with those of `ps`; splines stay as they
 are. `radial` of [`WrappedSiteCalculator`](@ref) has tables of a known tolerance.
 """
-function splinify(model::ACERustModel{Kind}, ps = nothing, st = nothing; Nspl::Integer = Kind === :pair ? 30 : 50) where {Kind}
+function splinify(model::ACERustModel{Kind}, ps = nothing, st = nothing; Nspl = Kind === :pair ? 30 : 50) where {Kind}
     passes_messages(model) && throw(ArgumentError("a MACE model has no polynomials to splinify"))
     θ = linear(ps)
-    return ACERustModel(model_splinify((θ === nothing ? model : with_parameters(model, θ)).handle, Int(Nspl)))
+    return ACERustModel(model_splinify((θ === nothing ? model : with_parameters(model, θ)).handle, whole("Nspl", Nspl; least = 0)))
 end
 
 function Base.show(io::IO, model::ACERustModel{Kind}) where {Kind}
@@ -198,32 +197,9 @@ end
 
 # ---- plans
 
-# What the library takes for a tolerance of radial tables.
-radial_option(radial::Symbol) =
-    radial === :default ? NaN :
-    radial === :exact ? 0.0 :
-    throw(ArgumentError("radial is :default, :exact or a tolerance, not $(repr(radial))"))
-radial_option(tolerance::Real) =
-    tolerance > 0 ? Float64(tolerance) : throw(ArgumentError("the tolerance of radial tables is above 0, not $tolerance"))
-
-const Precision = Union{DataType,Symbol}
-precision_option(precision) =
-    precision === Float64 ? 0 :
-    precision === Float32 ? 1 :
-    precision === :mixed ? 2 :
-    precision === :f24_radial ? 3 :
-    throw(ArgumentError("precision is Float64, Float32, :mixed or :f24_radial, not $(repr(precision))"))
-
-# −1 for the processor, the index of a CUDA device else.
-device_option(index::Integer) =
-    index >= 0 ? Int(index) : throw(ArgumentError("the index of a CUDA device is 0 or more, not $index"))
-device_option(device) =
-    device === :cpu ? -1 :
-    device === :cuda ? 0 : throw(ArgumentError("device is :cpu, :cuda or the index of a CUDA device, not $(repr(device))"))
-
 "Makes a model ready for a device."
 make_plan(model::ACERustModel; nthreads = 0, precision = Float64, radial = :default, device = :cpu) =
-    plan_new(model.handle, device_option(device), precision_option(precision), radial_option(radial), Int(nthreads))
+    plan_new(model.handle, device_option(device), precision_option(precision), radial_option(radial), nthreads_option(nthreads))
 
 "A copy of a model with other linear parameters."
 function with_parameters(model::ACERustModel, θ::AbstractVector)

@@ -118,12 +118,20 @@ struct Named   # acerust_array
     length::Csize_t
 end
 
+"Throws where an array has no such columns; a matrix the other way round has as many numbers, but others."
+function expect_columns(name, width, x)
+    x isa AbstractArray && (eltype(x) <: Real || all(number -> number isa Real, x)) ||
+        throw(ArgumentError("$name is a $(typeof(x)), not an array of real numbers"))
+    ndims(x) == 2 && size(x, 1) != width && throw(DimensionMismatch("$name: a matrix of size $(size(x)) has no columns of $width"))
+end
+
 "The arguments of a call as the library takes them: how many rows and nodes, inputs and indices by name."
 function arguments(op::Operation{T}, xs, given) where {T}
     length(xs) == length(op.inputs) || throw(ArgumentError("$(length(xs)) inputs for $op"))
     counts = Dict(:rows => 0, :nodes => 0)
     arrays = Pair{String,AbstractArray}[]
     for (port, x) in zip(op.inputs, xs)
+        expect_columns(port.name, port.width, x)
         on_device(x) == (op.device >= 0) || throw(ArgumentError("$(port.name): $(typeof(x)), expected memory of $(op.device < 0 ? "the processor" : "a CUDA device")"))
         data = dense(T, memory(op), x)
         n, rest = divrem(length(data), max(port.width, 1))
@@ -136,13 +144,14 @@ function arguments(op::Operation{T}, xs, given) where {T}
     end
     for (name, _) in op.indices
         haskey(given, name) || throw(ArgumentError("the index $name is missing for $op"))
+        given[name] isa AbstractVector || throw(ArgumentError("$name is a $(typeof(given[name])), not a vector of integers"))
         counts[:rows] = max(counts[:rows], length(given[name]))
     end
     for (name, bound) in op.indices
         largest = bound isa Int ? bound : counts[bound]
         index = on_device(given[name]) ? Array(given[name]) : given[name]
-        k = findfirst(i -> !(1 <= i <= largest), index)
-        k === nothing || throw(ArgumentError("$name: $(index[k]) at $k, expected 1 to $largest"))
+        k = findfirst(i -> !(i isa Real && isinteger(i) && 1 <= i <= largest), index)
+        k === nothing || throw(ArgumentError("$name: $(repr(index[k])) at $k, expected 1 to $largest"))
         push!(arrays, String(name) => UInt32.(index .- 1))
     end
     return counts[:rows], counts[:nodes], arrays
@@ -197,6 +206,7 @@ The same, into an array of as many numbers, which overlaps no input.
 """
 function forward!(out::AbstractArray{T}, op::Operation{T}, xs...; given...) where {T}
     dense(T, memory(op), out) === out || throw(ArgumentError("out: $(typeof(out)), expected a dense array in the memory of the operation"))
+    expect_columns("out", op.output.width, out)
     rows, nodes, arrays = arguments(op, xs, values(given))
     run!(Val(:forward), op, rows, nodes, push!(arrays, "out" => out))
     return out
@@ -209,6 +219,7 @@ The gradients of `Σ cotangent · out` with respect to each input, in its shape.
 """
 function backward(op::Operation{T}, cotangent, xs...; given...) where {T}
     rows, nodes, arrays = arguments(op, xs, values(given))
+    expect_columns("cotangent", op.output.width, cotangent)
     gradients = map(x -> room(T, memory(op), size(x)), xs)
     wanted = ["grad." * name => g for (name, g) in zip(inputs(op), gradients)]
     run!(Val(:backward), op, rows, nodes, [arrays; "cotangent" => dense(T, memory(op), cotangent); wanted])
@@ -223,11 +234,15 @@ The gradients of `Σ grad · direction` with respect to the cotangent and to eac
 """
 function double_backward(op::Operation{T}, cotangent, directions, xs...; given...) where {T}
     rows, nodes, arrays = arguments(op, xs, values(given))
+    directions isa Tuple && length(directions) == length(xs) ||
+        throw(ArgumentError("directions are a tuple of $(length(xs)), an array or nothing for each input of $op"))
+    expect_columns("cotangent", op.output.width, cotangent)
     seconds, of_cotangent = map(x -> room(T, memory(op), size(x)), xs), room(T, memory(op), size(cotangent))
     named = Pair{String,AbstractArray}["cotangent" => dense(T, memory(op), cotangent), "second.cotangent" => of_cotangent]
-    for (name, direction, second) in zip(inputs(op), directions, seconds)
-        direction === nothing || push!(named, "dir." * name => dense(T, memory(op), direction))
-        push!(named, "second." * name => second)
+    for (port, direction, second) in zip(op.inputs, directions, seconds)
+        direction === nothing || expect_columns("direction of $(port.name)", port.width, direction)
+        direction === nothing || push!(named, "dir." * port.name => dense(T, memory(op), direction))
+        push!(named, "second." * port.name => second)
     end
     run!(Val(:double_backward), op, rows, nodes, [arrays; named])
     return of_cotangent, seconds

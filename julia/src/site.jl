@@ -75,6 +75,6 @@ end
 new_plan(model::ACERustModel) = make_plan(model; radial = :exact)
 
 linear(::Nothing) = nothing
-linear(ps::NamedTuple) = haskey(ps, :linear) ? convert(Vector{Float64}, ps.linear) : isempty(ps) ? nothing :
+linear(ps::NamedTuple) = haskey(ps, :linear) ? reals("linear parameter", ps.linear) : isempty(ps) ? nothing :
     throw(ArgumentError("ps has $(keys(ps)), expected (linear = θ,) with the model's linear parameters"))
 linear(ps) = throw(ArgumentError("ps is a $(typeof(ps)), expected (linear = θ,) with the model's linear parameters"))

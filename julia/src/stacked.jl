@@ -125,7 +125,7 @@ function evaluate!(
     energy, forces, virial, sys::AbstractSystem, calc, ::Given = nothing; nthreads = nothing, precision = nothing, others...
 )
     energy === nothing || (energy[] += ustrip(u"eV", AtomsCalculators.potential_energy(sys, calc; others...)))
-    forces === nothing || (forces .+= (f -> SVector{3,Float64}(ustrip.(u"eV/Å", f))).(AtomsCalculators.forces(sys, calc; others...)))
+    forces === nothing || add!(forces, (f -> SVector{3,Float64}(ustrip.(u"eV/Å", f))).(AtomsCalculators.forces(sys, calc; others...)))
     virial === nothing || (virial[] += SMatrix{3,3,Float64,9}(ustrip.(u"eV", AtomsCalculators.virial(sys, calc; others...))))
     return nothing
 end

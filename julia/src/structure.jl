@@ -44,9 +44,9 @@ end
 The most memory that one call may take, as estimated before it takes it; for this process. `nothing`, as at the start, is half of what is
 free at the time of the call.
 """
-function set_memory_limit!(bytes::Union{Nothing,Integer})
-    bytes === nothing || bytes > 0 || throw(ArgumentError("a limit of memory is above 0, not $bytes"))
-    foreach(b -> set_memory_limit(b, bytes === nothing ? 0 : Int(bytes)), values(BINDINGS))   # each may have a library of its own
+function set_memory_limit!(bytes::Union{Nothing,Real})
+    bytes === nothing || isinteger(bytes) && bytes > 0 || throw(ArgumentError("a limit of memory is above 0, and whole, not $bytes"))
+    foreach(b -> set_memory_limit(b, bytes === nothing ? 0 : Int(min(bytes, typemax(Int)))), values(BINDINGS))   # each may have a library of its own
     return bytes
 end
 

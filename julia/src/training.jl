@@ -56,10 +56,12 @@ mutable struct Training
     loss_scale::Float64
 end
 
-function Training(model::ACERustModel; precision = Float64, device = :cpu, nthreads::Integer = 0, head = nothing)
-    training_option(precision), device_option(device)   # for their errors
+function Training(model::ACERustModel; precision = Float64, device = :cpu, nthreads = 0, head = nothing)
+    training_option(precision)   # for its error
     source = model.handle isa Model ? model.handle : model_from_json(CCall(), model_to_json(model))
-    training = Training(source, precision, device, nthreads, head, Parameter[], ReentrantLock(), Trainee[], Float64[], 1.0)
+    training = Training(
+        source, precision, kept_device(device), nthreads_option(nthreads), head_option(head), Parameter[], ReentrantLock(), Trainee[], Float64[], 1.0
+    )
     trainee = new_trainee(training)
     append!(training.parameters, parameters(trainee))
     append!(training.values, trainee.values)
@@ -242,7 +244,8 @@ function gradient!(
     to::Vector{Float64}, run::Evaluation; energy::Real = 0, site_energies = nothing, forces = nothing, virial = nothing
 )
     a, f = numbers_like(run.site_energies, site_energies, :site_energies), numbers_like(run.forces, forces, :forces)
-    v = numbers_like(run.virial, virial === nothing ? nothing : permutedims(virial), :virial)   # row by row
+    v = numbers_like(run.virial, virial, :virial)
+    v = isempty(v) ? v : permutedims(v)   # row by row
     place(x) = isempty(x) ? Ptr{Float64}(C_NULL) : pointer(x)
     training, handle = run.of, run.handle
     GC.@preserve a f v begin
@@ -257,6 +260,8 @@ end
 "A cotangent as numbers in the shape of the result; none where there is none."
 numbers_like(result, ::Nothing, name) = Float64[]
 function numbers_like(result, cotangent, name)
+    cotangent isa AbstractArray && all(x -> x isa Real, cotangent) ||
+        throw(ArgumentError("the cotangent of $name is a $(typeof(cotangent)), not an array of real numbers"))
     size(cotangent) == size(result) ||
         throw(DimensionMismatch("the cotangent of $name has the size $(size(cotangent)), not $(size(result))"))
     return collect(Float64, cotangent)

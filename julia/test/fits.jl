@@ -60,7 +60,7 @@ const RECIPE = (
     @test_throws "typo" fit((; RECIPE..., typo = 1), SILICON)
     @test_throws "none.extxyz" fit(RECIPE, "none.extxyz")
     @test_throws "no rows" fit((; RECIPE..., elements = [:O], E0 = (;)), SILICON)
-    @test_throws MethodError fit(RECIPE, SILICON; energy = :E)
+    @test_throws "energy is a keyword for systems" fit(RECIPE, SILICON; energy = :E)
 
     # Systems: what a model says of them is found again.
     truth = StackedCalculator(sio_o2())

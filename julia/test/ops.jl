@@ -60,7 +60,7 @@ const OPERATIONS = (
     @test_throws "spezies is no index" by_species(xs...; spezies = [1])
     @test_throws "x: 3 numbers are no columns of 2" op([1.0, 2.0, 3.0], w)
     @test_throws "1 inputs for Operation linear: x (2, rows), w" op(x)
-    @test_throws "w: NaN at 1" op(x, [1.0, NaN])
+    @test_throws "w: NaN at 2, expected a finite number" op(x, [1.0, NaN])
     @test_throws "irreps `2x0z`" Operation(:linear; irreps_in = "2x0z", irreps_out = "1x0e")
     @test_throws "unknown variant" Operation(:lineal)
     @test_throws "CUDA" Operation(:harmonics; lmax = 1, device = 97)

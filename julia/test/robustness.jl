@@ -8,8 +8,14 @@ import Artifacts
     @test_throws r"atom 2 is H; the model knows Si, O" energy(isolated_system([:Si => zeros(3)u"Å", :H => [1.5, 0, 0]u"Å"]))
     @test_throws "atom 2: position" energy(isolated_system([:Si => zeros(3)u"Å", :O => [NaN, 0, 0]u"Å"]))
     @test_throws "atoms 1 and 2 are at the same place" energy(isolated_system([:Si => zeros(3)u"Å", :O => zeros(3)u"Å"]))
-    message = ACERust.ACERustError(4, "edge 5: neighbour 7 of 7 atoms; parts[2].ace.A[17]").message
-    @test message == "edge 6: neighbour 8 of 7 atoms; parts[2].ace.A[17]"
+    for (words, counted) in (
+        ("edge 5: neighbour 7 of 7 atoms; parts[2].ace.A[17]", "edge 6: neighbour 8 of 7 atoms; parts[2].ace.A[17]"),
+        ("cell row 2 [5, 5, 0] is periodic but linearly dependent", "cell row 3 [5, 5, 0] is periodic but linearly dependent"),
+        ("parameters: number 0 of interactions.0.linear.weight is NaN", "parameters: number 1 of interactions.0.linear.weight is NaN"),
+        ("vectors: row 9 has no direction", "vectors: row 10 has no direction"), ("w: NaN at 1, expected a finite number", "w: NaN at 2, expected a finite number"),
+    )
+        @test ACERust.ACERustError(4, words).message == counted
+    end
     flat = (SVector(5.0, 0.0, 0.0)u"Å", SVector(0.0, 5.0, 0.0)u"Å", SVector(0.0, 0.0, 0.0)u"Å")
     @test_throws r"cell" energy(periodic_system([:Si => zeros(3)u"Å"], flat))
     @test_throws r"cell.*finite|finite" energy(periodic_system([:Si => zeros(3)u"Å"], (flat[1], flat[2], SVector(0.0, 0.0, NaN)u"Å")))

@@ -36,6 +36,7 @@ end
         run_file("calculators.jl")
         run_file("fitting.jl")
         run_file("robustness.jl")
+        run_file("refusals.jl")
         run_file("binding.jl")
     end
     ACERust.PRESENT[] = present

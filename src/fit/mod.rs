@@ -66,7 +66,7 @@ pub use system::System;
 
 use crate::model::{Model, PartSpec};
 pub use crate::random::Random;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use indexmap::IndexMap;
 
 /// What a fit gives.
@@ -105,6 +105,7 @@ pub struct RowErrors {
 ///
 /// # Errors
 /// [`Error::Fit`]: no data, a system without a unique solution, one-body energies that the data do not tell.
+/// [`Error::Memory`]: a committee that is larger than a call may take.
 pub fn solve(factors: &Factors, settings: &Settings) -> Result<Fitted> {
     settings.check()?;
     let e0 = factors.one_body(settings.one_body)?;
@@ -113,6 +114,8 @@ pub fn solve(factors: &Factors, settings: &Settings) -> Result<Fitted> {
     let solution = settings.solver.solve(&system)?;
     let theta = parameters(&solution.phi, &log_gamma);
     let mut random = Random::new(settings.seed);
+    let bytes = settings.committee as f64 * (size_of_val(&*theta) + size_of::<Vec<f64>>()) as f64;
+    memory::check(bytes, || format!("a committee of {} members", settings.committee))?;
     let committee = (0..settings.committee).map(|_| parameters(&solution.sample(&mut random), &log_gamma)).collect();
     let errors = factors.groups.iter().map(|(name, g)| (name.clone(), g.errors(&theta, &e0))).collect();
     let mut spec = factors.model.clone().into_spec();

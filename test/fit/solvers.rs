@@ -151,6 +151,9 @@ fn known_parameters_are_recovered() {
             Settings { prior, solver: Solver::Ridge { lambda: 1e-12, absolute: false }, ..Settings::default() };
         let fitted = fit::solve(&assemble(&model, &settings, &frames), &settings).unwrap();
         assert_close("parameters", &fitted.model.linear_parameters(), &truth.linear_parameters(), 1e-5);
+        let huge = Settings { committee: 1_000_000_000_000_000, ..settings.clone() };
+        let error = fit::solve(&assemble(&model, &settings, &frames), &huge).unwrap_err().to_string();
+        assert!(error.contains("a committee of 1000000000000000 members would take"), "{error}");
         let worst = fitted.errors.values().filter_map(|e| e.force).fold(0.0, f64::max);
         assert!(worst < 1e-8, "{worst} eV/Å");
     }

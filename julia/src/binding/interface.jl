@@ -57,8 +57,8 @@ Base.close(handle::Handle) = release(handle)
 Base.deepcopy_internal(handle::Handle, ::IdDict) = handle
 
 """
-An error of the library: `status` is one of `ACERUST_ERROR_…` of `acerust.h`, `message` names the culprit. Atoms and edges count from 1 in it,
-as everywhere in Julia; in the library's own words, which it is made of, from 0.
+An error of the library: `status` is one of `ACERUST_ERROR_…` of `acerust.h`, `message` names the culprit. Atoms, edges, rows and numbers count from 1
+in it, as everywhere in Julia; in the library's own words, which it is made of, from 0.
 """
 struct ACERustError <: Exception
     status::Int32
@@ -66,7 +66,7 @@ struct ACERustError <: Exception
     ACERustError(status, message) = new(status, replace(message, COUNTED => one_more))
 end
 
-const COUNTED = r"\b(atoms?|centre|edge|neighbour|committee member) \d+( and \d+)?"
+const COUNTED = r"\b(atoms?|centre|edge|neighbour|committee member|row|by parameter|parameters: number) \d+( and \d+)?| at \d+(?=, expected)"
 one_more(words) = replace(words, r"\d+" => digits -> string(parse(Int, digits) + 1))
 
 Base.showerror(io::IO, error::ACERustError) = print(io, "ACERust: ", error.message)
