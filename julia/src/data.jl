@@ -126,6 +126,7 @@ function atoms_data(
 end
 
 "A calculator without what its linear parameters contribute: one-body energies and calculators of other packages are left."
+fixed_part(::Nothing) = nothing
 fixed_part(calc) = set_linear_parameters!(deepcopy(calc), zeros(length_basis(calc)))
 
 const VOIGT = SVector(1, 5, 9, 8, 7, 4)   # xx, yy, zz, yz, xz, xy of a 3 × 3 matrix

@@ -126,7 +126,7 @@ function fit_data(systems; weight = :weight, keys...)
         name in known || throw(ArgumentError("there is no keyword $name; keys of observations are $(join(known, ", ")) and weight"))
     end
     weight isa Union{Nothing,Symbol} || throw(ArgumentError("the key of the weight is a Symbol or nothing, not $(repr(weight))"))
-    data = atoms_data(systems, nothing; reference = nothing, keys...)
+    data = atoms_data(systems, nothing; keys...)
     return Weighted[(d, weight === nothing ? nothing : own_weight(d.system, k, weight)) for (k, d) in enumerate(data)]
 end
 
@@ -273,7 +273,7 @@ function ace1_recipe(;
     exponents(t) = t isa Tuple && length(t) == 3 && first(t) === :agnesi ? [t[3], t[2]] : throw(ArgumentError("a transform is (:agnesi, p, q), not $(repr(t))"))
     pair_envelope isa Tuple && length(pair_envelope) == 2 && first(pair_envelope) === :r || throw(ArgumentError("pair_envelope is (:r, p), not $(repr(pair_envelope))"))
     unless(default, name, x) = x == default ? (;) : NamedTuple{(name,)}((x isa Unitful.Quantity ? in_unit(u"Å", name, x) : x,))
-    Eref === missing || all(entry -> entry isa Pair, Eref) || throw(ArgumentError("Eref are pairs of elements and energies, or a dictionary, not $(repr(Eref))"))
+    Eref === missing || are_pairs(Eref) || throw(ArgumentError("Eref are pairs of elements and energies, or a dictionary, not $(repr(Eref))"))
     energies = Eref === missing ? (;) : (; E0 = Dict(string(z) => electronvolt(e) for (z, e) in (Eref isa AbstractDict ? pairs(Eref) : Eref)))
     return (;
         preset = "ace1", elements, order, degree = totaldegree, unless(:bondlen, :r0, r0)..., unless((:bondlen, 2.5), :rcut, rcut)...,

@@ -89,7 +89,7 @@ julia> AtomsCalculators.potential_energy(silicon, calc)
 ```
 """
 function onebody_model(E0; name = "onebody")
-    all(entry -> entry isa Pair, E0) || throw(ArgumentError("one-body energies are pairs of elements and energies, or a dictionary, not a $(typeof(E0))"))
+    are_pairs(E0) || throw(ArgumentError("one-body energies are pairs of elements and energies, or a dictionary, not a $(typeof(E0))"))
     entries = E0 isa AbstractDict ? sort!([element(z) => e for (z, e) in E0]; by = first) : [element(z) => e for (z, e) in E0]
     return single_part(name, first.(entries), (type = "onebody", E0 = [electronvolt(e) for (_, e) in entries]))
 end
@@ -108,6 +108,8 @@ function one_body(D::AbstractDict, catfun = x -> x.z)
     end
     return onebody_model(D)
 end
+
+are_pairs(x) = Base.isiterable(typeof(x)) && all(entry -> entry isa Pair, x)
 
 element(z::Integer) = Int(z)
 element(z) = applicable(atomic_number, z) ? Int(atomic_number(z)) : throw(ArgumentError("$(repr(z)) is no element: 14, :Si and ChemicalSpecies(:Si) are"))

@@ -46,7 +46,9 @@ energy(sys, calc; options...) = AtomsCalculators.potential_energy(sys, calc; opt
     @test_throws "Nspl is 2.5, not a whole number" splinify(model; Nspl = 2.5)
     @test_throws "p is \"a\", not a number" smoothness_prior(model; p = "a")
     @test_throws "\"Si\" is no element" onebody_model(["Si" => 1.0])
-    @test_throws "one-body energies are pairs" onebody_model(3.0)
+    for energies in (3.0, nothing, (Si = 1.0,))
+        @test_throws "one-body energies are pairs" onebody_model(energies)
+    end
     @test_throws "an energy is 1.0 Å, not a number" onebody_model([:Si => 1.0u"Å"])
     flat = (SVector(5.0, 0.0, 0.0)u"Å", SVector(0.0, 5.0, 0.0)u"Å", SVector(5.0, 5.0, 0.0)u"Å")
     @test_throws "cell row 3 [5.0, 5.0, 0.0] is periodic but linearly dependent" energy(periodic_system([:Si => zeros(3)u"Å"], flat), WrappedSiteCalculator(model))
@@ -163,7 +165,9 @@ end
     ace1(; options...) = ACERust.ace1_recipe(; elements = [:Si], order = 2, totaldegree = 6, options...)
     @test_throws "a transform is (:agnesi, p, q), not (:agnesi, 2)" ace1(; transform = (:agnesi, 2))
     @test_throws "pair_envelope is (:r, p), not ()" ace1(; pair_envelope = ())
-    @test_throws "Eref are pairs of elements and energies, or a dictionary, not 3.0" ace1(; Eref = 3.0)
+    for Eref in (3.0, nothing)
+        @test_throws "Eref are pairs of elements and energies, or a dictionary, not $Eref" ace1(; Eref)
+    end
     @test_throws "rcut is 5.0 eV, not a number" ace1(; rcut = 5.0u"eV")
     @test_throws "an energy is \"a\", not a number" ace1(; Eref = [:Si => "a"])
     @test_throws "an active set cannot be empty" ActiveSet(UInt8[])
