@@ -184,6 +184,7 @@ impl Machine {
                         tolerance: choices.of(&[1e-3, 1e-6, 0.0, -1.0, f64::NAN, f64::INFINITY, 10.0]),
                         radial: choices.byte() as i32 % 4,
                         instruction_set: choices.of(&[0, 0, 1, 2, 3, 4, -1]),
+                        n_devices: 0,
                     };
                     let options = if choices.rarely() { null() } else { &raw const options };
                     let (device, index) = (choices.of(&[0, 0, 0, 0, 1, 2]), choices.of(&[0, 0, 0, 1, -1, i32::MAX]));

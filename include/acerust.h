@@ -278,6 +278,11 @@ typedef struct {
    * `ACERUST_ISA_…`; for the processor.
    */
   int32_t instruction_set;
+  /**
+   * How many CUDA devices, from the index of the plan on, share each structure: space is cut into slabs, for large systems and models
+   * of several layers. 0: one.
+   */
+  size_t n_devices;
 } acerust_options;
 
 /**

@@ -1,12 +1,13 @@
 //! Times MACE models on a CUDA device: `make bench-mace-gpu`. Numbers of atoms and precisions, which others then are not, and names of files as
 //! further models may follow. `--errors` prints what each precision loses instead, of all models or of those that are named; `--training` the time
-//! of a step of training beside that of the processor.
+//! of a step of training beside that of the processor; `--devices` that of a step of a simulation of 10⁵ atoms on one device and on all.
 //!
 //! A rattled diamond with 28 neighbours within 5 Å; energy, forces and virial, in milliseconds on the wall, the shortest of some rounds; with a
 //! neighbour list that is built in the call, and with one that holds. Beside it the target of the call that builds, the memory that is
 //! taken, and the share of the multiply–add peak by nominal operations. Then 1 024 structures of 20 atoms, 26 neighbours each, in one
 //! call. `docs/mace.md` has a table.
 
+mod devices;
 mod errors;
 mod model;
 mod training;
@@ -58,6 +59,9 @@ fn main() -> acerust::Result<()> {
     }
     if std::env::args().any(|a| a == "--training") {
         return training::print(&models, &only);
+    }
+    if std::env::args().any(|a| a == "--devices") {
+        return devices::print(&models, &only);
     }
     println!(
         "{:<16} {:>12} {:>8} {:>10} {:>10} {:>9} {:>8} {:>8} {:>7}",

@@ -85,7 +85,8 @@ type Arrays<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAn
 
 #[pymethods]
 impl Plan {
-    /// `device`: cpu, cuda, cuda:N; `precision`: f64, f32, f32-distances, of MACE models on CUDA devices f24-radial too; `radial`:
+    /// `device`: cpu, cuda, cuda:N, or cuda:FIRST-LAST for devices that share each structure; `precision`: f64, f32, f32-distances, of MACE
+    /// models on CUDA devices f24-radial too; `radial`:
     /// auto, exact, table=TOLERANCE; `threads`: 0 for all of the machine, or as many as RAYON_NUM_THREADS says; `committee`: (n_members, length_basis), linear parameters, or a file of
     /// `acerust fit --committee`; `active_set`, for the grade: a file of `acerust fit --active-set`, or its bytes.
     #[new]

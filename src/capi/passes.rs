@@ -3,11 +3,11 @@
 use super::buffer;
 use super::op::acerust_array;
 use super::status::{Failure, Result};
+use crate::device::{Device, too_many};
 use crate::dtype::{Dtype, Storage};
 #[cfg(feature = "cuda")]
 use crate::ops::cuda::{DeviceOp, Prepared, Span};
 use crate::ops::{Args, Op, Pass, Ports, Sizes, Spec, Workspace};
-use crate::plan::Device;
 use crate::shared::check;
 use half::{bf16, f16};
 use std::ffi::c_void;
@@ -42,6 +42,7 @@ pub fn passes(spec: &Spec, device: Device) -> Result<Box<dyn Passes>> {
             let message = "this build has no CUDA backend (feature `cuda`)".into();
             return Err(crate::Error::Device(message).into());
         }
+        (Device::Cudas { n, .. }, _) => return Err(too_many(n, "an operation").into()),
     })
 }
 

@@ -70,6 +70,9 @@ pub struct acerust_options {
     pub radial: i32,
     /// `ACERUST_ISA_…`; for the processor.
     pub instruction_set: i32,
+    /// How many CUDA devices, from the index of the plan on, share each structure: space is cut into slabs, for large systems and models
+    /// of several layers. 0: one.
+    pub n_devices: usize,
 }
 
 impl acerust_options {
@@ -80,6 +83,16 @@ impl acerust_options {
             true => Ok(acerust_options::default()),
             // SAFETY: options are numbers, and begin with their size.
             false => unsafe { buffer::sized("options", pointer) },
+        }
+    }
+
+    /// The device of the plan, or several.
+    fn devices(&self, first: Device) -> Result<Device> {
+        match (first, self.n_devices) {
+            (Device::Cpu, n @ 2..) => {
+                Err(Failure::argument(format!("options: n_devices is {n}: the processor is one")))
+            }
+            (_, n) => Ok(first.and(n)),
         }
     }
 
@@ -149,6 +162,7 @@ pub unsafe extern "C" fn acerust_plan_new(
         let device = device_of(device, index)?;
         let precision = Precision::numbered(precision.into()).map_err(Failure::argument)?;
         let options = acerust_options::read(options)?;
+        let device = options.devices(device)?;
         PLANS.insert(SharedPlan::new(&model, device, precision, options.plan_options()?, options.n_threads)?, out);
         Ok(())
     })

@@ -16,6 +16,7 @@ use crate::potential::{Conditions, Outputs, Potential, Reach, Virial, messages, 
 use crate::potential::{matrices, numbers, total, vectors};
 use crate::precision::Precision;
 use crate::structure::Structure;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 /// Lanes that share a centre, so that blocks of one species are what the linear maps work on.
@@ -36,6 +37,8 @@ struct Shared {
     /// For small and for large systems, loaded with the first list.
     list: OnceLock<[(usize, Arc<Module>); 2]>,
     workspaces: Workspaces,
+    /// The edition of the last graph that was found to have all edges that the layers need; 0 for none.
+    complete: AtomicU64,
 }
 
 impl MacePotential {
@@ -47,7 +50,8 @@ impl MacePotential {
         let embedded = evaluator.embed(0, &messages::properties(&network, &Conditions::default())?)?;
         let forces = Module::load(&device, &forces(precision))?;
         let (list, workspaces) = (OnceLock::new(), Workspaces::default());
-        let shared = Shared { network, evaluator, device, precision, forces, list, workspaces };
+        let complete = AtomicU64::new(0);
+        let shared = Shared { network, evaluator, device, precision, forces, list, workspaces, complete };
         Ok(MacePotential { shared: Arc::new(shared), embedded })
     }
 
@@ -100,8 +104,9 @@ impl MacePotential {
     ) -> Result<()> {
         let Sites { graph, species, .. } = sites;
         let (n_owned, n_centres, n_atoms) = (graph.n_owned(), graph.n_centres(), graph.n_atoms());
-        if exchange.is_none() {
+        if exchange.is_none() && (graph.edition() == 0 || self.shared.complete.load(Relaxed) != graph.edition()) {
             complete(graph, n_owned, self.shared.network.hops())?;
+            self.shared.complete.store(graph.edition(), Relaxed);
         }
         let gradients = stack::wants_gradients(out) || !virials.is_empty();
         let n_descriptors = self.n_descriptors();

@@ -8,10 +8,11 @@ use super::data::Observation;
 use super::factor::{Factor, Scratch};
 use super::factors::Factors;
 use super::settings::Settings;
+use crate::device::{Device, too_many};
 use crate::extxyz::Frame;
 use crate::model::Model;
 use crate::parallel;
-use crate::plan::{Device, Outputs, Plan, Precision, Rows};
+use crate::plan::{Outputs, Plan, Precision, Rows};
 use crate::potential::{Stored, Triangles};
 use crate::{Error, Result, memory};
 use ndarray::{ArrayViewMut1, ArrayViewMut2, s};
@@ -87,6 +88,9 @@ impl Assembler {
         settings.check()?;
         if factors.n_params() == 0 {
             return Err(Error::Fit("the model has no linear parameters".into()));
+        }
+        if let Device::Cudas { n, .. } = device {
+            return Err(too_many(n, "a fit"));
         }
         let plan = Plan::new(&factors.model, device, Precision::F64)?;
         let triangles = plan.triangles(factors.n_columns())?;

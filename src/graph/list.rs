@@ -18,8 +18,6 @@ pub struct NeighbourList {
     graph: Graph,
     /// The structure of the last build; `None` if there is none or it failed.
     built: Option<Structure>,
-    /// What the graph's vectors were computed from.
-    positions: Vec<[f64; 3]>,
     workspace: Workspace,
     builds: usize,
 }
@@ -36,8 +34,8 @@ impl NeighbourList {
         if !(skin >= 0.0 && skin.is_finite()) {
             return Err(Error::Graph(format!("skin {skin} Å is negative or not finite")));
         }
-        let (graph, positions, workspace) = Default::default();
-        Ok(NeighbourList { cutoff, skin, graph, built: None, positions, workspace, builds: 0 })
+        let (graph, workspace) = Default::default();
+        Ok(NeighbourList { cutoff, skin, graph, built: None, workspace, builds: 0 })
     }
 
     pub fn cutoff(&self) -> f64 {
@@ -65,16 +63,17 @@ impl NeighbourList {
     pub fn update(&mut self, structure: &Structure) -> Result<&Graph> {
         if self.holds(structure) {
             // Nothing to do for atoms that are where they were, as for forces after an energy.
-            if self.positions != structure.positions {
+            let last = self.graph.moved().map(|moved| moved.positions);
+            if self.graph.broken
+                || last.or(self.built.as_ref().map(|built| &built.positions[..])) != Some(&structure.positions)
+            {
                 self.graph.update_vectors(structure)?;
-                self.positions.clone_from(&structure.positions);
             }
             return Ok(&self.graph);
         }
         let mut built = self.built.take().unwrap_or_default();
         self.graph.rebuild(structure, (self.cutoff, self.skin), &mut self.workspace)?;
         built.clone_from(structure);
-        self.positions.clone_from(&structure.positions);
         self.built = Some(built);
         self.builds += 1;
         Ok(&self.graph)

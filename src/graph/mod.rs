@@ -5,6 +5,7 @@
 //! then tested against; what was found is put in its final place (`search`).
 
 mod cells;
+mod domains;
 mod exchange;
 mod external;
 mod incoming;
@@ -17,6 +18,7 @@ mod select;
 mod tile;
 mod vectors;
 
+pub(crate) use domains::Domain;
 pub use exchange::Exchange;
 pub use external::Edges;
 pub use list::NeighbourList;
@@ -101,7 +103,6 @@ impl Graph {
     }
 
     /// The same for the same edges, wherever atoms are; 0 for none.
-    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     pub(crate) fn edition(&self) -> u64 {
         self.edition
     }

@@ -7,7 +7,7 @@
 use super::lattice::combine;
 use super::{COINCIDENT, Graph, for_chunks};
 use crate::memory::{at_least, resize};
-use crate::parallel::Disjoint;
+use crate::parallel::{self, Disjoint};
 use crate::structure::Structure;
 use crate::{Error, Result};
 use std::ops::Range;
@@ -49,6 +49,9 @@ impl Translations {
         }
     }
 }
+
+/// Positions that a thread copies at a time.
+const MANY: usize = 1 << 15;
 
 /// Where the vectors come from, and what all of them are once they have been asked for.
 #[derive(Debug, Default)]
@@ -132,7 +135,7 @@ impl Vectors {
 
     fn note(&mut self, positions: &[[f64; 3]]) {
         resize(&mut self.positions, positions.len(), [0.0; 3]);
-        self.positions.copy_from_slice(positions);
+        parallel::copy(&mut self.positions, positions, MANY);
     }
 
     /// All vectors have been computed, the shortest of this squared length.
@@ -246,7 +249,6 @@ impl Graph {
     }
 
     /// Where vectors follow positions.
-    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     pub(crate) fn moved(&self) -> Option<Moved<'_>> {
         let Vectors { positions, translations, .. } = &self.vectors;
         (!positions.is_empty()).then_some(Moved { positions, translations })

@@ -123,7 +123,6 @@ pub(crate) fn map<T: Sync, U: Send>(slice: &[T], f: impl Fn(&T) -> U + Sync + Se
 }
 
 /// Copies a slice, a chunk at a time.
-#[cfg(feature = "cuda")]
 pub(crate) fn copy<T: Copy + Send + Sync>(to: &mut [T], from: &[T], size: usize) {
     for_chunks_mut(to, size, |k, chunk| chunk.copy_from_slice(&from[k * size..][..chunk.len()]));
 }

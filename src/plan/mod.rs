@@ -1,5 +1,6 @@
 //! A plan is a model on a device in a precision: validated and laid out once, executed many times.
 
+mod domains;
 mod input;
 mod options;
 mod uncertainty;
@@ -22,6 +23,8 @@ use crate::model::Model;
 use crate::potential::{Buffers, Grader, LinearPotential, Potential, Sizes, Triangles, check_view};
 use crate::structure::Structure;
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use domains::Domains;
 use input::AtAddresses;
 use ndarray::{ArrayViewMut2, ArrayViewMut3};
 use std::fmt::{self, Debug, Formatter};
@@ -85,10 +88,11 @@ impl Plan {
             }
             model.check_pace_tables()?;
         }
-        if let (Device::Cuda(_), Some(isa)) = (device, options.isa) {
+        if let (Device::Cuda(_) | Device::Cudas { .. }, Some(isa)) = (device, options.isa) {
             return Err(Error::Argument(format!("instruction set {isa:?}: CUDA devices have none of the processor's")));
         }
         let potential: Box<dyn Potential> = match device {
+            Device::Cudas { n: 0, .. } => return Err(Error::Argument("0 devices: there is nothing to run on".into())),
             Device::Cpu => {
                 let isa = options.isa.unwrap_or_else(Isa::detect);
                 if !isa.is_available() {
@@ -98,8 +102,15 @@ impl Plan {
             }
             #[cfg(feature = "cuda")]
             Device::Cuda(index) => crate::cuda::potential(model, index, precision, mode)?,
+            #[cfg(feature = "cuda")]
+            Device::Cudas { first, n } => {
+                let one = |k| crate::cuda::potential(model, k, precision, mode);
+                Box::new(Domains::new((first..first.saturating_add(n)).map(one).collect::<Result<_>>()?))
+            }
             #[cfg(not(feature = "cuda"))]
-            Device::Cuda(_) => return Err(Error::Device("this build has no CUDA backend (feature `cuda`)".into())),
+            Device::Cuda(_) | Device::Cudas { .. } => {
+                return Err(Error::Device("this build has no CUDA backend (feature `cuda`)".into()));
+            }
         };
         let mut species_of_number = [UNKNOWN; 256];
         for (index, &number) in model.species().iter().enumerate() {

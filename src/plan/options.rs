@@ -46,7 +46,7 @@ impl Options {
     /// A precision that is no preset, or that this model does not have on this device.
     pub(super) fn check_precision(&self, model: &Model, device: Device, precision: Precision) -> Result<()> {
         let refused = |why: String| Err(Error::Argument(format!("precision {precision}: {why}")));
-        let on_tensor_cores = matches!(device, Device::Cuda(_)) && model.mace().is_some();
+        let on_tensor_cores = device != Device::Cpu && model.mace().is_some();
         if precision.is_reduced() && !on_tensor_cores {
             let full = Precision::PRESETS.iter().filter(|(_, p)| !p.is_reduced()).map(|(name, _)| *name);
             let full = full.collect::<Vec<_>>().join(", ");

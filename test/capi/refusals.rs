@@ -326,8 +326,11 @@ fn models_and_plans() {
     let threads = acerust_options { n_threads: 4097, ..o };
     fails!(a, "argument: n_threads: 4097 is more than 4096", new(0, 0, 0, Some(threads)));
     fails!(a, "argument: n_threads: 4097 is more than 4096", acerust_plan_set_threads(plan.0, 4097));
+    let devices = acerust_options { n_devices: 2, ..o };
+    fails!(a, "argument: options: n_devices is 2: the processor is one", new(0, 0, 0, Some(devices)));
+    assert_eq!(new(ACERUST_CUDA, 998, 0, Some(devices)), d);
     let size = acerust_options { size: 0, ..o };
-    let message = "argument: options: size is 0, not the struct's, 32";
+    let message = "argument: options: size is 0, not the struct's, 40";
     fails!(a, message, new(0, 0, 0, Some(size)));
     let nothing = crate::common::only(&golden("si_o3").model, "onebody");
     let nothing = crate::call::plan(&crate::call::model(&nothing));
@@ -350,7 +353,7 @@ fn options_of_other_versions() {
     ok!(acerust_plan_new(model.0, 0, 0, 0, (&raw const later).cast(), &mut out));
     ok!(acerust_plan_free(out));
     later.more[1] = 1;
-    let message = "argument: options: a field beyond the 32 bytes known to this version is set";
+    let message = "argument: options: a field beyond the 40 bytes known to this version is set";
     fails!(ACERUST_ERROR_ARGUMENT, message, acerust_plan_new(model.0, 0, 0, 0, (&raw const later).cast(), &mut out));
     // Of an earlier version only what it had is read.
     let mut earlier = acerust_options { radial: 77, instruction_set: 77, ..options() };

@@ -121,6 +121,7 @@ impl Bench {
         let threads = rayon::current_num_threads();
         let place = match plan.device() {
             Device::Cuda(index) => format!("CUDA device {index}"),
+            Device::Cudas { first, n } => format!("CUDA devices {first} to {}", first + n - 1),
             _ => format!("{:?}", Isa::detect()),
         };
         let mut out = Output::new(None)?;

@@ -18,7 +18,7 @@ pub struct Options {
     /// CUDA devices also f24-radial
     #[arg(long, global = true, default_value = "f64", value_parser = str::parse::<Precision>)]
     pub precision: Precision,
-    /// Where to compute: cpu, cuda or cuda:INDEX
+    /// Where to compute: cpu, cuda, cuda:INDEX, or cuda:FIRST-LAST for devices that share each structure
     #[arg(long, global = true, default_value = "cpu", value_parser = str::parse::<Device>)]
     pub device: Device,
     /// Radial functions: exact, table=TOLERANCE (relative to each function's largest value), pace-table (pacemaker's functions from

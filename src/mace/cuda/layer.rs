@@ -220,10 +220,12 @@ impl Step {
         (EDGE_BYTES / (self.up_width() * self.stored)).max(1)
     }
 
-    /// From the features to the next ones.
+    /// From the features to the next ones, of the centres of these slices.
+    #[allow(clippy::too_many_arguments)]
     pub fn forward(
         &self,
         run: &Run,
+        slices: &[Slice],
         y: u64,
         rows: Rows,
         kept: Kept,
@@ -234,7 +236,7 @@ impl Step {
             let (n32, norm) = (run.at.n_centres as u32, kept.norm);
             run.over_lanes("densities", arguments![run.at.graph, n32, self.tables.address, alpha, beta, norm])?;
         }
-        run.slices.iter().try_for_each(|slice| self.forward_slice(run, slice, y, rows, kept, shared, first))
+        slices.iter().try_for_each(|slice| self.forward_slice(run, slice, y, rows, kept, shared, first))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -285,11 +287,13 @@ impl Step {
         }
     }
 
-    /// From the adjoint of the next features to those of edges, and, but for the first layer, to that of the features, assigned.
+    /// From the adjoint of the next features of the centres of these slices, zero for all others, to those of edges, and, but for the first
+    /// layer, to that of the features, assigned.
     #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
         run: &Run,
+        slices: &[Slice],
         (y, y_bar, add): (u64, u64, bool),
         rows: Rows,
         next_bar: u64,
@@ -304,7 +308,7 @@ impl Step {
         let ranges = |slice: &Slice| if self.is_first { vec![[0, usize::MAX]] } else { self.ranges(slice.edges) };
         let own = self.gate.is_some() && !self.is_first;
         // The adjoint of x is assigned by what comes first, or added to zeros.
-        let several = run.slices.iter().map(|slice| ranges(slice).len()).sum::<usize>() != 1;
+        let several = !matches!((slices, &run.slices[..]), ([slice], [_]) if ranges(slice).len() == 1);
         if !self.is_first && several {
             run.clear(up_bar, n_rows * row)?;
             let (n, first, incoming, span) = (n_rows as u32, run.at.incoming_first, run.at.incoming, shared.spans);
@@ -313,7 +317,7 @@ impl Step {
         } else if own && n_rows > run.at.n_centres {
             run.clear(up_bar + (run.at.n_centres * row) as u64, (n_rows - run.at.n_centres) * row)?;
         }
-        for slice in &run.slices {
+        for slice in slices {
             self.messages_back(run, slice, next_bar, (up_bar, several), kept, shared)?;
             let (graph, begin, tables, up, messages) =
                 (run.at.graph, slice.begin as u32, self.tables.address, rows.up, shared.messages);
@@ -328,7 +332,8 @@ impl Step {
             }
         }
         if self.norm.is_some() {
-            let (n32, tables, density_bar) = (run.at.n_centres as u32, self.tables.address, shared.density_bar);
+            let n32 = slices.last().map_or(0, |slice| slice.begin + slice.n) as u32;
+            let (tables, density_bar) = (self.tables.address, shared.density_bar);
             run.over_lanes("densities_back", arguments![run.at.graph, n32, tables, density_bar, y_bar])?;
         }
         if self.is_first {
@@ -340,7 +345,7 @@ impl Step {
         }
         self.up.transposed(run, &run.all(), up_bar, h_bar, false)?;
         let Some(skip) = &self.skip else { return Ok(()) };
-        run.slices.iter().try_for_each(|slice| {
+        slices.iter().try_for_each(|slice| {
             let [from, to] = [self.next_width(), self.h_width].map(|width| width * self.stored);
             skip.transposed(run, slice, slice.of(next_bar, from), slice.of(h_bar, to), true)
         })

@@ -24,7 +24,7 @@ use crate::precision::Precision;
 use crate::{Error, Result};
 use layer::{FirstAddresses, FirstRows, Kept, Rows, Shared, Step};
 use readouts::Readouts;
-use run::{Features, Run, SLICE, Slice, Through, slots};
+use run::{Features, Run, SLICE, Slice, Through, slice, slots};
 use std::sync::Arc;
 
 /// The first architecture whose tensor cores have TF32 and bf16.
@@ -269,12 +269,13 @@ impl DeviceNetwork {
             up: if t == 0 { conditions.up.ptr } else { layout.up[t] },
             next: layout.next[t],
         };
+        let slices = |t: usize| if t == last { run.owned() } else { &run.slices };
         let first = |t: usize| if t == 0 { conditions.first } else { FirstAddresses::default() };
         if gradients {
             run.clear(layout.bars[0], n * self.steps[last].next_width() * self.stored())?;
         }
         for (t, step) in self.steps.iter().enumerate() {
-            step.forward(&run, y, rows(t), layout.kept[t], layout.shared, first(t))?;
+            step.forward(&run, slices(t), y, rows(t), layout.kept[t], layout.shared, first(t))?;
             let bar = if gradients && t == last { layout.bars[0] } else { 0 };
             self.readouts.read(&run, (head, t), at.n_owned, step, layout.next[t], scale * gain, [sums, bar])?;
             if t < last {
@@ -303,11 +304,17 @@ impl DeviceNetwork {
         }
         if gradients {
             let [mut bar, mut before] = layout.bars;
+            // The last layer assigns the adjoints of its edges, the others add to them.
+            if let [.., end] = run.slices[run.owned().len()..] {
+                let done = run.owned().last().map_or(0, |slice| slice.edges[1]);
+                let size = (net.lmax + 1).pow(2) * self.precision.arithmetic.bytes();
+                run.clear(layout.y_bar + (done * size) as u64, (end.edges[1] - done) * size)?;
+            }
             for (t, step) in self.steps.iter().enumerate().rev() {
                 let bars = (y, layout.y_bar, t < last);
                 let exchange = through.as_mut().map(|through| (t, through));
                 let up = (before, layout.up_bar);
-                step.backward(&run, bars, rows(t), bar, up, exchange, layout.kept[t], layout.shared)?;
+                step.backward(&run, slices(t), bars, rows(t), bar, up, exchange, layout.kept[t], layout.shared)?;
                 if t > 0 {
                     let below = &self.steps[t - 1];
                     self.readouts.read(
@@ -359,7 +366,7 @@ impl DeviceNetwork {
         layout.zeros = arena.take(4 * n.min(SLICE));
         let n_slots = match n <= SLICE {
             true => n.next_multiple_of(ROWS),
-            false => n.div_ceil(SLICE) * slots(self.network.species.len()),
+            false => n.div_ceil(slice(at.n_owned, n)) * slots(self.network.species.len()),
         };
         layout.order = arena.take(4 * n_slots);
         (layout, (arena.at - base) as usize)

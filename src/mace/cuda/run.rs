@@ -44,6 +44,14 @@ impl Slice {
     }
 }
 
+/// How many centres a slice has. Slices of owned ones have few others: the last layer is for these alone.
+pub fn slice(n_owned: usize, n_centres: usize) -> usize {
+    match n_owned < n_centres && n_centres > SLICE {
+        true => n_owned.div_ceil(n_owned.div_ceil(SLICE).max(1)).max(SLICE / 2),
+        false => SLICE,
+    }
+}
+
 /// Slots of a slice where there are several.
 pub fn slots(n_species: usize) -> usize {
     SLICE + n_species * ROWS
@@ -80,6 +88,11 @@ impl Run<'_> {
         Slice { begin: 0, n: self.at.n_centres, edges: [0, self.at.n_edges], order: 0, n_slots: 0 }
     }
 
+    /// The slices that owned centres are in.
+    pub fn owned(&self) -> &[Slice] {
+        &self.slices[..self.slices.partition_point(|slice| slice.begin < self.at.n_owned)]
+    }
+
     /// Of the centres of a slice.
     pub fn species(&self, slice: &Slice) -> u64 {
         slice.of(self.at.graph.species, 4)
@@ -87,7 +100,7 @@ impl Run<'_> {
 
     /// Cuts centres into slices, with room for the order of all at `order`. More than one, and it waits for the edges to be counted.
     pub fn cut(&mut self, n_species: usize, order: u64) -> Result<()> {
-        let GraphAt { n_centres, n_edges, graph, .. } = self.at;
+        let GraphAt { n_owned, n_centres, n_edges, graph, .. } = self.at;
         let n32 = n_centres as u32;
         if n_centres <= SLICE {
             let (mut order, mut n_slots) = (order, n_centres.next_multiple_of(ROWS));
@@ -100,12 +113,12 @@ impl Run<'_> {
             self.slices = vec![Slice { begin: 0, n: n_centres, edges: [0, n_edges], order, n_slots }];
             return Ok(());
         }
-        let n_slots = slots(n_species);
-        let (slice, block, slots, species) = (SLICE as u32, ROWS as u32, n_slots as u32, graph.species);
-        let n_slices = n_centres.div_ceil(SLICE);
+        let (size, n_slots) = (slice(n_owned, n_centres), slots(n_species));
+        let (slice, block, slots, species) = (size as u32, ROWS as u32, n_slots as u32, graph.species);
+        let n_slices = n_centres.div_ceil(size);
         let arguments = arguments![n32, slice, block, slots, species, order];
         self.queue(&self.kernels.atoms, "arrange", [n_slices, 1, 1], 1024, arguments)?;
-        let begins: Vec<usize> = (0..=n_slices).map(|k| (k * SLICE).min(n_centres)).collect();
+        let begins: Vec<usize> = (0..=n_slices).map(|k| (k * size).min(n_centres)).collect();
         let mut edges = vec![0_u32; begins.len()];
         for (begin, to) in begins.iter().zip(&mut edges) {
             let host = Place { address: std::ptr::from_mut(to).addr() as u64, allocation: 0 };

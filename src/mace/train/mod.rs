@@ -32,7 +32,7 @@ pub use parameters::Parameter;
 
 use super::network::Network;
 use super::spec::MaceSpec;
-use crate::device::Device;
+use crate::device::{Device, too_many};
 use crate::dtype::Storage;
 use crate::graph::Graph;
 use crate::memory;
@@ -347,6 +347,7 @@ fn passes<S: Storage>(tape: Tape, device: Device) -> Result<Box<dyn Passes<S>>> 
         Device::Cuda(index) => Ok(Box::new(OnEngine::new(cuda::Cuda::<S>::new(index)?, tape)?)),
         #[cfg(not(feature = "cuda"))]
         Device::Cuda(_) => Err(Error::Device("this build has no CUDA backend (feature `cuda`)".into())),
+        Device::Cudas { n, .. } => Err(too_many(n, "training")),
     }
 }
 
