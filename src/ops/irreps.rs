@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -10,6 +11,8 @@ use std::str::FromStr;
 pub const MAX_L: usize = 11;
 /// The largest dimension of irreps: 100 bytes of text must not ask for all memory.
 pub const MAX_DIM: usize = 1 << 24;
+/// The most blocks: operations look at all pairs of them.
+pub const MAX_BLOCKS: usize = 1 << 14;
 
 /// What an inversion does: `o` changes the sign. Odd comes first in the order of irreps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -100,12 +103,15 @@ pub struct Irreps {
 
 impl Irreps {
     /// # Errors
-    /// If a degree is above [`MAX_L`] or the dimension above [`MAX_DIM`].
+    /// If a degree is above [`MAX_L`], the dimension above [`MAX_DIM`], or there are more blocks than [`MAX_BLOCKS`].
     pub fn new(blocks: Vec<Block>) -> Result<Irreps> {
+        if blocks.len() > MAX_BLOCKS {
+            return Err(Error::Argument(format!("irreps: {} blocks, expected at most {MAX_BLOCKS}", blocks.len())));
+        }
         let dim = |b: &Block| b.mul.checked_mul(b.irrep.dim()).filter(|_| b.irrep.l <= MAX_L);
         let total = blocks.iter().try_fold(0_usize, |sum, b| sum.checked_add(dim(b)?));
         match total {
-            Some(n) if n <= MAX_DIM && blocks.len() <= MAX_DIM => Ok(Irreps { blocks }),
+            Some(n) if n <= MAX_DIM => Ok(Irreps { blocks }),
             _ => Err(Error::Argument(format!("irreps: at most l = {MAX_L} and dimension {MAX_DIM} are possible"))),
         }
     }
@@ -132,6 +138,16 @@ impl Irreps {
     /// The largest degree, 0 where there is no block.
     pub fn lmax(&self) -> usize {
         self.blocks.iter().map(|b| b.irrep.l).max().unwrap_or(0)
+    }
+
+    /// By irrep, in their order: how many blocks there are, and how many channels these have.
+    pub(crate) fn counts(&self) -> BTreeMap<Irrep, [usize; 2]> {
+        let mut counts = BTreeMap::<Irrep, [usize; 2]>::new();
+        for b in &self.blocks {
+            let [blocks, channels] = counts.entry(b.irrep).or_default();
+            (*blocks, *channels) = (*blocks + 1, *channels + b.mul);
+        }
+        counts
     }
 
     /// The multiplicity of an irrep in all blocks together.

@@ -18,6 +18,36 @@ fn operations_that_cannot_be() {
         let error = error.unwrap_or_else(|| panic!("not refused: {operation}"));
         assert!(error.contains(message), "{error}, expected {message}");
     }
+    // A text of some kilobytes does not take all time and memory.
+    let many = |n: usize| vec!["0e"; n].join("+");
+    let wide = vec!["11e"; 100].join("+");
+    for (operation, message) in [
+        (format!(r#"{{"linear": {{"irreps_in": "{}", "irreps_out": "0e"}}}}"#, many(20_000)), "20000 blocks"),
+        (
+            format!(r#"{{"linear": {{"irreps_in": "{0}", "irreps_out": "{0}"}}}}"#, many(2_000)),
+            "4000000 pairs of blocks",
+        ),
+        (
+            format!(r#"{{"channelwise": {{"irreps_in1": "{0}", "irreps_in2": "{0}", "targets": "0e"}}}}"#, many(500)),
+            "product: 250000 paths",
+        ),
+        (
+            format!(
+                r#"{{"fully_connected": {{"irreps_in1": "{wide}", "irreps_in2": "{wide}", "irreps_out": "{wide}"}}}}"#
+            ),
+            "product: 1000000 paths",
+        ),
+    ] {
+        let error = match spec(&operation) {
+            Ok(spec) => Op::<f64>::new(&spec).expect_err("too much").to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(message), "{error}, expected {message}");
+    }
+    let start = std::time::Instant::now();
+    let blocks = format!(r#"{{"linear": {{"irreps_in": "{0}", "irreps_out": "{0}"}}}}"#, many(500));
+    assert!(Op::<f64>::new(&spec(&blocks).unwrap()).is_ok());
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     let linear = spec(r#"{"linear": {"irreps_in": "0e", "irreps_out": "0e"}}"#).unwrap();
     let other = Op::<f32>::new(&linear).err().unwrap().to_string();
     assert_eq!(other, "argument: storage: f64, expected f32");

@@ -16,6 +16,10 @@ pub const REFUSED: &[(&str, &str)] = &[
         "there is no bias by species",
     ),
     (r#"{"linear": {"irreps_in": "60000x0e", "irreps_out": "60000x0e", "species": 2}}"#, "3600000000 weights for each"),
+    (
+        r#"{"fully_connected": {"irreps_in1": "16777216x0e", "irreps_in2": "16777216x0e", "irreps_out": "65536x0e"}}"#,
+        "product: 18446744073709552000 weights are too many",
+    ),
     (r#"{"harmonics": {"lmax": 12}}"#, "lmax: 12, expected at most 11"),
     (
         r#"{"channelwise": {"irreps_in1": "0e", "irreps_in2": "2x1o", "targets": "1o"}}"#,

@@ -17,6 +17,7 @@ use crate::simd::{Lanes, Real};
 use crate::{Error, Result};
 use gemm::Matrix;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// `x`, weights `w` (and, with `species`, one row of them a species), bias `b`.
@@ -31,6 +32,9 @@ pub struct Linear {
     #[serde(default)]
     pub species: Option<usize>,
 }
+
+/// The most of them: a short text must not take all time.
+const MAX_PAIRS: usize = 1 << 20;
 
 /// A matrix of the map: from one block to another.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +55,7 @@ impl Linear {
     /// The matrices, in the order of their weights.
     pub fn pairs(&self) -> Vec<Pair> {
         let (ins, outs) = (self.irreps_in.slices(), self.irreps_out.slices());
+        let counts = self.irreps_in.counts();
         let mut w = 0;
         let mut pairs = Vec::new();
         for (a, x) in self.irreps_in.blocks().iter().zip(&ins) {
@@ -59,7 +64,7 @@ impl Linear {
                 if a.irrep != b.irrep || mul.contains(&0) {
                     continue;
                 }
-                let scale = 1.0 / (self.irreps_in.count(a.irrep) as f64).sqrt();
+                let scale = 1.0 / (counts[&a.irrep][1] as f64).sqrt();
                 pairs.push(Pair { x: x.start, out: out.start, w, mul, dim: a.irrep.dim(), scale });
                 w += mul[0] * mul[1];
             }
@@ -81,6 +86,13 @@ impl Linear {
     pub(crate) fn ports(&self) -> Result<Ports> {
         if self.bias && self.species.is_some() {
             return Err(Error::Argument("linear: there is no bias by species".into()));
+        }
+        let (ins, outs) = (self.irreps_in.counts(), self.irreps_out.counts());
+        let n_pairs: usize = ins.iter().map(|(irrep, n)| n[0] * outs.get(irrep).map_or(0, |n| n[0])).sum();
+        if n_pairs > MAX_PAIRS {
+            let message =
+                format!("linear: {n_pairs} pairs of blocks, expected at most {MAX_PAIRS}: merge equal irreps");
+            return Err(Error::Argument(message));
         }
         let n_weights = self.n_weights();
         if n_weights.checked_mul(self.species.unwrap_or(1)).is_none_or(|n| n > 1 << 32) {
@@ -106,8 +118,8 @@ impl Linear {
         let dims = [self.irreps_in.dim(), self.irreps_out.dim()];
         let pairs: Vec<Pair> =
             self.pairs().into_iter().map(|p| Pair { scale: scale.unwrap_or(p.scale), ..p }).collect();
-        let first = |k: usize, at: fn(&Pair) -> usize| !pairs[..k].iter().any(|q| at(q) == at(&pairs[k]));
-        let opens: Vec<[bool; 2]> = (0..pairs.len()).map(|k| [first(k, |p| p.out), first(k, |p| p.x)]).collect();
+        let (mut outs, mut ins) = (HashSet::new(), HashSet::new());
+        let opens: Vec<[bool; 2]> = pairs.iter().map(|p| [outs.insert(p.out), ins.insert(p.x)]).collect();
         let covered = |back: usize| -> usize {
             let opened = pairs.iter().zip(&opens).filter(|(_, opens)| opens[back]);
             opened.map(|(p, _)| p.dim * p.mul[1 - back]).sum()

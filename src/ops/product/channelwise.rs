@@ -42,6 +42,7 @@ impl Channelwise {
     /// # Errors
     /// If there are too many numbers in it.
     pub fn irreps_out(&self) -> Result<Irreps> {
+        paths::check(&self.irreps_in1, &self.irreps_in2, &self.targets, false)?;
         Irreps::new(paths::channelwise(&self.irreps_in1, &self.irreps_in2, &self.targets, Convention::default()).1)
     }
 

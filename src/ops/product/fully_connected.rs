@@ -39,6 +39,7 @@ impl FullyConnected {
     }
 
     pub(crate) fn ports(&self) -> Result<Ports> {
+        paths::check(&self.irreps_in1, &self.irreps_in2, &self.irreps_out, true)?;
         let nodes = if self.convolution { Extent::Nodes } else { Extent::Rows };
         let inputs = vec![
             Port::of_irreps("x", nodes, &self.irreps_in1),

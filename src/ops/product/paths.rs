@@ -1,7 +1,9 @@
 //! The paths of a product: which block times which block gives which block, and the coupling of each.
 
 use crate::ops::coupling::{Convention, Entry, coupling};
-use crate::ops::irreps::{Block, Irreps};
+use crate::ops::irreps::{Block, Irrep, Irreps};
+use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// One path. Places are those of a row in `ir_mul`; the same numbers hold in `mul_ir`, block by block.
@@ -19,6 +21,35 @@ pub struct Path {
     pub w: Range<usize>,
     /// `C(l1, l2 → l3)`, times the factor of the path.
     pub coupling: Vec<Entry>,
+}
+
+/// The most paths, and the most combinations of blocks that are looked at for them: a short text must not take all time and memory.
+const MAX_PATHS: usize = 1 << 14;
+const MAX_COMBINATIONS: usize = 1 << 24;
+
+/// # Errors
+/// More paths than that, or than there are numbers for their weights.
+pub(crate) fn check(x: &Irreps, y: &Irreps, out: &Irreps, fully_connected: bool) -> Result<()> {
+    let blocks = |irreps: &Irreps| irreps.blocks().len().max(1);
+    let combinations = [x, y].map(blocks).iter().product::<usize>() * if fully_connected { blocks(out) } else { 1 };
+    let (mut n_paths, mut n_weights) = (0.0, 0.0);
+    let outs = out.counts();
+    for (p, [of_x, channels_of_x]) in x.counts() {
+        for (q, [of_y, channels_of_y]) in y.counts() {
+            for [of_out, channels] in p.product(q).filter_map(|irrep| outs.get(&irrep)) {
+                n_paths += if fully_connected { (of_x * of_y * of_out) as f64 } else { (of_x * of_y) as f64 };
+                n_weights += (channels_of_x * channels_of_y) as f64 * *channels as f64;
+            }
+        }
+    }
+    if combinations > MAX_COMBINATIONS || n_paths > MAX_PATHS as f64 {
+        let message = format!("product: {n_paths} paths among {combinations} combinations of blocks");
+        return Err(Error::Argument(format!("{message}, expected at most {MAX_PATHS} among {MAX_COMBINATIONS}")));
+    }
+    match fully_connected && n_weights > (1_u64 << 32) as f64 {
+        true => Err(Error::Argument(format!("product: {n_weights} weights are too many"))),
+        false => Ok(()),
+    }
 }
 
 /// The blocks of three rows, to make paths from.
@@ -41,11 +72,11 @@ impl Rows<'_> {
 
 /// The paths of the channelwise product and its result: sorted by irrep, not merged. Weights follow the sorted paths.
 pub(crate) fn channelwise(x: &Irreps, y: &Irreps, targets: &Irreps, convention: Convention) -> (Vec<Path>, Vec<Block>) {
-    let wanted = |irrep| targets.blocks().iter().any(|t| t.irrep == irrep);
+    let targets: BTreeSet<Irrep> = targets.blocks().iter().map(|t| t.irrep).collect();
     let mut found = Vec::new();
     for (a, p) in x.blocks().iter().enumerate() {
         for (b, q) in y.blocks().iter().enumerate() {
-            found.extend(p.irrep.product(q.irrep).filter(|&i| wanted(i)).map(|irrep| (irrep, [a, b], p.mul)));
+            found.extend(p.irrep.product(q.irrep).filter(|i| targets.contains(i)).map(|irrep| (irrep, [a, b], p.mul)));
         }
     }
     found.sort_by_key(|&(irrep, ..)| irrep);
