@@ -102,12 +102,12 @@ impl<R: Read + Seek> Reader<R> {
     /// A matrix of float64 with so many columns, row-major.
     ///
     /// # Errors
-    /// An array that is missing, has another type or number of columns, or is cut short.
+    /// An array that is missing, has another type, order or shape, or is cut short.
     pub fn matrix(&mut self, name: &str, n_columns: usize) -> Result<Vec<f64>> {
-        let (_, numbers) = self.reals(name)?;
-        match numbers.filter(|x| x.len().is_multiple_of(n_columns)) {
-            Some(numbers) => Ok(numbers),
-            None => Err(self.fault(name, &format!("no matrix with {n_columns} columns"))),
+        let (shape, numbers) = self.reals(name)?;
+        match (&shape[..], numbers) {
+            (&[m, n], Some(numbers)) if n == n_columns && numbers.len() == m.saturating_mul(n) => Ok(numbers),
+            _ => Err(self.fault(name, &format!("no matrix with {n_columns} columns"))),
         }
     }
 
@@ -168,8 +168,11 @@ impl<R: Read + Seek> Reader<R> {
         });
         read.map_err(|e| self.fault(name, &e.to_string()))?;
         let header = String::from_utf8_lossy(&header);
-        if !(header.contains(dtype) && header.contains("'fortran_order': False")) {
+        if !header.contains(dtype) {
             return Err(self.fault(name, &format!("no array of the type {dtype}")));
+        }
+        if !header.contains("'fortran_order': False") {
+            return Err(self.fault(name, "it is in Fortran order (`numpy.ascontiguousarray` makes rows of it)"));
         }
         let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
         let shape = shape.map(|(shape, _)| shape.split(',').filter_map(|n| n.trim().parse().ok()).collect());

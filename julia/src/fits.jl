@@ -4,7 +4,7 @@
     FitReport
 
 What a fit has to say: shown as the text that `acerust fit` prints. `report["errors"]["all"]` and others have the numbers; `keys(report)` are
-`frames`, `used`, `rows`, `parameters`, `effective`, `noise`, `log_evidence`, `remarks` (frames that were left out, by reason), `closest`
+`frames`, `used`, `rows`, `parameters`, `effective`, `noise`, `log_evidence`, `remarks` (frames that were left out, by reason), `absent` (groups with weights but no frames), `closest`
 (neighbours, Å), `errors` (of the rows, by group: `energy` in eV an atom, `force` in eV/Å, `virial` in eV by the root of the number of atoms),
 `left_out` (of each group under a fit to all others), `training` and `test` (of evaluated frames, by group and of `all`), `text`.
 """

@@ -60,6 +60,20 @@ impl Default for Prior {
 }
 
 impl Prior {
+    /// # Errors
+    /// A weight or a power that is not above 0, by its name.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let used = match *self {
+            Prior::Identity => vec![],
+            Prior::Algebraic { p, wl, wn } => vec![("wl", wl), ("wn", wn), ("p", p)],
+            Prior::Exponential { wl, wn } | Prior::Gaussian { wl, wn } => vec![("wl", wl), ("wn", wn)],
+        };
+        match used.into_iter().find(|(_, x)| !(*x > 0.0 && x.is_finite())) {
+            Some((name, x)) => Err(format!("{name} is {x}, not above 0")),
+            None => Ok(()),
+        }
+    }
+
     /// `ln Γ` of every linear parameter, in the order of [`Model::linear_parameters`]; logarithms, since the gaussian prior overflows.
     pub fn log_diagonal(&self, model: &Model) -> Vec<f64> {
         let mut diagonal = Vec::with_capacity(model.length_basis());

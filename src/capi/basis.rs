@@ -88,11 +88,8 @@ pub fn log_prior(model: &Model, kind: i32, [p, wl, wn]: [f64; 3]) -> Result<Vec<
         ACERUST_PRIOR_GAUSSIAN => Prior::Gaussian { wl, wn },
         other => return Err(Failure::argument(format!("prior {other} is none of ACERUST_PRIOR_…"))),
     };
-    let used: &[(&str, f64)] = &[("wl", wl), ("wn", wn), ("p", p)][..2 + usize::from(kind == ACERUST_PRIOR_ALGEBRAIC)];
-    match used.iter().find(|(_, x)| !(*x > 0.0 && x.is_finite())) {
-        Some((name, x)) => Err(Failure::argument(format!("{name} is {x}, not above 0"))),
-        None => Ok(prior.log_diagonal(model)),
-    }
+    prior.check().map_err(Failure::argument)?;
+    Ok(prior.log_diagonal(model))
 }
 
 /// The model with natural cubic splines in place of radial polynomials; splines stay as they are.

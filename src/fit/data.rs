@@ -4,6 +4,7 @@ use super::settings::Settings;
 use crate::element;
 use crate::extxyz::{Column, Data, Frame, Value};
 use crate::structure::Structure;
+use indexmap::IndexMap;
 use std::collections::BTreeMap;
 
 /// The data of a frame.
@@ -21,15 +22,18 @@ pub struct Observation {
     pub virial: Option<[[f64; 3]; 3]>,
 }
 
-/// What a frame has under a name, in any case.
-fn find<'a>(frame: &'a Frame, key: &str) -> Option<&'a Value> {
-    frame.info.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, v)| v)
+/// Energies, forces, virials and weights beyond this, whatever their unit, are errors of the data: squares of their products are not finite.
+const MOST: f64 = 1e50;
+
+/// What is there under a name, else under the same name in another case.
+fn find<'a, T>(all: &'a IndexMap<String, T>, key: &str) -> Option<&'a T> {
+    all.get(key).or_else(|| all.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, x)| x))
 }
 
 impl Settings {
     /// The group of a frame.
     pub fn group_of(&self, frame: &Frame) -> String {
-        match find(frame, &self.group_key) {
+        match find(&frame.info, &self.group_key) {
             Some(Value::Text(name)) => name.clone(),
             Some(Value::Int(i)) => i.to_string(),
             _ => "default".into(),
@@ -41,12 +45,13 @@ impl Settings {
     /// # Errors
     /// Why the frame cannot be used, for the report.
     pub fn observe(&self, frame: Frame, species: &[u8]) -> Result<Observation, String> {
-        let find = |key: &str| find(&frame, key);
+        let info = |key: &str| find(&frame.info, key);
         let group = self.group_of(&frame);
-        let weight = match find(&self.weight_key) {
-            Some(value) => {
-                value.as_f64().filter(|w| *w >= 0.0).ok_or_else(|| format!("{} is no weight", self.weight_key))?
-            }
+        let weight = match info(&self.weight_key) {
+            Some(value) => value
+                .as_f64()
+                .filter(|w| (0.0..=MOST).contains(w))
+                .ok_or_else(|| format!("{} is no weight", self.weight_key))?,
             None => 1.0,
         };
         if frame.structure.n_atoms() == 0 {
@@ -55,12 +60,12 @@ impl Settings {
         if let Some(&z) = frame.structure.numbers.iter().find(|z| !species.contains(z)) {
             return Err(format!("unknown element {}", element::name(z)));
         }
-        let energy = match (frame.energy, find(&self.energy_key)) {
+        let energy = match (frame.energy, info(&self.energy_key)) {
             (Some(energy), _) => Some(energy),
             (None, None) => None,
             (None, Some(value)) => Some(value.as_f64().ok_or_else(|| format!("{} is no number", self.energy_key))?),
         };
-        let column = |key: &str| frame.arrays.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, c)| c);
+        let column = |key: &str| find(&frame.arrays, key);
         // The second name is upstream's.
         let columns = || column(&self.force_key).or_else(|| column("force").filter(|_| self.force_key == "forces"));
         let forces = match (&frame.forces, columns()) {
@@ -70,7 +75,7 @@ impl Settings {
             (None, Some(_)) => return Err(format!("{} are not three numbers an atom", self.force_key)),
         };
         let volume = frame.structure.volume();
-        let tensor = |key: &str| match find(key) {
+        let tensor = |key: &str| match info(key) {
             None => Ok(None),
             Some(value) => value.as_tensor().map(Some).ok_or_else(|| format!("{key} is not nine or six numbers")),
         };
@@ -83,8 +88,11 @@ impl Settings {
             return Err("no data".into());
         }
         let all = forces.iter().flatten().flatten().chain(virial.iter().flatten().flatten());
-        if all.chain(&energy).any(|x| !x.is_finite()) {
+        if all.clone().chain(&energy).any(|x| !x.is_finite()) {
             return Err("data that are not finite".into());
+        }
+        if all.clone().chain(&energy).any(|x| x.abs() > MOST) {
+            return Err(format!("data beyond {MOST:e}"));
         }
         let largest = forces.iter().flatten().flatten().fold(0.0, |m: f64, f| m.max(f.abs()));
         if let Some(limit) = self.max_force.filter(|limit| largest > *limit) {

@@ -16,6 +16,8 @@ use std::path::Path;
 
 /// The version of the file.
 const FORMAT: &str = "acerust-factors/1";
+/// No file counts farther: sums of a thousand of them, and as many as there are numbers of 64 bits for.
+const MOST: u64 = 1 << 53;
 
 /// Factors of the rows `[parameters | composition | datum]`.
 #[derive(Clone, Debug)]
@@ -276,6 +278,13 @@ impl Factors {
         if header.isolated.len() != model.species().len() || header.closest.len() != factors.closest.len() {
             return Err(fault("the header does not fit its model".into()));
         }
+        let Header { groups, isolated, remarks, frames, .. } = &header;
+        let skipped = remarks.skipped.values().flat_map(|&(count, first)| [count, first]);
+        let of_groups = groups.iter().flat_map(|g| [g.frames, g.atoms].into_iter().chain(g.rows));
+        let counts = isolated.iter().map(|(_, count)| *count).chain(skipped).chain(of_groups);
+        if let Some(count) = counts.chain([*frames, remarks.duplicates]).find(|count| *count > MOST) {
+            return Err(fault(format!("the header is damaged: it counts to {count}")));
+        }
         factors.isolated = header.isolated;
         factors.closest = header.closest.into_iter().map(|r| r.unwrap_or(f64::INFINITY)).collect();
         (factors.remarks, factors.sources, factors.frames) = (header.remarks, header.sources, header.frames);
@@ -285,7 +294,10 @@ impl Factors {
             for ((kind, factor), rows) in group.factors_mut().into_iter().zip(listed.rows) {
                 let triangle = npz.matrix(&format!("{k}_{kind}_triangle"), n)?;
                 let pending = npz.matrix(&format!("{k}_{kind}_rows"), n)?;
-                if ![0, n * n].contains(&triangle.len()) || triangle.iter().chain(&pending).any(|x| !x.is_finite()) {
+                let finite = triangle.iter().chain(&pending).all(|x| x.is_finite());
+                // A triangle is of one row at least.
+                let fewest = pending.len() / n + usize::from(!triangle.is_empty());
+                if !finite || ![0, n * n].contains(&triangle.len()) || rows < fewest as u64 {
                     return Err(fault(format!("the factor of group {k}, {kind}, is damaged")));
                 }
                 *factor = Factor::from_parts(n, rows, &triangle, pending);

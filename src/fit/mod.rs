@@ -112,6 +112,9 @@ pub fn solve(factors: &Factors, settings: &Settings) -> Result<Fitted> {
     let log_gamma = settings.prior.log_diagonal(&factors.model);
     let system = factors.system(settings, &e0, &log_gamma, |_| true);
     let solution = settings.solver.solve(&system)?;
+    if !solution.noise.is_finite() || solution.log_evidence.is_some_and(|e| !e.is_finite()) {
+        return Err(Error::Fit("the solution: squares of errors are not finite: data or weights are too large".into()));
+    }
     let theta = parameters(&solution.phi, &log_gamma);
     let mut random = Random::new(settings.seed);
     let bytes = settings.committee as f64 * (size_of_val(&*theta) + size_of::<Vec<f64>>()) as f64;

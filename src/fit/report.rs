@@ -21,6 +21,8 @@ pub struct Report {
     pub used: u64,
     pub rows: u64,
     pub remarks: Remarks,
+    /// Groups that have weights of their own, but no frames.
+    pub absent: Vec<String>,
     /// Linear parameters, and how many of them the data determine.
     pub parameters: usize,
     pub effective: f64,
@@ -63,12 +65,17 @@ impl Report {
         let species = factors.model.species();
         let pairs = (0..species.len()).flat_map(|i| (i..species.len()).map(move |j| (i, j)));
         let name = |(i, j): (usize, usize)| format!("{}-{}", element::name(species[i]), element::name(species[j]));
+        let known = |name: &String| {
+            let mut groups = factors.groups.keys().map(String::as_str).chain(["default"]);
+            groups.any(|group| group.eq_ignore_ascii_case(name))
+        };
         let closest = factors.closest.iter().map(|&r| Some(r).filter(|r| r.is_finite()));
         Report {
             frames: factors.frames,
             used: factors.groups.values().map(|g| g.frames).sum(),
             rows: fitted.rows,
             remarks: factors.remarks.clone(),
+            absent: settings.weights.keys().filter(|name| !known(name)).cloned().collect(),
             parameters: factors.n_params(),
             effective: fitted.effective,
             noise: fitted.noise,
@@ -122,6 +129,9 @@ impl Report {
         }
         if self.remarks.duplicates > 0 {
             let _ = writeln!(text, "note: {} structure(s) appear more than once", self.remarks.duplicates);
+        }
+        if !self.absent.is_empty() {
+            let _ = writeln!(text, "note: weights of groups without frames: {}", self.absent.join(", "));
         }
         let _ = write!(text, "{} parameters, {:.1} determined", self.parameters, self.effective);
         let _ = writeln!(text, ", noise {:.3e} a row of weight 1", self.noise);

@@ -137,7 +137,7 @@ impl Settings {
     }
 
     /// # Errors
-    /// Weights that are negative or not finite.
+    /// Weights that are negative or not finite; a prior or a solver with numbers that mean nothing.
     pub fn check(&self) -> Result<()> {
         for (group, w) in &self.weights {
             for (kind, x) in [("energy", w.energy), ("force", w.force), ("virial", w.virial)] {
@@ -149,7 +149,9 @@ impl Settings {
         if let Some(f) = self.max_force.filter(|f| f.is_nan() || *f <= 0.0) {
             return Err(Error::Recipe(format!("fit.max_force: {f} is not above 0")));
         }
-        Ok(())
+        let section = |name: &str, message: String| Error::Recipe(format!("fit.{name}: {message}"));
+        self.prior.check().map_err(|e| section("prior", e))?;
+        self.solver.check().map_err(|e| section("solver", e))
     }
 
     /// The weights of a group, whatever the case of its name.

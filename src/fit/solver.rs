@@ -100,8 +100,24 @@ impl Solution {
 
 impl Solver {
     /// # Errors
-    /// No rows; a system that has no unique solution.
+    /// A number that the solver cannot work with.
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
+        match *self {
+            Solver::Ridge { lambda, .. } if !(lambda >= 0.0 && lambda.is_finite()) => {
+                Err(format!("the damping {lambda} is negative or not finite"))
+            }
+            Solver::Svd { tolerance } if !(0.0..1.0).contains(&tolerance) => {
+                Err(format!("the tolerance {tolerance} is not in 0 … 1"))
+            }
+            Solver::Asp { parameters: Some(0) } => Err("no parameters are asked for".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// A number that the solver cannot work with; no rows; a system that has no unique solution.
     pub fn solve(&self, system: &System) -> Result<Solution> {
+        self.check().map_err(Error::Fit)?;
         if system.rows == 0 {
             return fail("no rows: no frame has data of a weight that is not zero");
         }
@@ -112,12 +128,13 @@ impl Solver {
         if norm == 0.0 {
             return fail("all rows are zero");
         }
+        let squares = system.z().iter().map(|z| z * z).sum::<f64>() + system.rho().powi(2);
+        if !(norm * norm).is_finite() || !squares.is_finite() {
+            return fail("rows are too large to be squared: data or weights are");
+        }
         let n = system.n();
         match *self {
             Solver::Ridge { lambda, absolute } => {
-                if !(lambda >= 0.0 && lambda.is_finite()) {
-                    return fail(&format!("the damping {lambda} is negative or not finite"));
-                }
                 let lambda = if absolute { lambda } else { lambda * norm / (n as f64).sqrt() };
                 ridge(system, vec![lambda; n])
             }
@@ -145,9 +162,6 @@ fn ridge(system: &System, damping: Vec<f64>) -> Result<Solution> {
 }
 
 fn truncated(system: &System, tolerance: f64) -> Result<Solution> {
-    if !(0.0..1.0).contains(&tolerance) {
-        return fail(&format!("the tolerance {tolerance} is not in 0 … 1"));
-    }
     let n = system.n();
     let svd = system.r().svd().map_err(|e| Error::Fit(format!("the singular values: {e:?}")))?;
     let (u, v) = (svd.U(), svd.V());
@@ -223,10 +237,7 @@ const PATIENCE: usize = 64;
 /// Least squares of the parameters on the path of the lasso up to a number of them, or to the least
 /// `N ln(|Xφ − y|²/N) + k ln N` of `k` parameters and `N` rows (G. Schwarz, Ann. Stat. 6, 461 (1978)).
 fn pursuit(system: &System, norm: f64, parameters: Option<usize>) -> Result<Solution> {
-    if parameters == Some(0) {
-        return fail("no parameters are asked for");
-    }
-    if !(norm * norm).is_finite() || !(norm * system.squares(&vec![0.0; system.n()])).is_finite() {
+    if !(norm * system.squares(&vec![0.0; system.n()])).is_finite() {
         return fail("rows are too large to be squared");
     }
     let (rows, rest) = (system.rows as f64, system.rho().powi(2));

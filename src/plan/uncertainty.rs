@@ -55,6 +55,9 @@ impl Plan {
             return Err(Error::Argument("a model without linear parameters has no committee".into()));
         }
         let numbers = file.matrix("parameters", n)?;
+        if numbers.is_empty() {
+            return Err(Error::Argument(format!("{}: the committee has no members", file.name())));
+        }
         self.set_committee(&numbers.chunks(n).map(<[f64]>::to_vec).collect::<Vec<_>>())
     }
 

@@ -74,6 +74,16 @@ fn other_files_change_nothing() {
         ok!(acerust_plan_committee_from_file(plan.0, committee.as_ptr(), committee.len()));
         status(acerust_plan_committee_from_file(plan.0, active.as_ptr(), active.len()), "parameters");
         status(acerust_plan_committee_from_file(plan.0, active.as_ptr(), 30), "committee: ");
+        // As many numbers, but other rows; and no rows at all.
+        let n = rust.length_basis();
+        for shape in [[n, 2], [2 * n, 1], [1, 2 * n], [0, n]] {
+            let mut npz = npz::Writer::new(Cursor::new(Vec::new()));
+            npz.start("parameters", "<f8", &shape).unwrap();
+            npz.write((0..shape[0] * shape[1]).map(|k| (k as f64).to_le_bytes())).unwrap();
+            let file = npz.finish().unwrap().into_inner();
+            let message = if shape[0] == 0 { "committee: the committee has no members" } else { "no matrix with" };
+            status(acerust_plan_committee_from_file(plan.0, file.as_ptr(), file.len()), message);
+        }
         status(acerust_plan_active_set_from_file(plan.0, committee.as_ptr(), committee.len()), "no element");
         status(acerust_plan_active_set_from_file(plan.0, null(), 3), "file is null");
         let other = crate::common::golden("sio_o2").model;

@@ -80,6 +80,10 @@ fn shards_merge_and_refits_need_no_data() {
     );
     assert!(text.contains("ln evidence") && text.contains("fitted to all other groups"), "{text}");
     assert_ne!(parameters(path, "other.json"), parameters(path, "one.json"));
+    // A group that nobody is in, as of a slip of the pen.
+    let weights = ["--weights", "elastic=30,1,1", "--weights", "Elastc=30,1,1"];
+    let text = ok(path, &[&["refit", "all.npz", "-o", "other.json"][..], &weights].concat());
+    assert!(text.contains("note: weights of groups without frames: Elastc\n"), "{text}");
 }
 
 #[test]
@@ -88,6 +92,8 @@ fn active_sets_select() {
     let path = folder.path();
     ok(path, &["fit", "si.toml", "data.extxyz", "-o", "si.json", "--active-set", "si.asi", "--committee", "8"]);
     assert_eq!(ok(path, &["select", "si.json", "si.asi", "data.extxyz", "--above", "1.01"]), "");
+    let error = fails(path, &["select", "si.json", "si.asi", "data.extxyz", "--above", "nan"], 1);
+    assert!(error.contains("--above: NaN is no grade"), "{error}");
     let text = ok(path, &["eval", "si.json", "data.extxyz", "--grade", "si.asi", "--committee", "si.committee.npz"]);
     let frames = acerust::extxyz::parse(text, &Default::default()).unwrap();
     for frame in &frames {
@@ -128,6 +134,15 @@ fn what_cannot_be_fitted_is_said() {
         (&["fit", "si.toml", "data.extxyz", "--weights", "default=0,0,0", "-o", "x.json"], "no rows"),
         (&["fit", "si.toml", "data.extxyz", "--solver", "ridge=-1", "-o", "x.json"], "-1"),
         (&["fit", "si.toml", "data.extxyz", "-o", "none/x.json"], "none/x.json"),
+        (&["fit", "si.toml", "data.extxyz", "-o", "x.json", "--test", "none.extxyz"], "none.extxyz"),
+        (&["fit", "si.toml", "data.extxyz", "-o", "x.json", "--report", "none/x.html"], "none/x.html"),
+        (&["fit", "si.toml", "data.extxyz", "-o", "x.json", "--factors", "none/x.npz"], "none/x.npz"),
+        (&["fit", "si.toml", "data.extxyz", "-o", "x.json", "--active-set", "x.json"], "x.json: it is named for two"),
+        (&["fit", "si.toml", "data.extxyz", "-o", "-"], "-: this command writes no results"),
+        (&["build", "si.toml", "-o", "-"], "name a file"),
+        (&["refit", "si.toml", "-o", "-"], "name a file"),
+        (&["fit", "si.toml", "data.extxyz", "-o", "x.json", "--prior", "algebraic=-1"], "p is -1, not above 0"),
+        (&["fit", "si.toml", "data.extxyz", "-o", "x.json", "--committee", "1000000000000"], "a committee of"),
         (&["refit", "si.toml", "-o", "x.json"], "si.toml"),
         (&["refit", "si.toml", "-o", "x.json", "--device", "cuda"], "--device: this command has no use for it"),
         (
@@ -140,7 +155,7 @@ fn what_cannot_be_fitted_is_said() {
     ] {
         let error = fails(path, arguments, 1);
         assert!(error.contains(culprit) && error.trim_end().lines().count() == 1, "{arguments:?}: {error}");
-        assert!(!path.join("x.json").exists());
+        assert!(!path.join("x.json").exists() && !path.join("-").exists());
     }
     fails(path, &["fit", "si.toml", "data.extxyz", "--solver", "magic", "-o", "x.json"], 2);
     fails(path, &["fit", "si.toml", "data.extxyz", "--shard", "4/3", "--factors", "f.npz"], 2);

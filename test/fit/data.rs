@@ -2,12 +2,12 @@
 
 use super::{assemble, model, synthetic};
 use acerust::extxyz::{Keys, Value};
-use acerust::fit::{self, Settings, Solver, Weights};
+use acerust::fit::{self, Assembler, Settings, Solver, Weights};
 
 #[test]
 fn what_is_left_out_is_said() {
     let model = model();
-    let (mut frames, _) = synthetic(&model, 9);
+    let (mut frames, _) = synthetic(&model, 12);
     frames[0].structure.numbers[1] = 92;
     (frames[1].energy, frames[1].forces, frames[1].virial) = (None, None, None);
     frames[2].forces.as_mut().unwrap()[0][1] = f64::NAN;
@@ -15,6 +15,8 @@ fn what_is_left_out_is_said() {
     frames[4].info.insert("weight".into(), Value::Real(-1.0));
     frames[6] = frames[5].clone();
     frames[7] = acerust::structure::Structure::default().into();
+    frames[9].energy = Some(1e300);
+    frames[10].info.insert("weight".into(), Value::Real(1e300));
     let settings = Settings { max_force: Some(100.0), ..Settings::default() };
     let factors = assemble(&model, &settings, &frames);
     let remarks = &factors.remarks;
@@ -23,13 +25,14 @@ fn what_is_left_out_is_said() {
         ("no data", 1),
         ("data that are not finite", 2),
         ("forces above 100 eV/Å", 3),
-        ("weight is no weight", 4),
         ("no atoms", 7),
+        ("data beyond 1e50", 9),
     ] {
         assert_eq!(remarks.skipped.get(reason), Some(&(1, first)), "{reason}: {remarks:?}");
     }
-    assert_eq!((remarks.skipped.len(), remarks.duplicates), (6, 1));
-    assert_eq!((factors.frames, factors.groups.values().map(|g| g.frames).sum::<u64>()), (9, 3));
+    assert_eq!(remarks.skipped.get("weight is no weight"), Some(&(2, 4)));
+    assert_eq!((remarks.skipped.len(), remarks.duplicates), (7, 1));
+    assert_eq!((factors.frames, factors.groups.values().map(|g| g.frames).sum::<u64>()), (12, 4));
 }
 
 #[test]
@@ -49,7 +52,15 @@ fn hopeless_fits_say_why() {
     let isolated = Settings { one_body: fit::OneBody::Isolated, ..Settings::default() };
     assert!(message(&isolated, 3).contains("no frame is an isolated atom of Si"));
     let wrong = Settings { solver: Solver::Ridge { lambda: f64::NAN, absolute: true }, ..Settings::default() };
-    assert!(message(&wrong, 3).contains("NaN"));
+    // Numbers that mean nothing are refused before data are read.
+    assert!(Assembler::new(&model, &wrong).unwrap_err().to_string().contains("fit.solver: the damping NaN"));
+    // More members than memory holds, which is no reason to end the process.
+    let crowd = Settings { committee: usize::MAX, ..Settings::default() };
+    assert!(message(&crowd, 3).contains("a committee of"), "{}", message(&crowd, 3));
+    // Rows that are finite, but not their squares.
+    let heavy = Weights { energy: 1e250, force: 1e250, virial: 1e250 };
+    let heavy = Settings { weights: [("default".into(), heavy)].into(), ..Settings::default() };
+    assert!(message(&heavy, 3).contains("too large to be squared"), "{}", message(&heavy, 3));
     // Fewer rows than parameters are no harm to solvers with a prior of their own.
     for solver in
         [Solver::Blr, Solver::Svd { tolerance: 1e-8 }, Solver::Ard { iterations: 5 }, Solver::Asp { parameters: None }]
@@ -69,6 +80,11 @@ fn recipes_with_faults_are_refused() {
         ("[fit]\nmax_force = 0.0", "fit.max_force: 0"),
         ("[fit]\nsolver = { type = 'magic' }", "magic"),
         ("[fit]\nprior = { type = 'algebraic', q = 1 }", "q"),
+        ("[fit]\nprior = { type = 'algebraic', p = -1.0 }", "fit.prior: p is -1, not above 0"),
+        ("[fit]\nprior = { type = 'gaussian', wl = 0.0 }", "fit.prior: wl is 0, not above 0"),
+        ("[fit]\nsolver = { type = 'ridge', lambda = -1.0 }", "fit.solver: the damping -1"),
+        ("[fit]\nsolver = { type = 'svd', tolerance = 1.5 }", "fit.solver: the tolerance 1.5"),
+        ("[fit]\nsolver = { type = 'asp', parameters = 0 }", "fit.solver: no parameters"),
         ("typo = 1", "typo"),
     ] {
         let error = Settings::split(&format!("{base}{section}")).unwrap_err().to_string();
@@ -90,4 +106,16 @@ fn keys_match_in_any_case() {
         assert_eq!(o.forces, Some(vec![[1.0, 2.0, 3.0]]));
         assert_eq!(o.virial, Some([[-8.0, -48.0, -40.0], [-48.0, -16.0, -32.0], [-40.0, -32.0, -24.0]]));
     }
+}
+
+/// Of several spellings the one that was asked for counts, wherever it stands.
+#[test]
+fn the_same_spelling_comes_first() {
+    let text = "1\nProperties=species:S:1:pos:R:3:FORCES:R:3:forces:R:3 ENERGY=-5 energy=-1.5\nSi 0 0 0 4 5 6 1 2 3\n";
+    let frame = acerust::extxyz::parse(text, &Keys::none()).unwrap().remove(0);
+    let of = |settings: &Settings| settings.observe(frame.clone(), &[14]).unwrap();
+    let found = of(&Settings::default());
+    assert_eq!((found.energy, found.forces), (Some(-1.5), Some(vec![[1.0, 2.0, 3.0]])));
+    let loud = Settings { energy_key: "ENERGY".into(), force_key: "FORCES".into(), ..Settings::default() };
+    assert_eq!((of(&loud).energy, of(&loud).forces), (Some(-5.0), Some(vec![[4.0, 5.0, 6.0]])));
 }

@@ -3,6 +3,9 @@
 use super::{Numbers, assemble, model, synthetic};
 use crate::common::assert_close;
 use acerust::fit::{self, Factor, Factors, Settings, Solver, System};
+use acerust::npz;
+use serde_json::{Value, json};
+use std::io::Cursor;
 
 /// `AᵀA`, (n, n).
 fn gram(rows: &[f64], n: usize) -> Vec<f64> {
@@ -210,5 +213,46 @@ fn files_that_are_damaged_are_refused() {
         // A flipped bit of a number is caught by the archive's checksum.
         let loaded = Factors::load(&path);
         assert!(loaded.is_err() || damaged == bytes || k % 2 == 1, "cut to {} bytes", damaged.len());
+    }
+}
+
+/// Counts that nobody has counted to, and fewer rows than there are.
+#[test]
+fn headers_that_lie_are_refused() {
+    let model = model();
+    let (frames, _) = synthetic(&model, 3);
+    let factors = assemble(&model, &Settings::default(), &frames);
+    let (bytes, n) = (factors.to_bytes(), factors.n_columns());
+    let altered = |at: &str, value: Value| {
+        let mut old = npz::Reader::new(Cursor::new(&bytes), "old").unwrap();
+        let mut new = npz::Writer::new(Cursor::new(Vec::new()));
+        for name in old.names() {
+            if name == "header" {
+                let mut header: Value = serde_json::from_slice(&old.bytes(&name).unwrap()).unwrap();
+                *header.pointer_mut(at).unwrap_or_else(|| panic!("no {at}")) = value.clone();
+                let header = header.to_string();
+                new.start(&name, "|u1", &[header.len()]).unwrap();
+                new.write(header.bytes().map(|b| [b])).unwrap();
+            } else {
+                let numbers = old.matrix(&name, n).unwrap();
+                new.start(&name, "<f8", &[numbers.len() / n, n]).unwrap();
+                new.write(numbers.iter().map(|x| x.to_le_bytes())).unwrap();
+            }
+        }
+        Factors::from_bytes(&new.finish().unwrap().into_inner(), "new")
+    };
+    assert_eq!(altered("/frames", json!(3)).unwrap().to_bytes(), bytes);
+    for (at, value, message) in [
+        ("/frames", json!(u64::MAX), "counts to 18446744073709551615"),
+        ("/groups/0/frames", json!(u64::MAX), "counts to"),
+        ("/groups/0/atoms", json!(u64::MAX), "counts to"),
+        ("/groups/0/rows", json!(vec![u64::MAX; 4]), "counts to"),
+        ("/groups/0/rows", json!(vec![0; 4]), "the factor of group 0, energy, is damaged"),
+        ("/isolated/0", json!([0.0, u64::MAX]), "counts to"),
+        ("/remarks/duplicates", json!(u64::MAX), "counts to"),
+        ("/remarks/skipped", json!({ "none": [u64::MAX, 0] }), "counts to"),
+    ] {
+        let error = altered(at, value).unwrap_err().to_string();
+        assert!(error.starts_with("fit: new: ") && error.contains(message), "{at}: {error}");
     }
 }

@@ -1,4 +1,5 @@
 use crate::fit;
+use crate::output;
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub struct Build {
 
 impl Build {
     pub fn run(self) -> Result<()> {
+        output::expect([self.output.as_path()])?;
         let (_, model) = fit::load(&self.recipe)?;
         model.save(&self.output)?;
         println!("{model}");

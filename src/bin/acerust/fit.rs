@@ -2,6 +2,7 @@ use crate::allocator;
 use crate::frames::bar;
 use crate::learning::Learning;
 use crate::options::Options;
+use crate::output;
 use crate::report;
 use crate::solving::Solving;
 use crate::uncertainty::save_committee;
@@ -124,6 +125,11 @@ impl Fit {
         if self.search && options.device != Device::Cpu {
             anyhow::bail!("--search runs on the processor: leave out --device");
         }
+        let outputs = [&self.output, &self.factors, &self.report, &self.active_set];
+        output::expect(outputs.into_iter().flatten().map(PathBuf::as_path))?;
+        for path in &self.test {
+            std::fs::metadata(path).with_context(|| path.display().to_string())?;
+        }
         // Flags are where a search begins; what it finds stays.
         let (settings, model) = if self.search {
             self.search()?
@@ -196,7 +202,7 @@ impl Fit {
         let mut table = toml::Table::try_from(&recipe)?;
         table.insert("fit".into(), toml::Value::try_from(&settings)?);
         let path = self.output.as_ref().expect("clap asks for it").with_extension("recipe.toml");
-        let mut file = crate::output::Output::new(Some(&path))?;
+        let mut file = output::Output::new(Some(&path))?;
         file.write_all(toml::to_string(&table)?.as_bytes())?;
         file.finish()?;
         println!("recipe: {}", path.display());

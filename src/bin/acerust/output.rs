@@ -2,7 +2,7 @@
 
 use acerust::extxyz::is_standard;
 use acerust::file::NewFile;
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, ensure};
 use flate2::{Compression, write::GzEncoder};
 use std::fmt;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -81,6 +81,22 @@ impl Seek for Output {
             _ => Err(io::ErrorKind::NotSeekable.into()),
         }
     }
+}
+
+/// Whether files can be written, before a command works for them for long. None is the standard output, and no two are the same one.
+pub fn expect<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let mut files = Vec::new();
+    for path in paths {
+        ensure!(!is_standard(path), "-: this command writes no results to the standard output: name a file");
+        // What is no file may be opened once alone.
+        if std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+            continue;
+        }
+        ensure!(!files.contains(&path), "{}: it is named for two results", path.display());
+        drop(NewFile::create(path).map_err(|e| named(&path.display().to_string(), e))?);
+        files.push(path);
+    }
+    Ok(())
 }
 
 /// An error of a file, with its name; unless it is to be tried again.

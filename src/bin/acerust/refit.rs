@@ -1,4 +1,5 @@
 use crate::fit::{Solved, load_recipe};
+use crate::output;
 use crate::solving::Solving;
 use acerust::fit::{Checks, Factors, Settings};
 use anyhow::Result;
@@ -23,6 +24,7 @@ pub struct Refit {
 
 impl Refit {
     pub fn run(self) -> Result<()> {
+        output::expect([self.output.as_path()])?;
         let recipe = self.recipe.as_deref().map(load_recipe).transpose()?;
         let settings = self.solving.apply(recipe.map_or_else(Settings::default, |(settings, _)| settings))?;
         let factors = Factors::load(&self.factors)?;

@@ -34,6 +34,7 @@ pub struct Select {
 
 impl Select {
     pub fn run(self, options: &Options) -> Result<()> {
+        anyhow::ensure!(!self.above.is_nan(), "--above: NaN is no grade");
         let model = options::model(&self.model)?;
         let mut plan = options.plan(&model)?;
         plan.set_active_set(Some(ActiveSet::load(&self.active_set)?))?;
