@@ -267,7 +267,7 @@ typedef struct {
   size_t n_threads;
   /**
    * Of `ACERUST_RADIAL_TABLE`: the largest error of values and slopes, relative to the largest of the same function;
-   * above 1e-15.
+   * above 1e-15 and below 1.
    */
   double tolerance;
   /**

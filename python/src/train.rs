@@ -18,6 +18,7 @@ pub struct Training {
     shared: SharedTraining,
     /// The words it was made with: precision, threads, device.
     words: (String, usize, String),
+    loss_scale: Mutex<f64>,
 }
 
 /// What a training says of a structure, with all that gradients take of the way to it.
@@ -42,7 +43,7 @@ impl Training {
             .map_err(|_| argument(format!("precision {precision:?}: none of f64, f32, f16, bf16")))?;
         let at = device_of(device)?;
         let shared = py.detach(|| SharedTraining::new(&model.0, at, dtype, threads)).map_err(raise)?;
-        Ok(Training { shared, words: (precision.into(), threads, device.into()) })
+        Ok(Training { shared, words: (precision.into(), threads, device.into()), loss_scale: Mutex::new(1.0) })
     }
 
     /// The tensors that are trained, in the order of their numbers: name and shape as the training program has them, and the slice of `values`.
@@ -91,7 +92,13 @@ impl Training {
 
     /// Multiplies gradients by this while they are computed, so that those of 16 bits do not vanish; results have it divided out again.
     fn set_loss_scale(&self, py: Python, scale: f64) -> PyResult<()> {
-        py.detach(|| self.shared.set_loss_scale(scale)).map_err(raise)
+        py.detach(|| {
+            let mut kept = self.loss_scale.lock().unwrap_or_else(PoisonError::into_inner);
+            self.shared.set_loss_scale(scale)?;
+            *kept = scale;
+            Ok(())
+        })
+        .map_err(raise)
     }
 
     /// Evaluates a structure at the current parameters; arguments as of `Plan.evaluate`.
@@ -146,11 +153,17 @@ impl Training {
         Ok(format!("acerust.Training({}: {n} parameters, {device}, {precision})", self.model(py)?.0.spec().name))
     }
 
-    fn __reduce__<'py>(slf: Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+    fn __reduce__<'py>(slf: Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>, f64)> {
         let (py, training) = (slf.py(), slf.get());
         let (precision, threads, device) = &training.words;
         let arguments = (training.model(py)?, precision, *threads, device);
-        Ok((slf.get_type().into_any(), arguments.into_pyobject(py)?))
+        let scale = py.detach(|| *training.loss_scale.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((slf.get_type().into_any(), arguments.into_pyobject(py)?, scale))
+    }
+
+    /// The loss scale, of copies and what was pickled.
+    fn __setstate__(&self, py: Python, scale: f64) -> PyResult<()> {
+        self.set_loss_scale(py, scale)
     }
 }
 

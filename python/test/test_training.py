@@ -79,6 +79,12 @@ def test_parameters_go_back_into_a_model(tmp_path):
     assert plan.evaluate(*arrays)["energy"] == pytest.approx(energy, rel=1e-9)
     twin = pickle.loads(pickle.dumps(training))
     assert twin.evaluate(*arrays).energy == pytest.approx(energy, rel=1e-12) and "parameters, cpu, f64" in repr(twin)
+    # The scale of the loss goes along: gradients lose the same bits.
+    rough = tiny("f16")
+    rough.set_loss_scale(2.0**-14)
+    of = lambda training: training.gradient(training.evaluate(*arrays), energy=1.0)
+    np.testing.assert_array_equal(of(pickle.loads(pickle.dumps(rough))), of(rough))
+    assert not np.array_equal(of(tiny("f16")), of(rough))
 
 
 def test_conditions():

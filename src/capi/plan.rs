@@ -64,7 +64,7 @@ pub struct acerust_options {
     /// 0: all threads of the machine, or as many as the environment variable RAYON_NUM_THREADS says.
     pub n_threads: usize,
     /// Of `ACERUST_RADIAL_TABLE`: the largest error of values and slopes, relative to the largest of the same function;
-    /// above 1e-15.
+    /// above 1e-15 and below 1.
     pub tolerance: f64,
     /// `ACERUST_RADIAL_…`.
     pub radial: i32,

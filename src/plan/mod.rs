@@ -72,14 +72,17 @@ impl Plan {
 
     /// # Errors
     /// [`Error::Device`] where the device or instruction set is missing; [`Error::Argument`] for a table tolerance that is not above
-    /// 1e-15, and for options that the device does not have.
+    /// 1e-15 and below 1, and for options that the device or the model does not have.
     pub fn with_options(model: &Model, device: Device, precision: Precision, options: Options) -> Result<Plan> {
         options.check_precision(model, device, precision)?;
         let mode = options.radial.unwrap_or(RadialMode::Exact);
         if let RadialMode::Table { tolerance } = mode
-            && (tolerance.is_nan() || tolerance <= 1e-15)
+            && !(tolerance > 1e-15 && tolerance < 1.0)
         {
-            return Err(Error::Argument(format!("table tolerance {tolerance} is not above 1e-15")));
+            return Err(Error::Argument(format!("table tolerance {tolerance} is not above 1e-15 and below 1")));
+        }
+        if matches!(mode, RadialMode::Table { .. }) && model.mace().is_some() {
+            return Err(Error::Argument("radial table: MACE models have tables of their own".into()));
         }
         if mode == RadialMode::PaceTable {
             if precision.is_single() {

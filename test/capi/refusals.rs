@@ -312,7 +312,12 @@ fn models_and_plans() {
     let isa = acerust_options { instruction_set: -1, ..o };
     fails!(a, "argument: options: no instruction set -1", new(0, 0, 0, Some(isa)));
     let tolerance = acerust_options { radial: ACERUST_RADIAL_TABLE, ..o };
-    fails!(a, "argument: table tolerance 0 is not above 1e-15", new(0, 0, 0, Some(tolerance)));
+    fails!(a, "argument: table tolerance 0 is not above 1e-15 and below 1", new(0, 0, 0, Some(tolerance)));
+    for wrong in [f64::NAN, f64::INFINITY, 1.0] {
+        let tolerance = acerust_options { tolerance: wrong, ..tolerance };
+        let message = format!("argument: table tolerance {wrong} is not above 1e-15 and below 1");
+        fails!(a, &message, new(0, 0, 0, Some(tolerance)));
+    }
     // A device refuses what it would have to ignore, whether there is one or not.
     let isa = acerust_options { instruction_set: ACERUST_ISA_PORTABLE, ..o };
     let message = "argument: instruction set Portable: CUDA devices have none of the processor's";

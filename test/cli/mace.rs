@@ -33,6 +33,13 @@ fn checkpoints_are_models_and_become_safetensors() {
     assert!(error.contains("name the file with -o"), "{error}");
     let error = fails(folder, &["basis", "tiny.safetensors", "in.extxyz", "-o", "rows.npz"], 1);
     assert!(error.contains("no linear parameters"), "{error}");
+    for (more, message) in [
+        (&["--json", "--parts"][..], "--parts: a MACE model has none"),
+        (&["--radial", "table=1e-3"], "radial table: MACE"),
+    ] {
+        let error = fails(folder, &[&["eval", "tiny.safetensors", "in.extxyz"], more].concat(), 1);
+        assert!(error.contains(message), "{error}");
+    }
 }
 
 #[test]

@@ -191,6 +191,17 @@ fn losses_on_energy_forces_and_virial_have_gradients() {
     let cotangent = Cotangent { energy: 0.7, forces: Some(&f), virial: Some(v), ..Cotangent::default() };
     let mut gradient = vec![0.0; training.values().len()];
     training.gradient(&run, &cotangent, &mut gradient).unwrap();
+    // However small a loss is, its gradient is so by as much.
+    for scale in [1e-200, 1e-305] {
+        let (mut tiny, small) = (vec![0.0; gradient.len()], Cotangent { energy: 0.7 * scale, ..Cotangent::default() });
+        let (mut full, plain) = (tiny.clone(), Cotangent { energy: 0.7, ..Cotangent::default() });
+        training.gradient(&run, &small, &mut tiny).unwrap();
+        training.gradient(&run, &plain, &mut full).unwrap();
+        tiny.iter_mut().for_each(|g| *g /= scale);
+        assert!(relative(&tiny, &full) < 1e-2, "{scale:e}");
+    }
+    let denormal = Cotangent { energy: 1e-320, ..Cotangent::default() };
+    training.gradient(&run, &denormal, &mut vec![0.0; gradient.len()]).unwrap();
     let loss = |training: &Training| {
         let run = training.evaluate(&s, &conditions).unwrap();
         let pairs = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();

@@ -46,6 +46,7 @@ pub struct Eval {
 impl Eval {
     pub fn run(self, options: &Options) -> Result<()> {
         let model = options::model(&self.model)?;
+        anyhow::ensure!(!self.parts || model.mace().is_none(), "--parts: a MACE model has none");
         let mut plan = options.plan(&model)?;
         self.uncertainty.ready(&mut plan)?;
         let parts = if self.parts { parts(&model, options)? } else { Vec::new() };

@@ -218,7 +218,7 @@ impl<S: Storage> Trainable<S> {
         let mut workspace = Workspace::new();
         // Derivatives of the loss of about one, so that they are not lost in few bits.
         let most = a.iter().chain(u.as_flattened()).fold(0.0, |most: f64, x| most.max(x.abs()));
-        let scale = if most > 0.0 { (-most.log2().round()).exp2() } else { 1.0 };
+        let scale = if most > 0.0 { (-most.log2().round()).min(1000.0).exp2() } else { 1.0 };
         let u: Vec<[f64; 3]> = u.iter().map(|u| u.map(|x| x * scale)).collect();
         let leaves = self.geometry.along(rows, &u, &mut workspace).map_err(beyond)?;
         let mut along = self.tape().nothing();
