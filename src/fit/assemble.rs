@@ -10,6 +10,7 @@ use super::factors::Factors;
 use super::settings::Settings;
 use crate::device::{Device, too_many};
 use crate::extxyz::Frame;
+use crate::graph::Graph;
 use crate::model::Model;
 use crate::parallel;
 use crate::plan::{Outputs, Plan, Precision, Rows};
@@ -52,7 +53,12 @@ pub struct Assembler {
     /// The rows of the frames that wait. The system takes long to give as much anew, here and in eliminations.
     rows: Vec<f64>,
     scratch: Scratch,
+    /// What went wrong when a part of some frames was in the factors.
+    broken: Option<String>,
 }
+
+/// The number of a frame, what it says, and its neighbours.
+pub(super) type Waiting = (u64, Observation, Graph);
 
 /// The rows of a frame, (n_rows, n_columns) each; none of forces where a device keeps them.
 struct FrameRows<'a> {
@@ -98,7 +104,20 @@ impl Assembler {
         let (fixed, settings) = (factors.model.fixed()?.map(new).transpose()?, settings.clone());
         let (waiting, seen) = (Vec::new(), HashSet::new());
         let (work, rows, scratch) = (Work::default(), Vec::new(), Scratch::default());
-        Ok(Assembler { plan, triangles, fixed, settings, factors, waiting, bytes: 0, seen, work, rows, scratch })
+        Ok(Assembler {
+            plan,
+            triangles,
+            fixed,
+            settings,
+            factors,
+            waiting,
+            bytes: 0,
+            seen,
+            work,
+            rows,
+            scratch,
+            broken: None,
+        })
     }
 
     /// Takes the next frame. What cannot be used is noted in the factors' remarks.
@@ -206,16 +225,52 @@ impl Assembler {
         Ok(())
     }
 
+    /// Brings the frames that wait into the factors. Where that fails they wait on; where it fails half way, nobody can trust the factors any more.
     fn flush(&mut self) -> Result<()> {
+        if let Some(message) = &self.broken {
+            return Err(Error::Fit(format!("frames were lost before: {message}")));
+        }
         if self.waiting.is_empty() {
             return Ok(());
         }
-        self.bytes = 0;
-        let waiting = std::mem::take(&mut self.waiting);
-        let n_columns = self.factors.n_columns();
+        let (waiting, mut begun) = (std::mem::take(&mut self.waiting), false);
         let start = Instant::now();
-        let block = self.triangles.as_mut().map(|triangles| Block::new(&mut **triangles, &waiting)).transpose()?;
-        let counts = waiting.iter().map(|(_, observation)| FrameRows::counts(observation, block.is_some()));
+        let mut graphs: Vec<Result<Graph>> = waiting.iter().map(|_| Ok(Graph::default())).collect();
+        let plan = &self.plan;
+        parallel::for_each_mut(&mut graphs, |k, graph| {
+            *graph = parallel::alone(|| plan.graph(&waiting[k].1.structure));
+        });
+        let (mut usable, mut failed) = (Vec::new(), None);
+        for ((number, observation), graph) in waiting.into_iter().zip(graphs) {
+            match graph {
+                // Two atoms in one place, say: no reason to lose all others.
+                Err(Error::Graph(reason)) => self.factors.remarks.skip(reason, number),
+                Ok(graph) => usable.push((number, observation, graph)),
+                Err(error) => {
+                    failed.get_or_insert(Error::Fit(format!("frame {number}: {error}")));
+                    usable.push((number, observation, Graph::default()));
+                }
+            }
+        }
+        let done = match failed {
+            Some(error) => Err(error),
+            None if usable.is_empty() => Ok(()),
+            None => self.take_in(&usable, start, &mut begun),
+        };
+        match &done {
+            Err(error) if begun => self.broken = Some(error.to_string()),
+            Err(_) => self.waiting = usable.into_iter().map(|(number, observation, _)| (number, observation)).collect(),
+            Ok(()) => self.bytes = 0,
+        }
+        done
+    }
+
+    /// Rows of frames into the factors, which change once this has `begun`.
+    fn take_in(&mut self, waiting: &[Waiting], start: Instant, begun: &mut bool) -> Result<()> {
+        let n_columns = self.factors.n_columns();
+        let observations = || waiting.iter().map(|(_, observation, _)| observation);
+        let block = self.triangles.as_mut().map(|triangles| Block::new(&mut **triangles, waiting)).transpose()?;
+        let counts = observations().map(|observation| FrameRows::counts(observation, block.is_some()));
         let counts: Vec<[usize; 4]> = counts.collect();
         let n_rows: usize = counts.iter().flatten().sum();
         memory::caught(|| {
@@ -227,16 +282,17 @@ impl Assembler {
         let places = counts.into_iter().map(|counts| counts.map(&mut take));
         let mut rows: Vec<(_, Result<FrameRows>)> = places.map(|to| (to, Err(Error::Fit(String::new())))).collect();
         parallel::for_each_mut(&mut rows, |k, (to, rows)| {
-            let (plan, fixed, observation) = (&self.plan, self.fixed.as_ref(), &waiting[k].1);
+            let ((plan, fixed), (_, observation, graph)) = ((&self.plan, self.fixed.as_ref()), &waiting[k]);
             let place = block.as_ref().and_then(|block| block.place(k));
             let to = std::mem::take(to);
-            *rows = parallel::alone(|| FrameRows::new(plan, fixed, observation, n_columns, to, place));
+            *rows = parallel::alone(|| FrameRows::new(plan, fixed, (observation, graph), n_columns, to, place));
         });
         let rows: Vec<FrameRows> = waiting
             .iter()
             .zip(rows)
-            .map(|((number, _), (_, rows))| rows.map_err(|e| Error::Fit(format!("frame {number}: {e}"))))
+            .map(|((number, ..), (_, rows))| rows.map_err(|e| Error::Fit(format!("frame {number}: {e}"))))
             .collect::<Result<_>>()?;
+        *begun = true;
         if let Some((block, triangles)) = block.zip(self.triangles.as_mut()) {
             block.eliminate(&mut **triangles)?;
         }
@@ -248,7 +304,7 @@ impl Assembler {
             factor.push_with(rows, scratch);
             work.operations += 2.0 * ((before - factor.pending().len()) * n_columns) as f64;
         };
-        for ((_, observation), rows) in waiting.iter().zip(rows) {
+        for ((_, observation, _), rows) in waiting.iter().zip(rows) {
             if let (Some(species), Some(energy)) = (rows.isolated, observation.energy) {
                 let entry = &mut self.factors.isolated[species];
                 *entry = (entry.0 + energy, entry.1 + 1);
@@ -282,13 +338,12 @@ impl<'a> FrameRows<'a> {
     fn new(
         plan: &Plan,
         fixed: Option<&Plan>,
-        data: &Observation,
+        (data, graph): (&Observation, &Graph),
         n_columns: usize,
         to: [&'a mut [f64]; 4],
         place: Option<Place>,
     ) -> Result<FrameRows<'a>> {
         let s = &data.structure;
-        let graph = plan.graph(s)?;
         let (n, n_params, species) = (s.n_atoms(), plan.length_basis(), plan.model().species());
         let [energy, energy_per_atom, force, virial] = to;
         [&mut *energy, &mut *force, &mut *virial].into_iter().for_each(|rows| rows.fill(0.0));
@@ -314,7 +369,7 @@ impl<'a> FrameRows<'a> {
         if data.virial.is_some() {
             rows = rows.virial(columns(virial, n_params, n_columns)?);
         }
-        plan.assemble(&graph, &s.numbers, &mut rows)?;
+        plan.assemble(graph, &s.numbers, &mut rows)?;
         let index = |z: u8| species.iter().position(|&s| s == z).expect("an element of the model");
         if let Some(e) = data.energy {
             s.numbers.iter().for_each(|&z| energy[n_params + index(z)] += 1.0);

@@ -1,5 +1,6 @@
 //! Where the force rows of frames go on a device: into one block, group after group.
 
+use super::assemble::Waiting;
 use super::data::Observation;
 use crate::potential::Triangles;
 use crate::{Result, parallel};
@@ -24,7 +25,7 @@ pub struct Place {
 }
 
 impl<'a> Block<'a> {
-    pub fn new(triangles: &mut dyn Triangles, frames: &'a [(u64, Observation)]) -> Result<Block<'a>> {
+    pub fn new(triangles: &mut dyn Triangles, frames: &'a [Waiting]) -> Result<Block<'a>> {
         let mut order: Vec<usize> = (0..frames.len()).filter(|&k| frames[k].1.forces.is_some()).collect();
         order.sort_by_key(|&k| &frames[k].1.group);
         let (mut first, mut groups, mut end) = (vec![None; frames.len()], Vec::<(&str, Range<usize>)>::new(), 0);

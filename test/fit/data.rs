@@ -17,6 +17,7 @@ fn what_is_left_out_is_said() {
     frames[7] = acerust::structure::Structure::default().into();
     frames[9].energy = Some(1e300);
     frames[10].info.insert("weight".into(), Value::Real(1e300));
+    frames[11].structure.positions[1] = frames[11].structure.positions[0];
     let settings = Settings { max_force: Some(100.0), ..Settings::default() };
     let factors = assemble(&model, &settings, &frames);
     let remarks = &factors.remarks;
@@ -27,12 +28,14 @@ fn what_is_left_out_is_said() {
         ("forces above 100 eV/Å", 3),
         ("no atoms", 7),
         ("data beyond 1e50", 9),
+        ("atoms 0 and 1 are at the same place", 11),
     ] {
         assert_eq!(remarks.skipped.get(reason), Some(&(1, first)), "{reason}: {remarks:?}");
     }
     assert_eq!(remarks.skipped.get("weight is no weight"), Some(&(2, 4)));
-    assert_eq!((remarks.skipped.len(), remarks.duplicates), (7, 1));
-    assert_eq!((factors.frames, factors.groups.values().map(|g| g.frames).sum::<u64>()), (12, 4));
+    assert_eq!((remarks.skipped.len(), remarks.duplicates), (8, 1));
+    // The others are there, whatever came with them.
+    assert_eq!((factors.frames, factors.groups.values().map(|g| g.frames).sum::<u64>()), (12, 3));
 }
 
 #[test]
