@@ -119,6 +119,7 @@ fuzz-corpus: fuzz-build
 # On a machine with a CUDA device.
 test-gpu:
 	ACERUST_GPU=1 $(CARGO) test --release --quiet --test gpu --test gpu_battery --test ops --test pace --test mace -- --nocapture --test-threads=1
+	ACERUST_GPU=1 $(CARGO) test --release --quiet --lib domains -- --nocapture
 	ACERUST_GPU=1 $(CARGO) test --release --quiet --test capi op:: -- --nocapture
 	ACERUST_GPU=1 $(CARGO) test --release --quiet --test fit gpu:: -- --nocapture --test-threads=1
 	@JULIA=$(JULIA) ACERUST_GPU=1 julia/run.sh "the Julia tests on a GPU" "AtomsBase AtomsCalculators StaticArrays Unitful" julia/test/gpu.jl
