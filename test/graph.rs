@@ -450,6 +450,21 @@ fn memory_of_a_larger_structure_leaves_no_trace() {
     }
 }
 
+/// Atoms that come together within half the skin: an error every time, until they part.
+#[test]
+fn a_list_that_failed_fails_again() {
+    let crystal = Structure::diamond(14, 5.43);
+    let mut together = crystal.clone();
+    together.positions[1] = together.positions[0];
+    let mut list = NeighbourList::new(3.0, 8.0).unwrap();
+    list.update(&crystal).unwrap();
+    for _ in 0..2 {
+        assert!(list.update(&together).is_err());
+    }
+    let vectors = list.update(&crystal).unwrap().vectors().to_vec();
+    assert_eq!((list.builds(), &vectors[..]), (1, Graph::build(&crystal, 11.0).unwrap().vectors()));
+}
+
 #[test]
 fn external_lists_with_ghosts() {
     let (first, neighbour) = ([0, 2, 2, 5], [4, 1, 0, 0, 3]);
