@@ -10,8 +10,9 @@ SILICON = benchmark/models/si_fit.json benchmark/data/Si_test.extxyz
 
 # A silicon potential on its test set: errors against DFT, then a larger cell and its time per atom; then the same potential fitted to its data.
 # Leaves out what it does not need, and takes long to compile: MACE, operations, CUDA. `make release` brings everything.
+demo: ACERUST = $(TARGET)/quick/acerust
 demo:
-	@$(CARGO) build --release --quiet --no-default-features --features cli
+	@$(CARGO) build --profile quick --quiet --no-default-features --features cli
 	@mkdir -p $(TARGET)/demo
 	$(ACERUST) compare $(SILICON) --each -o $(TARGET)/demo/Si_test.extxyz --plot $(TARGET)/demo/parity.svg
 	@echo

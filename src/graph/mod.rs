@@ -5,6 +5,7 @@
 //! then tested against; what was found is put in its final place (`search`).
 
 mod cells;
+#[cfg(feature = "cuda")]
 mod domains;
 mod exchange;
 mod external;
@@ -18,6 +19,7 @@ mod select;
 mod tile;
 mod vectors;
 
+#[cfg(feature = "cuda")]
 pub(crate) use domains::Domain;
 pub use exchange::Exchange;
 pub use external::Edges;
@@ -103,6 +105,7 @@ impl Graph {
     }
 
     /// The same for the same edges, wherever atoms are; 0 for none.
+    #[cfg(feature = "cuda")]
     pub(crate) fn edition(&self) -> u64 {
         self.edition
     }

@@ -158,6 +158,7 @@ impl Vectors {
 pub(crate) struct Moved<'a> {
     /// (n_atoms), Å.
     pub positions: &'a [[f64; 3]],
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     pub translations: &'a Translations,
 }
 

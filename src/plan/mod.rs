@@ -1,5 +1,6 @@
 //! A plan is a model on a device in a precision: validated and laid out once, executed many times.
 
+#[cfg(feature = "cuda")]
 mod domains;
 mod input;
 mod options;

@@ -125,6 +125,7 @@ unsafe impl<V: Lanes> Lanes for Dual<V> {
     type Wide = Dual<V::Wide>;
     const N: usize = V::N;
     const REGISTERS: usize = V::REGISTERS / 2;
+    const UNROLLED: bool = V::UNROLLED;
 
     #[inline(always)]
     fn splat(x: V::Real) -> Self {

@@ -108,6 +108,9 @@ pub unsafe trait Lanes:
     const N: usize;
     /// Vector registers of the instruction set.
     const REGISTERS: usize;
+    /// Are loops of a few lengths compiled for each of these? Not for plain arrays: they take the longest to compile, and few processors
+    /// need them.
+    const UNROLLED: bool = true;
 
     fn splat(x: Self::Real) -> Self;
     /// The first `N` entries of `x`.

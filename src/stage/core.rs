@@ -50,24 +50,17 @@ impl Core {
         self.inner != InnerCutoff::Zbl && self.pairs.iter().all(|p| p.reach == 0.0)
     }
 
-    /// The repulsion `V(r)` of a pair.
-    #[inline(always)]
+    /// The repulsion `V(r)` of a pair. Not inlined: it is long, and few edges are short.
+    #[inline(never)]
     pub fn eval<D: Lanes<Real = f64>>(&self, pair: usize, r: D) -> Values<D> {
         let pair = &self.pairs[pair];
-        let Some(n) = pair.nodes else { return pair.exact(self.inner, r) };
-        // The cubic Hermite polynomial between the nodes on both sides; constant below the first.
-        let (zero, one, last, h) = (D::zero(), D::splat(1.0), D::splat(n as f64), D::splat(pair.spec.rcut / n as f64));
-        let position = r.div(h);
-        let node = floor(position).max(one);
-        let ([a, da], u) = (pair.exact(self.inner, node * h), (position - node).max(zero));
-        let next = node + one;
-        let [b, db] = below(last, next, pair.exact(self.inner, next * h));
-        let (v, two, three) = (one - u, one + one, D::splat(3.0));
-        let (u3, v3) = (three * u, three * v);
-        let value = (one + two * u) * v * v * a + u * v * v * h * da + u * u * (one + two * v) * b - u * u * v * h * db;
-        let slope = (two * u3 * v * (b - a)).div(h) + v * (one - u3) * da + u * (one - v3) * db;
-        let slope = position.select_lt(one, zero, slope);
-        below(D::splat(pair.spec.rcut), r, [value, slope])
+        D::vectorize(
+            #[inline(always)]
+            || match pair.nodes {
+                None => pair.exact(self.inner, r),
+                Some(n) => pair.interpolated(self.inner, n, r),
+            },
+        )
     }
 
     /// Where the inner cutoff of a pair begins, below which the many-body energy of the centre is off.
@@ -87,7 +80,7 @@ impl Core {
     }
 
     /// The share of the many-body energy, given its closest neighbour.
-    #[inline(always)]
+    #[inline(never)]
     pub fn share<D: Lanes<Real = f64>>(&self, pair: usize, r: D) -> Values<D> {
         let CorePairSpec { inner, inner_width, .. } = self.pairs[pair].spec;
         let [s, ds] = switch(r, inner, inner_width);
@@ -133,6 +126,27 @@ impl CorePair {
         let [z, k, a, b, c] = self.zbl;
         let nodes = self.nodes.unwrap_or(0) as f64;
         [rcut, dcut, inner, inner_width, prefactor, lambda, self.reach, z, k, a, b, c, nodes]
+    }
+
+    /// The cubic Hermite polynomial between the nodes on both sides, of `n`; constant below the first.
+    #[inline(always)]
+    fn interpolated<D: Lanes<Real = f64>>(&self, inner: InnerCutoff, n: usize, r: D) -> Values<D> {
+        let (zero, one, last, h) = (D::zero(), D::splat(1.0), D::splat(n as f64), D::splat(self.spec.rcut / n as f64));
+        let position = r.div(h);
+        let node = floor(position).max(one);
+        let u = (position - node).max(zero);
+        let next = node + one;
+        let mut ends = [[zero; 2]; 2];
+        for (end, node) in ends.iter_mut().zip([node, next]) {
+            *end = self.exact(inner, node * h);
+        }
+        let ([a, da], [b, db]) = (ends[0], below(last, next, ends[1]));
+        let (v, two, three) = (one - u, one + one, D::splat(3.0));
+        let (u3, v3) = (three * u, three * v);
+        let value = (one + two * u) * v * v * a + u * v * v * h * da + u * u * (one + two * v) * b - u * u * v * h * db;
+        let slope = (two * u3 * v * (b - a)).div(h) + v * (one - u3) * da + u * (one - v3) * db;
+        let slope = position.select_lt(one, zero, slope);
+        below(D::splat(self.spec.rcut), r, [value, slope])
     }
 
     #[inline(always)]

@@ -25,13 +25,17 @@ macro_rules! by_densities {
 /// Calls `$f::<.., P, L>` for the number of leaves `$n` of each node in a run.
 macro_rules! by_leaves {
     ($n:expr, $P:ident, $object:ident.$f:ident($($x:expr),*)) => {
-        match $n {
-            0 => $object.$f::<V, $P, 0>($($x),*),
-            1 => $object.$f::<V, $P, 1>($($x),*),
-            2 => $object.$f::<V, $P, 2>($($x),*),
-            3 => $object.$f::<V, $P, 3>($($x),*),
-            4 => $object.$f::<V, $P, 4>($($x),*),
-            _ => $object.$f::<V, $P, ANY>($($x),*),
+        if const { V::UNROLLED } {
+            match $n {
+                0 => $object.$f::<V, $P, 0>($($x),*),
+                1 => $object.$f::<V, $P, 1>($($x),*),
+                2 => $object.$f::<V, $P, 2>($($x),*),
+                3 => $object.$f::<V, $P, 3>($($x),*),
+                4 => $object.$f::<V, $P, 4>($($x),*),
+                _ => $object.$f::<V, $P, ANY>($($x),*),
+            }
+        } else {
+            $object.$f::<V, $P, ANY>($($x),*)
         }
     };
 }
@@ -39,28 +43,38 @@ macro_rules! by_leaves {
 impl Trie {
     /// `rho[p]` for coefficients `c` (groups, n_coefficients, densities of the group). `s` keeps what the adjoint needs:
     /// (n_nodes · n_densities).
-    #[inline(always)]
+    #[inline(never)]
     pub fn densities<V: Lanes>(&self, c: &[V::Real], a: &[V], s: &mut [V], rho: &mut [V]) {
-        let (mut c, mut s) = (c, s);
-        for rho in rho.chunks_mut(GROUP) {
-            let (these, rest) = c.split_at(self.n_coefficients() * rho.len());
-            let (sums, further) = std::mem::take(&mut s).split_at_mut(self.nodes.len() * rho.len());
-            by_densities!(rho.len(), self.forward(these, a, sums, rho));
-            (c, s) = (rest, further);
-        }
+        V::vectorize(
+            #[inline(always)]
+            || {
+                let (mut c, mut s) = (c, s);
+                for rho in rho.chunks_mut(GROUP) {
+                    let (these, rest) = c.split_at(self.n_coefficients() * rho.len());
+                    let (sums, further) = std::mem::take(&mut s).split_at_mut(self.nodes.len() * rho.len());
+                    by_densities!(rho.len(), self.forward(these, a, sums, rho));
+                    (c, s) = (rest, further);
+                }
+            },
+        );
     }
 
     /// `a_bar = Σ_p u[p] ∂ρ_p/∂A`; `s` as [`Trie::densities`] left it, `p` is scratch of [`Trie::n_inner`] entries.
-    #[inline(always)]
+    #[inline(never)]
     pub fn densities_adjoint<V: Lanes>(&self, c: &[V::Real], a: &[V], s: &[V], u: &[V], p: &mut [V], a_bar: &mut [V]) {
-        a_bar.fill(V::zero());
-        let (mut c, mut s) = (c, s);
-        for u in u.chunks(GROUP) {
-            let (these, rest) = c.split_at(self.n_coefficients() * u.len());
-            let (sums, further) = s.split_at(self.nodes.len() * u.len());
-            by_densities!(u.len(), self.backward(these, (a, sums), u, p, a_bar));
-            (c, s) = (rest, further);
-        }
+        V::vectorize(
+            #[inline(always)]
+            || {
+                a_bar.fill(V::zero());
+                let (mut c, mut s) = (c, s);
+                for u in u.chunks(GROUP) {
+                    let (these, rest) = c.split_at(self.n_coefficients() * u.len());
+                    let (sums, further) = s.split_at(self.nodes.len() * u.len());
+                    by_densities!(u.len(), self.backward(these, (a, sums), u, p, a_bar));
+                    (c, s) = (rest, further);
+                }
+            },
+        );
     }
 
     #[inline(always)]

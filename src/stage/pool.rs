@@ -42,15 +42,19 @@ impl<V> Slots<'_, V> {
 /// Calls `$f::<.., M>` with `M = 2l + 1` where that is a constant, so that tiles stay in registers.
 macro_rules! by_width {
     ($l:expr, $f:ident $args:tt) => {
-        match $l {
-            0 => $f::<V, 1> $args,
-            1 => $f::<V, 3> $args,
-            2 => $f::<V, 5> $args,
-            3 => $f::<V, 7> $args,
-            4 => $f::<V, 9> $args,
-            5 => $f::<V, 11> $args,
-            6 => $f::<V, 13> $args,
-            _ => wide::<V> $args,
+        if const { V::UNROLLED } {
+            match $l {
+                0 => $f::<V, 1> $args,
+                1 => $f::<V, 3> $args,
+                2 => $f::<V, 5> $args,
+                3 => $f::<V, 7> $args,
+                4 => $f::<V, 9> $args,
+                5 => $f::<V, 11> $args,
+                6 => $f::<V, 13> $args,
+                _ => wide::<V> $args,
+            }
+        } else {
+            wide::<V> $args
         }
     };
 }

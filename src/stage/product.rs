@@ -167,14 +167,18 @@ impl Trie {
             // SAFETY: the lengths were checked above.
             root = root
                 + unsafe {
-                    match run.n_leaves {
-                        0 => self.run::<V, GRAD, 0>(nodes, c, a, a_bar, p, s),
-                        1 => self.run::<V, GRAD, 1>(nodes, c, a, a_bar, p, s),
-                        2 => self.run::<V, GRAD, 2>(nodes, c, a, a_bar, p, s),
-                        3 => self.run::<V, GRAD, 3>(nodes, c, a, a_bar, p, s),
-                        4 => self.run::<V, GRAD, 4>(nodes, c, a, a_bar, p, s),
-                        5 => self.run::<V, GRAD, 5>(nodes, c, a, a_bar, p, s),
-                        _ => self.run::<V, GRAD, ANY>(nodes, c, a, a_bar, p, s),
+                    if const { V::UNROLLED } {
+                        match run.n_leaves {
+                            0 => self.run::<V, GRAD, 0>(nodes, c, a, a_bar, p, s),
+                            1 => self.run::<V, GRAD, 1>(nodes, c, a, a_bar, p, s),
+                            2 => self.run::<V, GRAD, 2>(nodes, c, a, a_bar, p, s),
+                            3 => self.run::<V, GRAD, 3>(nodes, c, a, a_bar, p, s),
+                            4 => self.run::<V, GRAD, 4>(nodes, c, a, a_bar, p, s),
+                            5 => self.run::<V, GRAD, 5>(nodes, c, a, a_bar, p, s),
+                            _ => self.run::<V, GRAD, ANY>(nodes, c, a, a_bar, p, s),
+                        }
+                    } else {
+                        self.run::<V, GRAD, ANY>(nodes, c, a, a_bar, p, s)
                     }
                 };
         }

@@ -137,22 +137,26 @@ impl<V: Lanes> RadialRows<V> {
                 self.distances::<GRAD>(block, slots.clone(), scratch);
                 for (k, s) in slots.enumerate() {
                     let (out, d_out) = (&mut out[k * self.stride..], &mut d_out[k * self.stride..]);
-                    let at = (s, scratch.distances[k]);
-                    self.eval::<GRAD>(block, at, scratch, &mut out[..self.stride], &mut d_out[..self.stride]);
+                    self.eval::<GRAD>(block, (s, k), scratch, &mut out[..self.stride], &mut d_out[..self.stride]);
                 }
             },
         );
     }
 
     /// The distances of some slots, to full pairs; tables have no use for them.
-    #[inline(always)]
+    #[inline(never)]
     fn distances<const GRAD: bool>(&self, block: &Block<V>, slots: Range<usize>, scratch: &mut RowsScratch<V>) {
-        scratch.distances.resize(slots.len().next_multiple_of(PAIR), Distances::default());
-        if !matches!(self.terms, Terms::Table(_)) {
-            for (at, s) in scratch.distances.iter_mut().zip(slots) {
-                self.distance.eval::<V, GRAD>(&self.exact, block, s, at);
-            }
-        }
+        V::vectorize(
+            #[inline(always)]
+            || {
+                scratch.distances.resize(slots.len().next_multiple_of(PAIR), Distances::default());
+                if !matches!(self.terms, Terms::Table(_)) {
+                    for (at, s) in scratch.distances.iter_mut().zip(slots) {
+                        self.distance.eval::<V, GRAD>(&self.exact, block, s, at);
+                    }
+                }
+            },
+        );
     }
 
     /// The first `n_q` polynomials, `e P_q(y)`, then the functions `columns`, and, where `GRAD`, their derivatives with
@@ -200,12 +204,12 @@ impl<V: Lanes> RadialRows<V> {
     fn eval<const GRAD: bool>(
         &self,
         block: &Block<V>,
-        (s, at): (usize, Distances<V>),
+        (s, k): (usize, usize),
         scratch: &mut RowsScratch<V>,
         out: &mut [V],
         d_out: &mut [V],
     ) {
-        self.weights::<GRAD>(block, (s, at), scratch);
+        self.weights::<GRAD>(block, (s, k), scratch);
         let first = scratch.first[0];
         if scratch.first[..V::N].iter().all(|&k| k == first) {
             let n = self.n_terms;
@@ -389,7 +393,7 @@ impl<V: Lanes> RadialRows<V> {
                     continue;
                 }
                 for s in s..(s + PAIR).min(slots.end) {
-                    let (f, df) = self.eval_single::<GRAD>(block, (s, scratch.distances[s - start]), scratch);
+                    let (f, df) = self.eval_single::<GRAD>(block, (s, s - start), scratch);
                     each(s, f, df);
                 }
             }
@@ -400,10 +404,10 @@ impl<V: Lanes> RadialRows<V> {
     fn eval_single<const GRAD: bool>(
         &self,
         block: &Block<V>,
-        (s, at): (usize, Distances<V>),
+        (s, k): (usize, usize),
         scratch: &mut RowsScratch<V>,
     ) -> (V, V) {
-        self.weights::<GRAD>(block, (s, at), scratch);
+        self.weights::<GRAD>(block, (s, k), scratch);
         let first = scratch.first;
         let (mut f, mut df) = ([V::zero()], [V::zero()]);
         let same = first[..V::N].iter().all(|&k| k == first[0]);
@@ -427,30 +431,34 @@ impl<V: Lanes> RadialRows<V> {
         (f[0], df[0])
     }
 
-    /// Weights, their derivatives and the first matrix entry of each lane. Lanes without an edge get zero weights.
-    #[inline(always)]
-    fn weights<const GRAD: bool>(
-        &self,
-        block: &Block<V>,
-        (s, at): (usize, Distances<V>),
-        scratch: &mut RowsScratch<V>,
-    ) {
-        scratch.w.resize(self.n_terms, V::zero());
-        scratch.dw.resize(self.n_terms, V::zero());
-        scratch.outside = 0;
-        match &self.terms {
-            Terms::Polynomial { a, b, c } => {
-                polynomials::<V, GRAD, 1>([a, b, c], [at], self.n_terms, &mut scratch.w, &mut scratch.dw);
-                for (first, pair) in scratch.first.iter_mut().zip(block.pairs(s, self.exact.n_species)) {
-                    *first = pair * self.n_terms * self.stride;
+    /// Weights, their derivatives and the first matrix entry of each lane, in slot `s`, number `k` of the distances at hand. Lanes without an
+    /// edge get zero weights.
+    #[inline(never)]
+    fn weights<const GRAD: bool>(&self, block: &Block<V>, (s, k): (usize, usize), scratch: &mut RowsScratch<V>) {
+        V::vectorize(
+            #[inline(always)]
+            || {
+                scratch.w.resize(self.n_terms, V::zero());
+                scratch.dw.resize(self.n_terms, V::zero());
+                scratch.outside = 0;
+                let at = scratch.distances[k];
+                match &self.terms {
+                    Terms::Polynomial { a, b, c } => {
+                        polynomials::<V, GRAD, 1>([a, b, c], [at], self.n_terms, &mut scratch.w, &mut scratch.dw);
+                        for (first, pair) in scratch.first.iter_mut().zip(block.pairs(s, self.exact.n_species)) {
+                            *first = pair * self.n_terms * self.stride;
+                        }
+                    }
+                    Terms::Spline(grids) => {
+                        self.spline_weights(grids, &block.pairs(s, self.exact.n_species), at, scratch);
+                    }
+                    Terms::Table(table) => {
+                        let RowsScratch { w, dw, first, outside, .. } = scratch;
+                        *outside = table.weights(block, s, self.stride, w, dw, first)
+                    }
                 }
-            }
-            Terms::Spline(grids) => self.spline_weights(grids, &block.pairs(s, self.exact.n_species), at, scratch),
-            Terms::Table(table) => {
-                let RowsScratch { w, dw, first, outside, .. } = scratch;
-                *outside = table.weights(block, s, self.stride, w, dw, first)
-            }
-        }
+            },
+        );
     }
 
     /// `W` of an ordered pair, where the functions are polynomials.

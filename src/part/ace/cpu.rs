@@ -187,7 +187,7 @@ impl<V: Lanes> SitePart<V> for Ace<V> {
     fn energy(&self, block: &Block<V>, ws: &mut Scratch<V>, first: usize, energy: &mut [V]) {
         self.forward::<false>(&self.energies, block, ws);
         if let Some(embedded) = &self.embedded {
-            let e = embedded.eval::<false>(&self.program, block, ws, &mut []);
+            let e = embedded.eval(&self.program, block, ws, None);
             energy.iter_mut().for_each(|energy| *energy = *energy + e);
             return;
         }
@@ -210,7 +210,7 @@ impl<V: Lanes> SitePart<V> for Ace<V> {
             at_least(&mut ws.a_bar, self.program.n_a + self.energies.n_mixed, V::zero());
             for (k, e) in energy.iter_mut().enumerate() {
                 let gradient = &mut gradient[k * block.n_slots..][..block.n_slots];
-                *e = *e + embedded.eval::<true>(&self.program, block, ws, gradient);
+                *e = *e + embedded.eval(&self.program, block, ws, Some(&mut *gradient));
                 self.backward(block, ws, gradient);
             }
             return;

@@ -100,51 +100,42 @@ impl<V: Lanes> Embedded<V> {
         self.species.iter().map(|s| std::mem::size_of_val(&s.folded[..])).sum()
     }
 
-    /// The site energies from `A`; where `GRAD` its adjoint, and the gradients of all that does not go through `A`.
+    /// The site energies from `A`; where `gradient` is given its adjoint, and the gradients of all that does not go through `A`.
     #[inline(never)]
-    pub fn eval<const GRAD: bool>(
+    pub fn eval(
         &self,
         program: &Program,
         block: &Block<V>,
         ws: &mut Scratch<V>,
-        gradient: &mut [[V; 3]],
+        mut gradient: Option<&mut [[V; 3]]>,
     ) -> V {
         V::vectorize(
             #[inline(always)]
-            || self.eval_inner::<GRAD>(program, block, ws, gradient),
-        )
-    }
-
-    #[inline(always)]
-    fn eval_inner<const GRAD: bool>(
-        &self,
-        program: &Program,
-        block: &Block<V>,
-        ws: &mut Scratch<V>,
-        gradient: &mut [[V; 3]],
-    ) -> V {
-        let Species { densities, trie, folded, .. } = &self.species[block.species];
-        let n = densities.len();
-        let s = at_least(&mut ws.s, trie.nodes.len() * n, V::zero());
-        let rho = at_least(&mut ws.rho, 2 * n, V::zero());
-        let (rho, u) = rho.split_at_mut(n);
-        trie.densities(folded, &ws.a, s, rho);
-        let mut energy = self.embed(block.species, rho, u);
-        if let Some(core) = &self.core {
-            let share = self.core_energy::<GRAD>(core, block, &mut energy, &mut ws.pushes, gradient);
-            if let Some(share) = share {
-                let share = vector::<V>(&share);
-                for u in &mut *u {
-                    *u = *u * share;
+            || {
+                let Species { densities, trie, folded, .. } = &self.species[block.species];
+                let n = densities.len();
+                let s = at_least(&mut ws.s, trie.nodes.len() * n, V::zero());
+                let rho = at_least(&mut ws.rho, 2 * n, V::zero());
+                let (rho, u) = rho.split_at_mut(n);
+                trie.densities(folded, &ws.a, s, rho);
+                let mut energy = self.embed(block.species, rho, u);
+                if let Some(core) = &self.core {
+                    let share = self.core_energy(core, block, &mut energy, &mut ws.pushes, gradient.as_deref_mut());
+                    if let Some(share) = share {
+                        let share = vector::<V>(&share);
+                        for u in &mut *u {
+                            *u = *u * share;
+                        }
+                    }
                 }
-            }
-        }
-        if GRAD {
-            let a_bar = at_least(&mut ws.a_bar, program.n_a, V::zero());
-            let p = at_least(&mut ws.p, trie.n_inner(), V::zero());
-            trie.densities_adjoint(folded, &ws.a, s, u, p, a_bar);
-        }
-        vector(&energy)
+                if gradient.is_some() {
+                    let a_bar = at_least(&mut ws.a_bar, program.n_a, V::zero());
+                    let p = at_least(&mut ws.p, trie.n_inner(), V::zero());
+                    trie.densities_adjoint(folded, &ws.a, s, u, p, a_bar);
+                }
+                vector(&energy)
+            },
+        )
     }
 
     /// `∂E/∂ρ_p` of the many-body energy from `A`, as if there were no repulsion; 0 for densities that the species lacks.
@@ -154,64 +145,96 @@ impl<V: Lanes> Embedded<V> {
         let n = densities.len();
         let s = at_least(&mut ws.s, trie.nodes.len() * n, V::zero());
         let rho = at_least(&mut ws.rho, n, V::zero());
-        V::vectorize(
-            #[inline(always)]
-            || trie.densities(folded, &ws.a, s, rho),
-        );
+        trie.densities(folded, &ws.a, s, rho);
         self.embed(species, rho, &mut out[..n]);
     }
 
     /// `Σ_p w_p F(ρ_p)`, and its derivatives with respect to `ρ_p` into `u`.
-    #[inline(always)]
+    #[inline(never)]
     fn embed(&self, species: usize, rho: &[V], u: &mut [V]) -> ByLane {
-        let mut energy = [0.0; MAX_LANES];
-        for (density, (rho, u)) in self.species[species].densities.iter().zip(rho.iter().zip(u)) {
-            let rho = by_lane(*rho);
-            let [f, df] = widely::<V, 2>(
-                #[inline(always)]
-                |first| density.eval(V::Wide::load(&rho[first..])),
-            );
-            for (energy, f) in energy.iter_mut().zip(f) {
-                *energy += f;
-            }
-            *u = vector(&df);
-        }
-        energy
+        V::vectorize(
+            #[inline(always)]
+            || {
+                let mut energy = [0.0; MAX_LANES];
+                for (density, (rho, u)) in self.species[species].densities.iter().zip(rho.iter().zip(u)) {
+                    let rho = by_lane(*rho);
+                    let [f, df] = widely::<V, 2>(
+                        #[inline(always)]
+                        |first| density.eval(V::Wide::load(&rho[first..])),
+                    );
+                    for (energy, f) in energy.iter_mut().zip(f) {
+                        *energy += f;
+                    }
+                    *u = vector(&df);
+                }
+                energy
+            },
+        )
     }
 
     /// Turns the many-body energy into that of the site; returns the share of it that is left, where that may be less than all.
-    #[inline(always)]
-    fn core_energy<const GRAD: bool>(
+    #[inline(never)]
+    fn core_energy(
         &self,
         core: &Core,
         block: &Block<V>,
         energy: &mut ByLane,
         pushes: &mut Vec<Push<V>>,
-        gradient: &mut [[V; 3]],
+        gradient: Option<&mut [[V; 3]]>,
+    ) -> Option<ByLane> {
+        V::vectorize(
+            #[inline(always)]
+            || match core.inner {
+                InnerCutoff::Zbl => self.shared(core, block, energy, pushes, gradient),
+                _ => self.added(core, block, energy, pushes, gradient),
+            },
+        )
+    }
+
+    /// Repulsion that takes the place of the many-body energy where a neighbour is inside its inner cutoff.
+    #[inline(always)]
+    fn shared(
+        &self,
+        core: &Core,
+        block: &Block<V>,
+        energy: &mut ByLane,
+        pushes: &mut Vec<Push<V>>,
+        mut gradient: Option<&mut [[V; 3]]>,
     ) -> Option<ByLane> {
         let (many_body, mut share) = (*energy, [1.0; MAX_LANES]);
-        if core.inner == InnerCutoff::Zbl {
-            let closest = self.closest(core, block)?;
-            let sums = self.repulsion(core, block, pushes);
-            for lane in 0..V::N {
-                let Some((pair, slot, r)) = closest[lane] else { continue };
-                let [f, df] = core.share(pair, V::Wide::splat(r)).map(|x| x.to_array()[0]);
-                share[lane] = f;
-                energy[lane] = f * many_body[lane] + (1.0 - f) * sums[lane];
-                if GRAD {
-                    let mut slope = [0.0; MAX_LANES];
-                    slope[lane] = (many_body[lane] - sums[lane]) * df;
-                    push(block, slot, vector(&slope), gradient);
-                }
+        let closest = self.closest(core, block)?;
+        let sums = self.repulsion(core, block, pushes);
+        for lane in 0..V::N {
+            let Some((pair, slot, r)) = closest[lane] else { continue };
+            let [f, df] = core.share(pair, V::Wide::splat(r)).map(|x| x.to_array()[0]);
+            share[lane] = f;
+            energy[lane] = f * many_body[lane] + (1.0 - f) * sums[lane];
+            if let Some(gradient) = gradient.as_deref_mut() {
+                let mut slope = [0.0; MAX_LANES];
+                slope[lane] = (many_body[lane] - sums[lane]) * df;
+                push(block, slot, vector(&slope), gradient);
             }
-            if GRAD {
-                let rest = vector::<V>(&share.map(|f| 1.0 - f));
-                for p in pushes.iter() {
-                    push(block, p.slot as usize, rest * p.slope, gradient);
-                }
-            }
-            return Some(share);
         }
+        if let Some(gradient) = gradient {
+            let rest = vector::<V>(&share.map(|f| 1.0 - f));
+            for p in pushes.iter() {
+                push(block, p.slot as usize, rest * p.slope, gradient);
+            }
+        }
+        Some(share)
+    }
+
+    /// Repulsion beside a many-body energy that it switches off.
+    #[inline(always)]
+    fn added(
+        &self,
+        core: &Core,
+        block: &Block<V>,
+        energy: &mut ByLane,
+        pushes: &mut Vec<Push<V>>,
+        gradient: Option<&mut [[V; 3]]>,
+    ) -> Option<ByLane> {
+        let (many_body, mut share) = (*energy, [1.0; MAX_LANES]);
         let sums = self.repulsion(core, block, pushes);
         let [cut, width] = self.species[block.species].switch;
         // A switch wider than its cutoff is not 1 without repulsion either.
@@ -227,7 +250,7 @@ impl<V: Lanes> Embedded<V> {
             (share[lane], factor[lane]) = (f[lane], 1.0 + many_body[lane] * df[lane]);
             energy[lane] = f[lane] * many_body[lane] + sums[lane];
         }
-        if GRAD {
+        if let Some(gradient) = gradient {
             let factor = vector::<V>(&factor);
             for p in pushes.iter() {
                 push(block, p.slot as usize, factor * p.slope, gradient);
@@ -237,41 +260,50 @@ impl<V: Lanes> Embedded<V> {
     }
 
     /// `Σ_j V(r_ij)` of each centre; `pushes` lists the edges that take part.
-    #[inline(always)]
+    #[inline(never)]
     fn repulsion(&self, core: &Core, block: &Block<V>, pushes: &mut Vec<Push<V>>) -> ByLane {
-        let mut sums = [0.0; MAX_LANES];
-        pushes.clear();
-        for slot in self.slots_below(&self.reach, block) {
-            if !self.any_below(&self.reach, block, slot) {
-                continue;
-            }
-            let (r, mask) = (by_lane(block.r[slot]), by_lane(block.mask[slot]));
-            let [v, dv] = match block.common_pair(slot, self.n_species) {
-                Some(pair) => widely::<V, 2>(
-                    #[inline(always)]
-                    |first| {
-                        let mask = V::Wide::load(&mask[first..]);
-                        let [v, dv] = core.eval(pair, V::Wide::load(&r[first..]));
-                        [v * mask, dv * mask]
-                    },
-                ),
-                None => {
-                    let (pairs, mut lanes) = (block.pairs(slot, self.n_species), [[0.0; MAX_LANES]; 2]);
-                    for lane in 0..V::N {
-                        let v = core.eval(pairs[lane], V::Wide::splat(r[lane]));
-                        for (x, v) in lanes.iter_mut().zip(v) {
-                            x[lane] = v.to_array()[0] * mask[lane];
-                        }
+        V::vectorize(
+            #[inline(always)]
+            || {
+                let mut sums = [0.0; MAX_LANES];
+                pushes.clear();
+                for slot in self.slots_below(&self.reach, block) {
+                    if !self.any_below(&self.reach, block, slot) {
+                        continue;
                     }
-                    lanes
+                    let [v, dv] = self.repulsion_of(core, block, slot);
+                    for (sum, v) in sums.iter_mut().zip(v) {
+                        *sum += v;
+                    }
+                    pushes.push(Push { slot: slot as u32, slope: vector(&dv) });
                 }
-            };
-            for (sum, v) in sums.iter_mut().zip(v) {
-                *sum += v;
-            }
-            pushes.push(Push { slot: slot as u32, slope: vector(&dv) });
+                sums
+            },
+        )
+    }
+
+    /// `V(r)` and its slope of the edges of a slot.
+    #[inline(always)]
+    fn repulsion_of(&self, core: &Core, block: &Block<V>, slot: usize) -> [ByLane; 2] {
+        let (r, mask) = (by_lane(block.r[slot]), by_lane(block.mask[slot]));
+        if let Some(pair) = block.common_pair(slot, self.n_species) {
+            return widely::<V, 2>(
+                #[inline(always)]
+                |first| {
+                    let mask = V::Wide::load(&mask[first..]);
+                    let [v, dv] = core.eval(pair, V::Wide::load(&r[first..]));
+                    [v * mask, dv * mask]
+                },
+            );
         }
-        sums
+        let (pairs, mut lanes) = (block.pairs(slot, self.n_species), [[0.0; MAX_LANES]; 2]);
+        for lane in 0..V::N {
+            let v = core.eval(pairs[lane], V::Wide::splat(r[lane]));
+            for (x, v) in lanes.iter_mut().zip(v) {
+                x[lane] = v.to_array()[0] * mask[lane];
+            }
+        }
+        lanes
     }
 
     /// All slots, or none where no distance is below that of its pair.
