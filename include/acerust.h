@@ -309,9 +309,9 @@ typedef struct {
 } acerust_conditions;
 
 /**
- * Exchanges features between processes: `rows` is (n_atoms, width), row-major, in the order of the atoms of the graph. What is not 0
- * ends the evaluation with `ACERUST_ERROR_ARGUMENT`. It must neither throw nor evaluate with the same plan; with several threads it
- * may be called from one that is not the caller's.
+ * Exchanges features between processes: `rows` is (n_atoms, width), row-major, in the order of the atoms of the graph; forwards, those of
+ * ghosts are NaN before. What is not 0 ends the evaluation with `ACERUST_ERROR_ARGUMENT`. It must neither throw nor evaluate with the
+ * same plan; with several threads it may be called from one that is not the caller's.
  */
 typedef int32_t (*acerust_exchange)(void *context, size_t layer, size_t width, double *rows);
 
@@ -991,7 +991,7 @@ int32_t acerust_plan_new(const acerust_model *model,
  *
  * @param out The plan; to be freed with `acerust_plan_free`. It does not need the other one any more.
  * @return `ACERUST_ERROR_ARGUMENT` for a head that the model does not have, or a model that knows nothing of the kind. A charge or
- * spin beyond what the model knows is an error of the evaluation.
+ * spin beyond what the model knows is an error of the evaluation; one that a MACE model does not embed changes nothing.
  */
 int32_t acerust_plan_at(const acerust_plan *plan,
                         const acerust_conditions *conditions,

@@ -53,9 +53,9 @@ pub struct acerust_input {
     pub context: *mut c_void,
 }
 
-/// Exchanges features between processes: `rows` is (n_atoms, width), row-major, in the order of the atoms of the graph. What is not 0
-/// ends the evaluation with `ACERUST_ERROR_ARGUMENT`. It must neither throw nor evaluate with the same plan; with several threads it
-/// may be called from one that is not the caller's.
+/// Exchanges features between processes: `rows` is (n_atoms, width), row-major, in the order of the atoms of the graph; forwards, those of
+/// ghosts are NaN before. What is not 0 ends the evaluation with `ACERUST_ERROR_ARGUMENT`. It must neither throw nor evaluate with the
+/// same plan; with several threads it may be called from one that is not the caller's.
 #[allow(non_camel_case_types)]
 pub type acerust_exchange =
     Option<unsafe extern "C" fn(context: *mut c_void, layer: usize, width: usize, rows: *mut f64) -> i32>;

@@ -116,7 +116,10 @@ impl acerust_edges {
     unsafe fn read<'a>(&self) -> Result<impl FnOnce(&mut Graph, &mut Vec<u8>) -> Result + Send + use<'a>> {
         let &acerust_edges { cutoff, n_owned, n_centres, n_atoms, n_edges, .. } = self;
         let n_first = n_centres.checked_add(1).ok_or_else(|| Failure::argument("n_centres is too large"))?;
-        let from_positions = self.r.is_null() && !self.positions.is_null();
+        let from_positions = !self.positions.is_null();
+        if from_positions && !self.r.is_null() {
+            return Err(Failure::argument("r and positions: expected one of them"));
+        }
         // SAFETY: arrays as long as the numbers beside them say, by the caller's word.
         let (edges, numbers, given): (_, &'a [i32], &'a [[f64; 3]]) = unsafe {
             let numbers = input("numbers", self.numbers, n_atoms)?;

@@ -222,7 +222,7 @@ impl acerust_conditions {
 ///
 /// @param out The plan; to be freed with `acerust_plan_free`. It does not need the other one any more.
 /// @return `ACERUST_ERROR_ARGUMENT` for a head that the model does not have, or a model that knows nothing of the kind. A charge or
-/// spin beyond what the model knows is an error of the evaluation.
+/// spin beyond what the model knows is an error of the evaluation; one that a MACE model does not embed changes nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn acerust_plan_at(
     plan: *const acerust_plan,

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 /// Features of ghosts, from and to the processes that own them. A row of numbers for each atom of the graph, owned or not.
 pub trait Exchange: Debug + Send {
-    /// Fills in the rows of ghosts from those of the atoms that they are images of.
+    /// Fills in the rows of ghosts, which are no numbers before, from those of the atoms that they are images of.
     ///
     /// # Errors
     /// Whatever the other side says.

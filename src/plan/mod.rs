@@ -135,8 +135,10 @@ impl Plan {
 
     /// The same plan under other conditions, such as another head or charge. Weights and tables are shared: cheap enough for each call.
     ///
+    /// A charge or spin that a MACE model does not embed changes nothing: data have them for other models' sake.
+    ///
     /// # Errors
-    /// [`Error::Argument`] for a head or a property that the model does not know.
+    /// [`Error::Argument`] for a head that the model does not have, and for any condition of a model that knows none.
     pub fn at(&self, conditions: &Conditions) -> Result<Plan> {
         Ok(Plan {
             model: self.model.clone(),

@@ -98,7 +98,7 @@ pub(crate) trait Potential: Send + Sync {
     /// The same potential under other conditions; what it is made of is shared.
     ///
     /// # Errors
-    /// A head or a property that the potential does not know.
+    /// A head that the potential does not have; any condition, where it knows none.
     fn at(&self, _: &Conditions) -> Result<Box<dyn Potential>> {
         Err(Error::Argument("the potential knows no heads, charges or spins".into()))
     }

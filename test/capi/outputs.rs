@@ -117,6 +117,9 @@ fn lists_of_engines_are_replaced_and_follow_their_atoms() {
     ok!(acerust_graph_replace_edges(graph.0, &short));
     let message = "graph: its cutoff, 3 Å, is less than the potential's, 5.5 Å";
     fails!(ACERUST_ERROR_GRAPH, message, acerust_graph_energy(plan.0, graph.0, &mut 0.0));
+    let both = acerust_edges { r: x.as_ptr(), ..list(&x) };
+    let message = "argument: r and positions: expected one of them";
+    fails!(ACERUST_ERROR_ARGUMENT, message, acerust_graph_replace_edges(graph.0, &both));
     let message = "graph: it was made from a structure and has no edges to replace";
     fails!(ACERUST_ERROR_GRAPH, message, acerust_graph_replace_edges(atoms_.graph(5.5, 0.0, 0).0, &short));
 }

@@ -72,6 +72,10 @@ fn shards_merge_and_refits_need_no_data() {
     }
     ok(path, &["fit", "si.toml", "--merge", "3.npz", "1.npz", "2.npz", "-o", "merged.json"]);
     close(&parameters(path, "merged.json"), &parameters(path, "one.json"));
+    // A copy would count its frames twice.
+    std::fs::copy(path.join("1.npz"), path.join("copy.npz")).unwrap();
+    let error = fails(path, &["fit", "si.toml", "--merge", "3.npz", "1.npz", "copy.npz", "-o", "twice.json"], 1);
+    assert!(error.contains("copy.npz: the factors of 1.npz once more"), "{error}");
     ok(path, &["refit", "all.npz", "--recipe", "si.toml", "-o", "again.json"]);
     assert_eq!(parameters(path, "again.json"), parameters(path, "one.json"));
     let text = ok(

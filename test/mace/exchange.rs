@@ -231,19 +231,23 @@ fn pieces_that_exchange_features_give_the_whole() {
     }
 }
 
-/// Rows of what is no number.
+/// Rows of what is no number, or rows that nobody fills in.
 #[derive(Debug)]
-struct Nowhere;
+enum Nowhere {
+    Nan,
+    Idle,
+}
 
 impl Exchange for Nowhere {
     fn forward(&mut self, _: usize, _: usize, rows: &mut [f64]) -> acerust::Result<()> {
-        rows.fill(f64::NAN);
+        if let Nowhere::Nan = self {
+            rows.fill(f64::NAN);
+        }
         Ok(())
     }
 
-    fn backward(&mut self, _: usize, _: usize, rows: &mut [f64]) -> acerust::Result<()> {
-        rows.fill(f64::NAN);
-        Ok(())
+    fn backward(&mut self, layer: usize, width: usize, rows: &mut [f64]) -> acerust::Result<()> {
+        self.forward(layer, width, rows)
     }
 }
 
@@ -255,9 +259,11 @@ fn a_call_that_failed_leaves_nothing_behind() {
         let (graph, atoms) = cut(&old.graph(&s).unwrap(), 0, 2);
         let numbers: Vec<u8> = atoms.iter().map(|&i| s.numbers[i]).collect();
         let (mut energy, mut forces) = (0.0, vec![[0.0; 3]; atoms.len()]);
-        let mut out = Outputs::new().energy(&mut energy).forces(&mut forces[..]);
-        let failed = old.evaluate(PlanInput::Exchanged(&graph, &numbers, &mut Nowhere), &mut out);
-        assert!(matches!(failed, Err(acerust::Error::NotFinite(_))), "{failed:?}");
+        for mut nowhere in [Nowhere::Idle, Nowhere::Nan] {
+            let mut out = Outputs::new().energy(&mut energy).forces(&mut forces[..]);
+            let failed = old.evaluate(PlanInput::Exchanged(&graph, &numbers, &mut nowhere), &mut out);
+            assert!(matches!(failed, Err(acerust::Error::NotFinite(_))), "{nowhere:?}: {failed:?}");
+        }
         let results = |plan: &Plan| {
             let (mut energy, mut forces) = (0.0, vec![[0.0; 3]; s.n_atoms()]);
             plan.evaluate(&s, &mut Outputs::new().energy(&mut energy).forces(&mut forces[..])).unwrap();

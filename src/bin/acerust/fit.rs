@@ -12,8 +12,11 @@ use acerust::extxyz::{Frames, is_standard};
 use acerust::fit::{self, Assembler, Checks, Comparison, Factors, Fitted, Report, Settings, Share, Work};
 use acerust::model::Model;
 use acerust::plan::{Device, Isa, Precision};
-use anyhow::{Context, Result};
-use std::io::Write;
+use anyhow::{Context, Result, bail};
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -142,7 +145,11 @@ impl Fit {
         if self.merge.is_empty() {
             self.read(&mut assembler, &settings, &mut learning)?;
         }
+        let mut seen = HashMap::new();
         for path in &self.merge {
+            if let Some(other) = seen.insert(fingerprint(path)?, path) {
+                bail!("{}: the factors of {} once more", path.display(), other.display());
+            }
             assembler.merge(&Factors::load(path)?).with_context(|| path.display().to_string())?;
         }
         assembler.factors()?;
@@ -253,4 +260,19 @@ pub fn load_recipe(path: &Path) -> Result<(Settings, Recipe)> {
 fn read<T>(path: &Path, of: impl FnOnce(&str) -> acerust::Result<T>) -> Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     of(&text).with_context(|| path.display().to_string())
+}
+
+/// What tells files of different content apart.
+fn fingerprint(path: &Path) -> Result<u64> {
+    let name = || path.display().to_string();
+    let (mut file, mut hasher) = (BufReader::new(File::open(path).with_context(name)?), DefaultHasher::new());
+    loop {
+        let piece = file.fill_buf().with_context(name)?;
+        if piece.is_empty() {
+            return Ok(hasher.finish());
+        }
+        hasher.write(piece);
+        let n = piece.len();
+        file.consume(n);
+    }
 }

@@ -242,7 +242,11 @@ impl<V: Lanes> Evaluate for Cpu<V> {
             );
             if let Some(exchange) = &mut exchange {
                 let n = stride(t + 1) * V::N;
-                Self::exchange(&mut between[t].up, |rows| exchange.forward(t + 1, n, rows))?;
+                Self::exchange(&mut between[t].up, |rows| {
+                    // What nobody fills in is no number, and is found.
+                    rows[n_owned * n..].fill(f64::NAN);
+                    exchange.forward(t + 1, n, rows)
+                })?;
             }
         }
 

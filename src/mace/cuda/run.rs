@@ -172,7 +172,11 @@ impl Run<'_> {
     pub fn exchange_forward(&self, through: &mut Through, layer: usize, to: Features) -> Result<()> {
         let (owned, all) = (self.at.n_owned, self.at.n_atoms);
         let Through { exchange, host } = through;
-        self.exchange(host, to, 0..owned, owned..all, |rows| exchange.forward(layer, to.width, rows))
+        self.exchange(host, to, 0..owned, owned..all, |rows| {
+            // What nobody fills in is no number, and is found.
+            rows[owned * to.width..].fill(f64::NAN);
+            exchange.forward(layer, to.width, rows)
+        })
     }
 
     /// Their adjoints: rows of all atoms go to the host, those of owned atoms come back.
