@@ -9,10 +9,10 @@ struct Fused
 end
 
 """
-    StackedCalculator(calcs::Tuple)
+    StackedCalculator(calcs)
     StackedCalculator(model; settings…)
 
-The sum of calculators. Members over an [`ACERustModel`](@ref) with the same species and settings are evaluated together; any other
+The sum of calculators, a tuple or vector of them. Members over an [`ACERustModel`](@ref) with the same species and settings are evaluated together; any other
 calculator with the AtomsCalculators interface may be a member too. Linear parameters are those of the members, one after another;
 members keep theirs, and a change made to a member is seen by the stack. From a model: one member for each part, or for the whole of a MACE model.
 """
@@ -31,6 +31,8 @@ function StackedCalculator(calcs::Tuple)
     fused = [fuse(calcs, members) for members in sort!(collect(values(groups)); by = first)]
     return StackedCalculator{length(calcs),typeof(calcs)}(calcs, fused)
 end
+
+StackedCalculator(calcs::AbstractVector) = StackedCalculator(Tuple(calcs))
 
 StackedCalculator(model::ACERustModel; settings...) =
     StackedCalculator(Tuple(WrappedSiteCalculator(part; settings...) for part in (passes_messages(model) ? [model] : model_parts(model))))

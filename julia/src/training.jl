@@ -73,6 +73,9 @@ function Training(calc::WrappedSiteCalculator; options...)
     return Training(calc.model; nthreads, device, head, options...)
 end
 
+Training(other; options...) =
+    throw(ArgumentError("a training is of a MACE model or of a WrappedSiteCalculator of one, not of a $(nameof(typeof(other)))"))
+
 training_option(precision) =
     precision === Float64 ? 0 :
     precision === Float32 ? 1 :

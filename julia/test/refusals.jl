@@ -46,6 +46,8 @@ energy(sys, calc; options...) = AtomsCalculators.potential_energy(sys, calc; opt
     @test_throws "Nspl is 2.5, not a whole number" splinify(model; Nspl = 2.5)
     @test_throws "p is \"a\", not a number" smoothness_prior(model; p = "a")
     @test_throws "\"Si\" is no element" onebody_model(["Si" => 1.0])
+    @test_throws "not of a StackedCalculator" ACERust.Training(StackedCalculator(model))
+    @test energy(sys, StackedCalculator([WrappedSiteCalculator(model)])) == energy(sys, StackedCalculator((WrappedSiteCalculator(model),)))
     for energies in (3.0, nothing, (Si = 1.0,))
         @test_throws "one-body energies are pairs" onebody_model(energies)
     end
