@@ -83,8 +83,13 @@ impl Core {
     #[inline(never)]
     pub fn share<D: Lanes<Real = f64>>(&self, pair: usize, r: D) -> Values<D> {
         let CorePairSpec { inner, inner_width, .. } = self.pairs[pair].spec;
-        let [s, ds] = switch(r, inner, inner_width);
-        [D::splat(1.0) - s, -ds]
+        D::vectorize(
+            #[inline(always)]
+            || {
+                let [s, ds] = switch(r, inner, inner_width);
+                [D::splat(1.0) - s, -ds]
+            },
+        )
     }
 }
 
